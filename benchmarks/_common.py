@@ -1,0 +1,128 @@
+"""What the scripts share: finding and reading pictures, naming the machine, tables and CSV files."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+import platform
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+# the checkout these scripts lie in is what they measure, not whatever version may be installed
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
+
+
+def one_thread_each() -> None:
+    """Ask the libraries for one thread: the scripts use one process a core. Call before numba is imported."""
+    for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+
+
+def find_pictures(folders: Iterable[Path], limit: int = 0) -> list[Path]:
+    """All pictures below the folders, or named directly; with `limit` that many, spread evenly."""
+    found = []
+    for folder in folders:
+        inside = sorted(folder.rglob("*")) if folder.is_dir() else [folder]
+        found += [path for path in inside if path.suffix.lower() in SUFFIXES]
+    if not found:
+        raise SystemExit("no png, jpg or webp there")
+    if 0 < limit < len(found):
+        found = [found[i * len(found) // limit] for i in range(limit)]
+    return found
+
+
+def read_rgb(path: Path) -> np.ndarray:
+    """Read a picture as RGB uint8, upright; alpha is laid on white."""
+    with Image.open(path) as opened:
+        image = ImageOps.exif_transpose(opened)
+        if image.mode not in ("RGB", "L"):
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        return np.array(image.convert("RGB"))
+
+
+def label(path: Path) -> str:
+    """Folder and name: enough to tell pictures apart without telling where they are kept."""
+    return f"{path.parent.name}/{path.name}"
+
+
+def seeded_bytes(purpose: str, size: int = 32) -> bytes:
+    """Bytes that depend on `purpose` only: keys and messages that repeat."""
+    return hashlib.blake2b(f"fastmark benchmark {purpose}".encode(), digest_size=size).digest()
+
+
+def _cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "absent"
+
+
+def header(script: str, workers: int, **settings: object) -> list[str]:
+    """Return the lines that tell a result's reader what it was measured with."""
+    from fastmark._version import VERSION
+
+    packages = ("numpy", "numba", "pyfftw", "pillow", "scikit-image", "scipy", "ssimulacra2")
+    return [
+        f"{script}: fastmark {VERSION}, " + ", ".join(f"{k} {v}" for k, v in settings.items()),
+        f"{_cpu()}, {os.cpu_count()} cores, {workers} processes of 1 thread",
+        f"Python {platform.python_version()}, "
+        + ", ".join(f"{package} {_version(package)}" for package in packages),
+    ]
+
+
+def _text(value: object) -> str:
+    if value is None or value == "":
+        return "-"
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.4f}" if 0.9 < value < 1 else f"{value:.2f}"  # SSIM lives in its third and fourth digit
+
+
+def print_table(title: str, rows: Sequence[Mapping[str, object]]) -> None:
+    """Print rows that share their keys; numbers to the right."""
+    if not rows:
+        return
+    names = list(rows[0])
+    cells = [[_text(row[name]) for name in names] for row in rows]
+    widths = [max(len(name), *(len(line[i]) for line in cells)) for i, name in enumerate(names)]
+    right = [not isinstance(rows[0][name], str) for name in names]
+
+    def line(texts: Sequence[str]) -> str:
+        padded = (t.rjust(w) if r else t.ljust(w) for t, w, r in zip(texts, widths, right, strict=True))
+        return "  ".join(padded).rstrip()
+
+    print(f"\n{title}\n{line(names)}\n{line(['-' * width for width in widths])}")
+    for texts in cells:
+        print(line(texts))
+
+
+def write_csv(path: Path, head: Iterable[str], rows: Sequence[Mapping[str, object]]) -> None:
+    """Write the header as comment lines, then the rows; the columns are all keys that occur."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        file.writelines(f"# {line}\n" for line in head)
+        writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(
+            {k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()} for row in rows
+        )
+    print(f"wrote {path}", file=sys.stderr)

@@ -1,0 +1,163 @@
+"""What a key means: pilot tones, chips and the code-bit map on the torus.
+
+The torus is 1024 x 1024 units, 128 x 128 blocks of 8 x 8 units, 8 x 8 superblocks of 16 x 16 blocks.
+Everything here is integer arithmetic on the keystream, and the same on every machine.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmark import fft
+from fastmark.kernels import blocks
+from fastmark.key import Domain, Key
+from fastmark.message import CODE_BITS
+
+TORUS = 1024
+BLOCK = 8
+GRID = TORUS // BLOCK
+SUPERBLOCK = 16
+
+# (vertical, horizontal) DCT-II indices of the coefficients that carry chips: the mid-band annulus.
+COEFFICIENTS = ((0, 2), (1, 1), (2, 0), (0, 3), (1, 2), (2, 1), (3, 0), (1, 3), (2, 2), (3, 1))
+N_COEFFICIENTS = len(COEFFICIENTS)
+
+# A picture carries the first 48, 96, 192 or 384 tones of the key's list.
+TONE_COUNTS = (48, 96, 192, 384)
+N_TONES = TONE_COUNTS[-1]
+_MIN_RADIUS = 51  # bins of 1/1024 cycle per unit: 0.05 cycles/unit
+_MAX_RADIUS = 245  # 0.24 cycles/unit: below the Nyquist frequency of the plane halved
+_MIN_DISTANCE = 6
+_MIN_FROM_AXIS = 6
+PHASE_STEPS = 65536
+
+ANCHOR = -1
+
+
+class Carrier:
+    """The carriers of one key.
+
+    Attributes:
+        tones: int64 ``(384, 2)``, frequencies ``(fy, fx)`` in bins of 1/1024 cycle per unit,
+            ``fy > 0``, radius 51..245, pairwise at least 6 bins apart (their negatives included).
+        phases: float64 ``(384,)``, radians, multiples of 2 pi / 65536.
+        signs: float32 ``(10, 128, 128)``, the chips' keyed signs, +-1, by coefficient and block.
+        code_bit: int16 ``(10, 128, 128)``, the code bit 0..1023 a chip carries, or -1 for an anchor.
+    """
+
+    def __init__(self, key: Key) -> None:
+        """Derive the carriers of ``key``."""
+        self.key = key
+        self.key_id = key.id
+        self.tones = _draw_tones(key)
+        raw = np.frombuffer(key.stream(Domain.TONE_PHASES, 2 * N_TONES), dtype="<u2")
+        self.phases = raw.astype(np.float64) * (2 * np.pi / PHASE_STEPS)
+        bits = np.frombuffer(key.stream(Domain.CHIP_SIGNS, N_COEFFICIENTS * GRID * GRID // 8), np.uint8)
+        signs = 1.0 - 2.0 * np.unpackbits(bits).astype(np.float32)
+        self.signs: NDArray[np.float32] = signs.astype(np.float32).reshape(N_COEFFICIENTS, GRID, GRID)
+        self.code_bit = _draw_code_bit_map(key)
+        self._lock = threading.Lock()
+        self._pilots: dict[int, NDArray[np.float32]] = {}
+
+    def pilot(self, n_tones: int) -> NDArray[np.float32]:
+        """Return the pilot of the first ``n_tones`` tones: float32 ``(1024, 1024)``, unit mean square.
+
+        ``pilot[y, x] = sqrt(2 / n) sum_i cos(2 pi (fy_i y + fx_i x) / 1024 + phase_i)``
+        """
+        with self._lock:
+            if n_tones not in self._pilots:
+                fy, fx = self.tones[:n_tones, 0], self.tones[:n_tones, 1]
+                amplitude = np.sqrt(2.0 / n_tones) * 0.5 * TORUS * TORUS
+                values = (amplitude * np.exp(1j * self.phases[:n_tones])).astype(np.complex64)
+                spectrum = np.zeros((TORUS, TORUS // 2 + 1), np.complex64)
+                right = fx >= 0
+                spectrum[fy[right], fx[right]] = values[right]
+                spectrum[-fy[~right], -fx[~right]] = np.conj(values[~right])
+                self._pilots[n_tones] = fft.irfft2(spectrum)
+            return self._pilots[n_tones]
+
+    @functools.cached_property
+    def anchor_spectrum(self) -> NDArray[np.complex64]:
+        """``rfft2`` of the anchors alone, each of unit amplitude: complex64 ``(1024, 513)``."""
+        chips = np.where(self.code_bit == ANCHOR, self.signs, np.float32(0))
+        pattern = np.zeros((TORUS, TORUS), np.float32)
+        blocks.add_inverse_dct(chips, BASIS, COEFFICIENT_ROWS, COEFFICIENT_COLUMNS, 0, 0, pattern)
+        return fft.rfft2(pattern)
+
+
+def _draw_tones(key: Key) -> NDArray[np.int64]:
+    """Draw the ordered list of tones.
+
+    Lattice points are drawn uniformly over a rectangle and kept with probability
+    ``(51 / radius)^2``, which makes the radius log-uniform without any floating-point number.
+    """
+    n_draws = 65536
+    words = np.frombuffer(key.stream(Domain.TONE_FREQUENCIES, 8 * n_draws), dtype="<u2")
+    words = words.reshape(n_draws, 4).astype(np.int64)
+    fy = 1 + words[:, 0] * _MAX_RADIUS // 65536
+    fx = words[:, 1] * (2 * _MAX_RADIUS + 1) // 65536 - _MAX_RADIUS
+    u = words[:, 2] * 65536 + words[:, 3]
+    r2 = fx * fx + fy * fy
+    usable = (r2 >= _MIN_RADIUS**2) & (r2 <= _MAX_RADIUS**2)
+    usable &= (np.abs(fx) >= _MIN_FROM_AXIS) & (fy >= _MIN_FROM_AXIS)
+    usable &= u * r2 < (1 << 32) * _MIN_RADIUS**2
+    taken = np.zeros((2 * _MAX_RADIUS + 32, 2 * _MAX_RADIUS + 32), dtype=bool)
+    reach = np.arange(1 - _MIN_DISTANCE, _MIN_DISTANCE)
+    near = [(y, x) for y in reach for x in reach if y * y + x * x < _MIN_DISTANCE**2]
+    offsets = np.array(near)
+    centre = _MAX_RADIUS + 16
+    tones = []
+    for y, x in zip(fy[usable], fx[usable], strict=True):
+        if taken[centre + y, centre + x]:
+            continue
+        tones.append((y, x))
+        for sign in (1, -1):
+            around = centre + sign * np.array((y, x)) + offsets
+            taken[around[:, 0], around[:, 1]] = True
+        if len(tones) == N_TONES:
+            return np.array(tones, dtype=np.int64)
+    raise AssertionError("the keystream ran out of tone candidates")  # pragma: no cover
+
+
+def _draw_code_bit_map(key: Key) -> NDArray[np.int16]:
+    """Draw which chip carries which code bit, and which chips are anchors.
+
+    Each block has one anchor, at coefficient ``word mod 10``. The other 2304 chips of a superblock,
+    in an order given by sorting keyed 32-bit words, carry code bits 256 s, 256 s + 1, ... modulo 1024
+    in the s-th superblock, so every code bit comes two or three times in each.
+    """
+    n_blocks = GRID * GRID
+    words = np.frombuffer(key.stream(Domain.ANCHOR_PLACES, 2 * n_blocks), dtype="<u2")
+    anchor = (words % N_COEFFICIENTS).astype(np.int64).reshape(GRID, GRID)
+    is_anchor = np.arange(N_COEFFICIENTS)[:, None, None] == anchor
+    order_words = np.frombuffer(
+        key.stream(Domain.CODE_BIT_MAP, 4 * N_COEFFICIENTS * n_blocks), dtype="<u4"
+    ).reshape(N_COEFFICIENTS, GRID, GRID)
+    result = np.full((N_COEFFICIENTS, GRID, GRID), ANCHOR, np.int16)
+    per_side = GRID // SUPERBLOCK
+    for s in range(per_side * per_side):
+        rows = slice(s // per_side * SUPERBLOCK, (s // per_side + 1) * SUPERBLOCK)
+        columns = slice(s % per_side * SUPERBLOCK, (s % per_side + 1) * SUPERBLOCK)
+        free = ~is_anchor[:, rows, columns]
+        words_here = order_words[:, rows, columns][free]
+        rank = np.empty(words_here.size, np.int64)
+        rank[np.argsort(words_here, kind="stable")] = np.arange(words_here.size)
+        result[:, rows, columns][free] = (rank + 256 * s) % CODE_BITS
+    return result
+
+
+def _dct_basis() -> NDArray[np.float32]:
+    """Orthonormal DCT-II rows 0..3 of length 8: float32 ``(4, 8)`` (Ahmed, Natarajan & Rao 1974)."""
+    n, f = np.arange(BLOCK), np.arange(4)[:, None]
+    basis = np.cos(np.pi * (2 * n + 1) * f / (2 * BLOCK)) * np.sqrt(2.0 / BLOCK)
+    basis[0] /= np.sqrt(2.0)
+    return basis.astype(np.float32)
+
+
+BASIS = _dct_basis()
+COEFFICIENT_ROWS = np.array([v for v, _ in COEFFICIENTS], np.int64)
+COEFFICIENT_COLUMNS = np.array([u for _, u in COEFFICIENTS], np.int64)

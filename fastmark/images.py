@@ -1,0 +1,558 @@
+"""Pictures in and out: path, encoded bytes, Pillow image or array to pixels and back.
+
+What is marked is colour only; alpha, ICC profile, EXIF, XMP, resolution and PNG text go through untouched.
+What Pillow cannot read is lost: 16-bit-per-channel *colour* files arrive as 8 bits (pass a uint16
+array instead), and metadata it does not parse (JPEG APP11 content credentials, for one) is dropped.
+
+| picture | embed | detect |
+|---|---|---|
+| array uint8, uint16, float in 0..1; HxW, HxWx1, x2 (grey + alpha), x3, x4 | same shape and dtype | yes |
+| Pillow L, LA, RGB, RGBA, RGBX, YCbCr (Y is marked), I;16, I;16B | same mode | yes |
+| Pillow P, PA, 1, CMYK, HSV, premultiplied alpha, LAB, colour-key transparency | refused | yes |
+| Pillow I | refused | when within 0..65535 |
+| Pillow F | refused | refused |
+| file or bytes | Pillow L, LA, RGB, RGBA or I;16, upright; palettes become RGB(A), 1 becomes L | yes |
+| CMYK, LAB file | refused | yes |
+| animated or multi-page | refused | refused |
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import IO, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+
+from fastmark.errors import FastmarkError, InvalidImage, OutputError, UnsupportedImage
+
+ImageInput: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | NDArray[Any]
+
+MAX_PIXELS = 500_000_000
+"""Largest width x height that is decoded, unless told otherwise."""
+
+# Raster formats with a signature of their own. Pillow can open more, some by running other programs
+# (EPS) or by guessing (TGA); somebody who wants those opens them and passes the image.
+_READS = (
+    "JPEG", "PNG", "WEBP", "AVIF", "GIF", "TIFF", "BMP", "PPM", "JPEG2000", "QOI", "HEIF",
+)  # fmt: skip
+
+# format: (suffixes, modes that it stores as they are)
+_WRITES: dict[str, tuple[tuple[str, ...], frozenset[str]]] = {
+    "PNG": ((".png",), frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})),
+    "JPEG": ((".jpg", ".jpeg"), frozenset({"L", "RGB", "YCbCr", "CMYK"})),
+    "WEBP": ((".webp",), frozenset({"L", "LA", "RGB", "RGBA"})),
+    "AVIF": ((".avif",), frozenset({"L", "LA", "RGB", "RGBA"})),
+    "TIFF": ((".tif", ".tiff"), frozenset({"1", "L", "LA", "RGB", "RGBA", "I;16", "CMYK"})),
+    "BMP": ((".bmp",), frozenset({"1", "L", "P", "RGB"})),
+    "PPM": ((".ppm", ".pgm", ".pnm"), frozenset({"1", "L", "RGB", "I;16"})),
+}
+_BY_SUFFIX = {suffix: name for name, (suffixes, _) in _WRITES.items() for suffix in suffixes}
+SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
+
+# A TIFF's tags describe its strips too; only these describe the picture.
+_DESCRIPTIVE = frozenset(
+    {
+        ExifTags.Base.ImageDescription, ExifTags.Base.Make, ExifTags.Base.Model, ExifTags.Base.Software,
+        ExifTags.Base.DateTime, ExifTags.Base.Artist, ExifTags.Base.HostComputer, ExifTags.Base.Copyright,
+        ExifTags.Base.Orientation,
+        ExifTags.Base.Rating, ExifTags.Base.XPTitle, ExifTags.Base.XPComment, ExifTags.Base.XPAuthor,
+        ExifTags.Base.XPKeywords, ExifTags.Base.XPSubject, ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo,
+    }
+)  # fmt: skip
+
+_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+
+
+# ---- pixels in -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A picture opened for marking.
+
+    ``pixels``: C-contiguous, aligned, native byte order, writeable flag set (so that kernels see one
+    array type); HxW or HxWx3, never empty; uint8 on 0..255, uint16 on 0..65535 or float32 on 0..1.
+    It may share memory with the caller's array: never write to it.
+    ``peak``: the level of white: 255.0, 65535.0 or 1.0.
+    """
+
+    pixels: NDArray[Any]
+    peak: float
+    _restore: Callable[[NDArray[Any]], NDArray[Any] | Image.Image]
+
+    def rebuild(self, marked: NDArray[Any]) -> NDArray[Any] | Image.Image:
+        """The user's kind of picture from ``marked``, pixels of the shape and dtype of ``pixels``.
+
+        Array in: array of the same shape and dtype. Pillow image in: Pillow image of the same mode
+        and size with a copy of ``info``. Path or bytes in: Pillow image with its metadata. Alpha is
+        the original's. The result may share memory with ``marked``.
+        """
+        if marked.shape != self.pixels.shape or marked.dtype != self.pixels.dtype:
+            want, got = (f"{a.dtype} {a.shape}" for a in (self.pixels, marked))
+            raise ValueError(f"marked pixels must be {want}, not {got}")
+        return self._restore(marked)
+
+
+def open_source(image: ImageInput, *, max_pixels: int | None = None) -> Source:
+    """The picture's pixels, and the way back to what it was; ``image`` is never modified.
+
+    Files are decoded, turned upright by their EXIF orientation (the tag is then removed) and brought
+    to L, LA, RGB, RGBA or I;16. A Pillow image keeps its geometry and mode whatever its EXIF says.
+    ``max_pixels`` (default ``MAX_PIXELS``) bounds width x height of files before they are decoded.
+
+    Raises UnsupportedImage for kinds that cannot be marked, InvalidImage for all else: unreadable,
+    missing, truncated, too large, zero-sized, wrong shape or dtype, not finite, out of range.
+    """
+    if isinstance(image, np.ndarray):
+        return _array_source(image)
+    if isinstance(image, Image.Image):
+        with _reading("the Pillow image"):
+            _check_still(image, "the Pillow image")
+            image.load()
+            return _pil_source(image, image.info.copy())
+    label = _label(image)
+    with _decoder(image, label, max_pixels) as decoder:
+        decoder.load()
+        return _pil_source(*_normalise(decoder, label))
+
+
+def open_luma(image: ImageInput, *, max_pixels: int | None = None) -> NDArray[Any]:
+    """What a detector looks at: HxW luma, uint8 or float32 on 0..255, or HxWx3 uint8 RGB.
+
+    YCbCr JPEG files decode their Y plane only, which is several times faster. Alpha is ignored, EXIF
+    orientation of files applied. The result is C-contiguous and may share memory with ``image``:
+    never write to it. Raises as ``open_source``; CMYK, palettes and 1-bit pictures are converted.
+    """
+    if isinstance(image, np.ndarray):
+        source = _array_source(image)
+        return _luma8(source.pixels, source.peak)
+    if isinstance(image, Image.Image):
+        with _reading("the Pillow image"):
+            _check_still(image, "the Pillow image")
+            image.load()
+            return _pil_luma(image, "the Pillow image")
+    label = _label(image)
+    with _decoder(image, label, max_pixels) as decoder:
+        # NOTE: a no-op for all but JPEG, and for JPEGs that are grey or CMYK: the mode is looked at below.
+        decoder.draft("L", decoder.size)
+        decoder.load()
+        return _pil_luma(_upright(decoder), label)
+
+
+# ---- arrays ----------------------------------------------------------------------------------------
+
+
+def _array_source(array: NDArray[Any]) -> Source:
+    _check_array(array)
+    channels = 0 if array.ndim == 2 else array.shape[2]
+    colour = array if channels == 0 else array[..., 0] if channels <= 2 else array[..., :3]
+    if array.dtype.kind == "f":
+        dtype, peak = np.dtype(np.float32), 1.0
+        if colour.min() < 0 or colour.max() > 1:  # by rounding only, see _check_array
+            colour = np.clip(colour, 0, 1)
+    else:
+        dtype, peak = array.dtype.newbyteorder("="), float(np.iinfo(array.dtype).max)
+    pixels = np.require(colour, dtype, ["C", "A", "W", "E"])
+
+    def restore(marked: NDArray[Any]) -> NDArray[Any]:
+        if channels in (0, 3):
+            return marked.astype(array.dtype, copy=False)
+        if channels == 1:
+            return marked.astype(array.dtype, copy=False)[..., None]
+        result = np.empty(array.shape, array.dtype)
+        result[..., :-1] = marked if channels == 4 else marked[..., None]
+        result[..., -1] = array[..., -1]
+        return result
+
+    return Source(pixels, peak, restore)
+
+
+def _check_array(array: NDArray[Any]) -> None:
+    """Raise InvalidImage unless ``array`` is one picture of a known dtype within its range."""
+    shape, dtype = array.shape, array.dtype
+    if dtype.newbyteorder("=") not in (np.uint8, np.uint16, np.float16, np.float32, np.float64):
+        raise InvalidImage(f"arrays must be uint8, uint16, or float in 0..1, not {dtype}: convert it first")
+    if array.ndim == 4:
+        raise InvalidImage(f"one picture at a time, not shape {shape}: use embed_batch or detect_batch")
+    if array.ndim == 3 and shape[2] not in (1, 2, 3, 4) and shape[0] in (1, 3, 4):
+        raise InvalidImage(f"channels come last, not shape {shape}: use numpy.moveaxis(array, 0, -1)")
+    if array.ndim not in (2, 3) or (array.ndim == 3 and shape[2] not in (1, 2, 3, 4)):
+        raise InvalidImage(f"arrays must be HxW or HxWxC with C = 1, 2, 3 or 4, not shape {shape}")
+    if array.size == 0:
+        raise InvalidImage(f"the array has no pixels: shape {shape}")
+    if dtype.kind == "f":
+        with np.errstate(invalid="ignore"):
+            low, high = float(array.min()), float(array.max())
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise InvalidImage(
+                "the array holds NaN or infinity: replace them first, as with numpy.nan_to_num"
+            )
+        slack = max(1e-5, float(np.finfo(dtype).eps))
+        if low < -slack or high > 1 + slack:
+            raise InvalidImage(
+                f"float arrays must lie in 0..1, this one spans {low:.6g}..{high:.6g}: scale or clip it first"
+            )
+
+
+def _luma8(pixels: NDArray[Any], peak: float) -> NDArray[Any]:
+    """``pixels`` as they are when uint8, else their luma as float32 HxW on 0..255."""
+    if pixels.dtype == np.uint8:
+        return pixels
+    scaled = pixels.astype(np.float32) * np.float32(255.0 / peak)
+    return scaled if scaled.ndim == 2 else np.ascontiguousarray(scaled @ _LUMA)
+
+
+# ---- Pillow images ---------------------------------------------------------------------------------
+
+
+def _check_still(image: Image.Image, label: str) -> None:
+    if 0 in image.size:
+        raise InvalidImage(f"{label} has no pixels: {image.width} x {image.height}")
+    # NOTE: a phone's MPO holds one picture and its helpers (depth, gain map), not an animation.
+    if getattr(image, "is_animated", False) and image.format != "MPO":
+        raise UnsupportedImage(f"{label} is animated or has several pages: extract and pass single frames")
+
+
+def _pil_source(image: Image.Image, info: dict[str | tuple[int, int], Any]) -> Source:
+    """Source of a loaded image; ``info`` goes to the result."""
+    mode = image.mode
+    if mode not in ("L", "LA", "RGB", "RGBA", "RGBX", "YCbCr", "I;16", "I;16B"):
+        hint = "I;16 or L" if mode in ("I", "F") or mode.startswith("I;") else "RGB"
+        raise UnsupportedImage(f"pictures of Pillow mode {mode} cannot be marked: convert to {hint} first")
+    if "transparency" in info and mode not in ("LA", "RGBA"):
+        raise UnsupportedImage("a transparent colour cannot survive marking: convert('RGBA') first")
+    if mode.startswith("I;16"):
+        stored = np.asarray(image)
+        dtype = stored.dtype
+
+        def restore16(marked: NDArray[Any]) -> Image.Image:
+            result = Image.fromarray(marked.astype(dtype, copy=False))
+            result.info = info.copy()
+            return result
+
+        return Source(stored.astype(np.uint16), 65535.0, restore16)
+
+    bands = image.getbands()
+    n_colour = 1 if mode in ("L", "LA", "YCbCr") else 3
+    colour = image if len(bands) == n_colour else _first_bands(image, n_colour)
+    rest = [image.getchannel(band) for band in bands[n_colour:]]
+
+    def restore8(marked: NDArray[Any]) -> Image.Image:
+        result = Image.fromarray(marked)
+        if rest:
+            result = Image.merge(mode, [*result.split(), *rest])
+        result.info = info.copy()
+        return result
+
+    return Source(np.array(colour), 255.0, restore8)
+
+
+def _first_bands(image: Image.Image, count: int) -> Image.Image:
+    """The colour of RGBA, RGBX, LA, the Y of YCbCr: bands dropped, nothing composited."""
+    return image.getchannel(0) if count == 1 else Image.merge("RGB", image.split()[:3])
+
+
+def _pil_luma(image: Image.Image, label: str) -> NDArray[Any]:
+    """uint8 HxW or HxWx3, or float32 HxW on 0..255, of a loaded image of any mode that has luma."""
+    image = _without_oddities(image, label)
+    if image.mode.startswith("I;16"):
+        return _luma8(np.asarray(image).astype(np.uint16), 65535.0)
+    if image.mode in ("LA", "YCbCr"):
+        image = image.getchannel(0)
+    elif image.mode not in ("L", "RGB"):
+        try:
+            image = image.convert("RGB")
+        except ValueError:
+            raise UnsupportedImage(f"{label} is of Pillow mode {image.mode}: convert to RGB first") from None
+    return np.array(image)
+
+
+def _without_oddities(image: Image.Image, label: str) -> Image.Image:
+    """Palettes, 1-bit and 32-bit grey pictures brought to L, LA, RGB, RGBA or I;16."""
+    if image.mode in ("P", "PA"):
+        return image.convert("RGBA" if image.has_transparency_data else "RGB")
+    if image.mode in ("1", "La"):
+        return image.convert("L" if image.mode == "1" else "LA")
+    if image.mode == "RGBa":
+        return image.convert("RGBA")
+    if image.mode in ("I", "F"):
+        # 16-bit PGM comes as I; wider or floating values have no white to scale by.
+        low, high = image.getextrema()
+        if image.mode == "F" or not 0 <= float(low) <= float(high) <= 65535:  # type: ignore[arg-type]
+            raise UnsupportedImage(f"{label} has no known white level: scale it to 8 or 16 bits first")
+        return image.convert("I;16")
+    return image
+
+
+# ---- files -----------------------------------------------------------------------------------------
+
+
+def _label(image: object) -> str:
+    """How error messages name a path or encoded bytes."""
+    if isinstance(image, str | os.PathLike):
+        return os.fsdecode(image)
+    if isinstance(image, bytes | bytearray | memoryview):
+        return "the image data"
+    raise InvalidImage(
+        f"a picture is a path, encoded bytes, a Pillow image or a numpy array, not {type(image).__name__}"
+    )
+
+
+@contextlib.contextmanager
+def _reading(label: str) -> Iterator[None]:
+    """Turn whatever goes wrong while a picture is read into InvalidImage, one line that names it."""
+    try:
+        yield
+    except FastmarkError:
+        raise
+    except FileNotFoundError:
+        raise InvalidImage(f"{label}: no such file") from None
+    except UnidentifiedImageError:
+        raise InvalidImage(f"{label} is not a picture of a known format") from None
+    except MemoryError:
+        raise InvalidImage(f"{label} is too large for this machine's memory") from None
+    # Decoders given hostile bytes raise anything: OSError, SyntaxError, struct.error, IndexError, ...
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+        raise InvalidImage(f"{label} cannot be read: {reason}") from error
+
+
+@contextlib.contextmanager
+def _decoder(image: Any, label: str, max_pixels: int | None) -> Iterator[Image.Image]:
+    """Pillow's decoder of a file or bytes: size checked, nothing decoded yet; file open inside."""
+    limit = MAX_PIXELS if max_pixels is None else max_pixels
+    with _reading(label), contextlib.ExitStack() as stack:
+        file: IO[bytes]
+        if isinstance(image, str | os.PathLike):
+            file = stack.enter_context(Path(image).open("rb"))
+            if not file.seekable():  # a pipe
+                file = BytesIO(file.read())
+        else:
+            file = BytesIO(image)
+        decoder = _identify(file)
+        width, height = decoder.size
+        if width * height > limit:
+            raise InvalidImage(f"{label} claims {width} x {height} pixels, more than the limit of {limit}")
+        _check_still(decoder, label)
+        yield decoder
+
+
+def _identify(file: IO[bytes]) -> Image.Image:
+    """``Image.open`` over ``_READS``, without its process-wide limit on pixels.
+
+    That limit can only be moved through a global that other threads of the program rely on, and it
+    warns through ``warnings``, which is global as well; ours is an argument.
+    """
+    prefix = file.read(16)
+    tried = set()
+    for register in (Image.preinit, Image.init):  # the common plugins, then all
+        register()
+        for name in _READS:
+            if name in tried or name not in Image.OPEN:
+                continue
+            tried.add(name)
+            factory, accept = Image.OPEN[name]
+            if accept and accept(prefix) is not True:  # a str says why not
+                continue
+            file.seek(0)
+            with contextlib.suppress(SyntaxError):  # Pillow's word for "another format after all"
+                return factory(file, "")
+    raise UnidentifiedImageError
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """``image`` turned by its EXIF orientation; as it is where its EXIF cannot be parsed."""
+    try:
+        if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
+            return image
+        return ImageOps.exif_transpose(image)
+    except Exception:  # any damage to the EXIF: the pixels are fine
+        return image
+
+
+def _normalise(decoder: Image.Image, label: str) -> tuple[Image.Image, dict[str | tuple[int, int], Any]]:
+    """A loaded file in a mode that can be marked, and its metadata."""
+    if decoder.mode in ("CMYK", "LAB", "HSV"):
+        raise UnsupportedImage(f"{label} is {decoder.mode}: convert it to RGB first")
+    image = _without_oddities(_upright(decoder), label)
+    if image.mode in ("L", "RGB") and "transparency" in image.info:
+        image = image.convert(image.mode + "A")
+    elif image.mode in ("YCbCr", "RGBX"):
+        image = image.convert("RGB")
+    elif image.mode == "I;16B":
+        image = image.convert("I;16")
+    info = image.info.copy()
+    if decoder.format == "TIFF" and (exif := _descriptive(decoder.getexif())):
+        info["exif"] = exif.tobytes()
+    if image.mode == "RGBA" and image.info.get("transparency") is not None:
+        info.pop("transparency")
+    return image, info
+
+
+def _descriptive(exif: Image.Exif) -> Image.Exif:
+    """A copy of ``exif`` with the tags that describe the picture, not its storage."""
+    copy = Image.Exif()
+    copy.load(exif.tobytes())
+    for tag in set(copy) - _DESCRIPTIVE:
+        del copy[tag]
+    return copy
+
+
+# ---- files out -------------------------------------------------------------------------------------
+
+
+def check_output(path: str | os.PathLike[str], *, overwrite: bool = True) -> str:
+    """Pillow's name of the format that ``path`` will be written in, told by its ending.
+
+    Raises OutputError, before any work is done, for an unknown ending, a missing or read-only folder,
+    a folder in the file's place, or an existing file that must not be overwritten.
+    """
+    target = Path(path)
+    name = _BY_SUFFIX.get(target.suffix.lower())
+    if name is None:
+        raise OutputError(f"{target}: unknown format {target.suffix!r}: use one of {', '.join(_BY_SUFFIX)}")
+    if target.is_dir():
+        raise OutputError(f"{target} is a folder")
+    if not target.parent.is_dir():
+        raise OutputError(f"{target}: the folder {target.parent} does not exist")
+    if not os.access(target.parent, os.W_OK):
+        raise OutputError(f"{target}: the folder {target.parent} cannot be written")
+    if not overwrite and target.exists():
+        raise OutputError(f"{target} exists already")
+    return name
+
+
+def encode_image(
+    image: Image.Image,
+    format_name: str,
+    *,
+    quality: int = 95,
+    subsampling: str = "4:4:4",
+    lossless: bool = False,
+) -> bytes:
+    """``image`` encoded as ``format_name`` ("png", "JPEG", ...), its metadata included.
+
+    ``quality`` (1..100) counts for JPEG, WebP and AVIF; ``subsampling`` (of SUBSAMPLINGS) for JPEG and
+    AVIF; ``lossless`` for WebP. Raises OutputError where format and picture or options do not fit.
+    """
+    name = {"JPG": "JPEG", "TIF": "TIFF"}.get(format_name.upper(), format_name.upper())
+    if name not in _WRITES:
+        raise OutputError(f"unknown format {format_name!r}: use one of {', '.join(_WRITES)}")
+    if not 1 <= quality <= 100:
+        raise OutputError(f"quality must be 1 to 100, not {quality}")
+    if subsampling not in SUBSAMPLINGS:
+        raise OutputError(f"subsampling must be one of {', '.join(SUBSAMPLINGS)}, not {subsampling}")
+    if lossless and name in ("JPEG", "AVIF"):
+        raise OutputError(f"{name} cannot be lossless: use png or webp")
+    if image.mode not in _WRITES[name][1]:
+        what = {"RGBA": "transparency", "LA": "transparency", "I;16": "16 bits"}.get(image.mode, image.mode)
+        instead = ", ".join(n.lower() for n, (_, modes) in _WRITES.items() if image.mode in modes)
+        raise OutputError(f"{name} cannot keep {what}: use {instead or 'another mode'}")
+    options = _metadata(image, name)
+    if name in ("JPEG", "WEBP", "AVIF"):
+        options |= {"quality": quality}
+    if name in ("JPEG", "AVIF"):
+        options |= {"subsampling": subsampling}
+    elif name == "WEBP":
+        options |= {"lossless": lossless}
+    elif name == "TIFF":
+        # not the source's, which may be lossy; and libtiff's compressing writer loses EXIF blocks
+        options |= {"compression": "raw"}
+    buffer = BytesIO()
+    try:
+        image.save(buffer, name, **options)
+    except Exception as error:  # encoders raise OSError, ValueError, struct.error, ...
+        raise OutputError(f"cannot encode as {name}: {' '.join(str(error).split())}") from error
+    return buffer.getvalue()
+
+
+def save_image(
+    image: Image.Image,
+    path: str | os.PathLike[str],
+    *,
+    quality: int = 95,
+    subsampling: str = "4:4:4",
+    lossless: bool = False,
+    overwrite: bool = True,
+) -> None:
+    """Encode ``image`` by the ending of ``path`` and put it there whole or not at all.
+
+    Options as ``encode_image``. A symbolic link is written through. Raises OutputError.
+    """
+    name = check_output(path, overwrite=overwrite)
+    data = encode_image(image, name, quality=quality, subsampling=subsampling, lossless=lossless)
+    try:
+        write_atomically(path, data)
+    except OSError as error:
+        raise OutputError(f"{os.fspath(path)} cannot be written: {error.strerror or error}") from error
+
+
+def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write to a temporary name in the same folder, then rename; nothing is left behind on failure."""
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".{target.name[:200]}.{secrets.token_hex(6)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+        temporary.replace(target)
+    finally:  # an interrupt too
+        temporary.unlink(missing_ok=True)
+
+
+def _metadata(image: Image.Image, format_name: str) -> dict[str, Any]:
+    """Pillow's save options that carry ``image.info`` over: most formats keep only what is passed."""
+    info = image.info
+    options: dict[str, Any] = {}
+    if icc := info.get("icc_profile"):
+        options["icc_profile"] = icc
+    with contextlib.suppress(TypeError, ValueError, ZeroDivisionError):
+        dpi = tuple(float(value) for value in info["dpi"]) if "dpi" in info else ()
+        if len(dpi) == 2 and all(0 < value < 65535 for value in dpi):
+            options["dpi"] = dpi
+    exif = Image.Exif()
+    with contextlib.suppress(Exception):  # damaged EXIF is left out
+        exif = image.getexif() if "exif" in info else _descriptive(image.getexif())
+        if len(exif):
+            # the stored bytes where there are any: writing EXIF anew breaks makers' private notes
+            stored = info.get("exif") or exif.tobytes()
+            options["exif"] = stored if stored.startswith(b"Exif\0\0") else b"Exif\0\0" + stored
+    xmp = info.get("xmp") or info.get("XML:com.adobe.xmp")
+    xmp = xmp.encode() if isinstance(xmp, str) else xmp
+    if format_name == "PNG":
+        options["pnginfo"] = _png_info(info, xmp)
+    elif format_name == "TIFF":
+        exif = _descriptive(exif)
+        if xmp:
+            exif[ExifTags.Base.XMLPacket] = xmp
+        options["exif"] = exif
+    elif xmp:
+        options["xmp"] = xmp
+    return options
+
+
+def _png_info(info: dict[str | tuple[int, int], Any], xmp: bytes | None) -> PngImagePlugin.PngInfo:
+    """PNG's text chunks (prompts of image generators live there), XMP, and how to read its colours."""
+    chunks = PngImagePlugin.PngInfo()
+    if "icc_profile" not in info:
+        if isinstance(info.get("gamma"), float):
+            chunks.add(b"gAMA", round(info["gamma"] * 100_000).to_bytes(4, "big"))
+        if info.get("srgb") in range(4):
+            chunks.add(b"sRGB", bytes([info["srgb"]]))
+    for key, value in info.items():
+        # EXIF in text form goes to its own chunk, as does XMP; "compression" is a TIFF's
+        if isinstance(key, str) and isinstance(value, str) and key not in (
+            "Raw profile type exif", "XML:com.adobe.xmp", "compression",
+        ):  # fmt: skip
+            chunks.add_text(key, value)
+    if xmp:
+        chunks.add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8", "replace"))
+    return chunks

@@ -1,0 +1,45 @@
+"""The one place where JIT compilation is applied.
+
+A kernel is a plain function over arrays and scalars; ``@kernel`` compiles it lazily, without the
+GIL, and caches the machine code on disk when a cache folder can be written.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+# NOTE: never nnan/ninf: LLVM may then drop isnan/isfinite tests (numba#2919).
+FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
+
+_log = logging.getLogger("fastmark")
+_caching = os.environ.get("FASTMARK_CACHE", "1") != "0"
+
+
+def _compile(function: Callable[..., Any], **flags: Any) -> Any:
+    """``numba.njit`` with the disk cache where it can be had, without it elsewhere."""
+    global _caching
+    flags |= {"nogil": True, "error_model": "numpy", "fastmath": FASTMATH}
+    if _caching:
+        try:
+            return numba.njit(cache=True, **flags)(function)
+        except RuntimeError as error:  # no locator: zipped package or read-only home (numba#4908)
+            _caching = False
+            _log.info("compiled kernels are not cached on disk: %s", error)
+    return numba.njit(**flags)(function)
+
+
+def kernel(function: _F) -> _F:
+    """Compile ``function`` as a serial kernel."""
+    return _compile(function)  # type: ignore[no-any-return]  # numba is untyped
+
+
+def inline(function: _F) -> _F:
+    """Compile a small helper that its callers' kernels always inline."""
+    return _compile(function, inline="always")  # type: ignore[no-any-return]  # numba is untyped

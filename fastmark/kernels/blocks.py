@@ -1,0 +1,146 @@
+"""Kernels over 8 x 8 blocks: the chips' DCT coefficients, their spread, soft bits, and back."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastmark.kernels._jit import kernel
+
+
+@kernel
+def forward_dct(plane, basis, rows, columns, y0, x0, out):  # type: ignore[no-untyped-def]
+    """Write the chip coefficients of every block of ``plane`` from ``(y0, x0)`` on into ``out``.
+
+    ``out[c, by, bx] = sum_yx basis[rows[c], y] basis[columns[c], x] plane[y0 + 8 by + y, x0 + 8 bx + x]``
+    float32 ``(10, BY, BX)``; ``basis`` is ``(4, 8)``.
+    """
+    n_coefficients, n_rows, n_columns = out.shape
+    vertical = np.empty((4, 8 * n_columns), np.float32)
+    for by in range(n_rows):
+        vertical[:] = 0
+        for y in range(8):
+            line = plane[y0 + 8 * by + y, x0 : x0 + 8 * n_columns]
+            for v in range(4):
+                weight = basis[v, y]
+                target = vertical[v]
+                for x in range(target.size):
+                    target[x] += weight * line[x]
+        for c in range(n_coefficients):
+            line, weights, target = vertical[rows[c]], basis[columns[c]], out[c, by]
+            w0, w1, w2, w3 = weights[0], weights[1], weights[2], weights[3]
+            w4, w5, w6, w7 = weights[4], weights[5], weights[6], weights[7]
+            for bx in range(n_columns):
+                i = 8 * bx
+                target[bx] = (
+                    (w0 * line[i] + w1 * line[i + 1]) + (w2 * line[i + 2] + w3 * line[i + 3])
+                ) + ((w4 * line[i + 4] + w5 * line[i + 5]) + (w6 * line[i + 6] + w7 * line[i + 7]))
+
+
+@kernel
+def add_inverse_dct(chips, basis, rows, columns, y0, x0, plane):  # type: ignore[no-untyped-def]
+    """Add the blocks whose only coefficients are ``chips`` ``(10, BY, BX)`` to ``plane`` from ``(y0, x0)``.
+
+    The transpose of :func:`forward_dct`, and its inverse on the coefficients named.
+    """
+    n_coefficients, n_rows, n_columns = chips.shape
+    horizontal = np.empty((4, 8 * n_columns), np.float32)
+    for by in range(n_rows):
+        horizontal[:] = 0
+        for c in range(n_coefficients):
+            weights, line, target = basis[columns[c]], chips[c, by], horizontal[rows[c]]
+            for bx in range(n_columns):
+                value = line[bx]
+                for x in range(8):
+                    target[8 * bx + x] += weights[x] * value
+        for y in range(8):
+            target = plane[y0 + 8 * by + y, x0 : x0 + 8 * n_columns]
+            b0, b1, b2, b3 = basis[0, y], basis[1, y], basis[2, y], basis[3, y]
+            for x in range(target.size):
+                target[x] += (b0 * horizontal[0, x] + b1 * horizontal[1, x]) + (
+                    b2 * horizontal[2, x] + b3 * horizontal[3, x]
+                )
+
+
+@kernel
+def coefficient_spread(coefficients, cap, out):  # type: ignore[no-untyped-def]
+    """Write the local spread ``u`` of every coefficient ``(10, BY, BX)`` into ``out``.
+
+    ``u = 1.25 * 3 x 3-block mean of (min(|x|, cap) + mean over the ten of min(|x|, cap)) / 2``;
+    at the edge the mean is over the blocks that exist.
+    """
+    n_coefficients, n_rows, n_columns = coefficients.shape
+    common = np.zeros((n_rows, n_columns), np.float32)
+    mixed = np.empty((n_rows, n_columns), np.float32)
+    line = np.empty(n_columns, np.float32)
+    share = np.float32(1.0 / n_coefficients)
+    for c in range(n_coefficients):
+        for y in range(n_rows):
+            for x in range(n_columns):
+                common[y, x] += share * min(abs(coefficients[c, y, x]), cap)
+    for c in range(n_coefficients):
+        for y in range(n_rows):
+            for x in range(n_columns):
+                mixed[y, x] = min(abs(coefficients[c, y, x]), cap) + common[y, x]
+        for y in range(n_rows):
+            top, bottom = max(y - 1, 0), min(y + 2, n_rows)
+            line[:] = mixed[top]
+            for i in range(top + 1, bottom):
+                for x in range(n_columns):
+                    line[x] += mixed[i, x]
+            for x in range(n_columns):
+                left, right = max(x - 1, 0), min(x + 2, n_columns)
+                total = np.float32(0)
+                for i in range(left, right):
+                    total += line[i]
+                out[c, y, x] = np.float32(0.625) * total / ((bottom - top) * (right - left))
+
+
+@kernel
+def soft_bits(coefficients, spread, mask, floor, signs, code_bit, gy, gx, soft, energy, variance):  # type: ignore[no-untyped-def]
+    """Sum the chips of each code bit; slot 1024 takes the anchors.
+
+    ``soft[j] += s w clip(x / v, -2, 2)``, ``energy[j] += w^2``, ``variance[j] += (w clip)^2`` with
+    ``v = sqrt(u^2 + floor^2)``, ``w = m / v``. ``coefficients``, ``spread`` are ``(10, BY, BX)``, ``mask``
+    ``(BY, BX)`` (zero leaves a block out); block (0, 0) lies at ``(gy, gx)`` of the 128 x 128 grid of
+    the torus. ``soft``, ``energy``, ``variance`` are float64 ``(1025,)``.
+    """
+    n_coefficients, n_rows, n_columns = coefficients.shape
+    grid = signs.shape[1]
+    n_bits = soft.size - 1
+    floor2 = np.float32(floor * floor)
+    for c in range(n_coefficients):
+        for y in range(n_rows):
+            ty = (gy + y) % grid
+            for x in range(n_columns):
+                tx = (gx + x) % grid
+                u = spread[c, y, x]
+                inverse = np.float32(1) / np.sqrt(u * u + floor2)
+                w = mask[y, x] * inverse
+                z = min(max(coefficients[c, y, x] * inverse, np.float32(-2)), np.float32(2)) * w
+                j = code_bit[c, ty, tx]
+                if j < 0:
+                    j = n_bits
+                soft[j] += signs[c, ty, tx] * z
+                energy[j] += w * w
+                variance[j] += z * z
+
+
+@kernel
+def chip_amplitudes(mask, gain, signs, code_bit, bit_gain, gy, gx, out):  # type: ignore[no-untyped-def]
+    """Write the chips ``s * bit_gain[j] * gain * m`` into ``out`` ``(10, BY, BX)``.
+
+    ``mask`` is ``(BY, BX)``; ``bit_gain`` float32 ``(1025,)`` holds sign and scale of each code bit,
+    slot 1024 those of the anchors; block (0, 0) lies at ``(gy, gx)`` of the torus' grid.
+    """
+    n_coefficients, n_rows, n_columns = out.shape
+    grid = signs.shape[1]
+    n_bits = bit_gain.size - 1
+    for c in range(n_coefficients):
+        for y in range(n_rows):
+            ty = (gy + y) % grid
+            for x in range(n_columns):
+                tx = (gx + x) % grid
+                j = code_bit[c, ty, tx]
+                if j < 0:
+                    j = n_bits
+                out[c, y, x] = signs[c, ty, tx] * bit_gain[j] * gain * mask[y, x]

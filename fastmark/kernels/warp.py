@@ -1,0 +1,89 @@
+"""Kernels that resample a plane onto the grid of units."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastmark.kernels._jit import inline, kernel
+
+PHASES = 256
+
+
+def cubic_table() -> np.ndarray:  # type: ignore[type-arg]
+    """Weights of Keys' cubic convolution (1981, a = -1/2) at 256 phases: float32 ``(257, 4)``."""
+    t = np.arange(PHASES + 1)[:, None] / PHASES
+    d = np.abs(t - np.array([-1, 0, 1, 2]))
+    near = 1.5 * d**3 - 2.5 * d**2 + 1
+    far = -0.5 * d**3 + 2.5 * d**2 - 4 * d + 2
+    return np.where(d <= 1, near, far).astype(np.float32)
+
+
+@inline
+def _cubic(source, table, y, x):  # type: ignore[no-untyped-def]
+    """Value of ``source`` at ``(y, x)``, edges repeated."""
+    height, width = source.shape
+    y0, x0 = int(np.floor(y)), int(np.floor(x))
+    wy = table[int((y - y0) * 256 + 0.5)]
+    wx = table[int((x - x0) * 256 + 0.5)]
+    total = np.float32(0)
+    if 1 <= y0 and y0 + 2 < height and 1 <= x0 and x0 + 2 < width:
+        for i in range(4):
+            row = source[y0 - 1 + i]
+            total += wy[i] * (
+                (wx[0] * row[x0 - 1] + wx[1] * row[x0]) + (wx[2] * row[x0 + 1] + wx[3] * row[x0 + 2])
+            )
+    else:
+        for i in range(4):
+            row = source[min(max(y0 - 1 + i, 0), height - 1)]
+            for j in range(4):
+                total += wy[i] * wx[j] * row[min(max(x0 - 1 + j, 0), width - 1)]
+    return total
+
+
+@kernel
+def warp_plane(source, table, matrix, offset, field, spacing, out, inside):  # type: ignore[no-untyped-def]
+    """Sample ``source`` at ``matrix @ (i, j) + offset + field`` for every unit ``(i, j)`` of ``out``.
+
+    ``matrix`` (2 x 2) and ``offset`` (2,) in (y, x) order and samples of ``source``. ``field`` float32
+    ``(gy, gx, 2)`` holds displacements at every ``spacing`` units, interpolated bilinearly.
+    ``inside[i, j]`` (uint8) tells whether the place lies within the source; others repeat its edge.
+    """
+    height, width = source.shape
+    n_rows, n_columns = out.shape
+    last_y, last_x = field.shape[0] - 2, field.shape[1] - 2
+    bent = field.size > 8
+    for i in range(n_rows):
+        fy = min(int(i / spacing), last_y)
+        ty = np.float32(i / spacing - fy)
+        for j in range(n_columns):
+            y = matrix[0, 0] * i + matrix[0, 1] * j + offset[0]
+            x = matrix[1, 0] * i + matrix[1, 1] * j + offset[1]
+            if bent:
+                fx = min(int(j / spacing), last_x)
+                tx = np.float32(j / spacing - fx)
+                a = (1 - ty) * (1 - tx)
+                b = (1 - ty) * tx
+                c = ty * (1 - tx)
+                d = ty * tx
+                y += a * field[fy, fx, 0] + b * field[fy, fx + 1, 0]
+                y += c * field[fy + 1, fx, 0] + d * field[fy + 1, fx + 1, 0]
+                x += a * field[fy, fx, 1] + b * field[fy, fx + 1, 1]
+                x += c * field[fy + 1, fx, 1] + d * field[fy + 1, fx + 1, 1]
+            if y < -0.5 or x < -0.5 or y > height - 0.5 or x > width - 0.5:
+                inside[i, j] = 0
+                y = min(max(y, -0.5), height - 0.5)
+                x = min(max(x, -0.5), width - 0.5)
+            else:
+                inside[i, j] = 1
+            out[i, j] = _cubic(source, table, y, x)
+
+
+@kernel
+def fold_torus(x, inside, sy, sx, out):  # type: ignore[no-untyped-def]
+    """Add ``x`` ``(H, W)`` where ``inside`` to ``out`` at ``(i + sy, j + sx)`` modulo the shape of ``out``."""
+    n_rows, n_columns = out.shape
+    for i in range(x.shape[0]):
+        target = out[(i + sy) % n_rows]
+        for j in range(x.shape[1]):
+            if inside[i, j]:
+                target[(j + sx) % n_columns] += x[i, j]

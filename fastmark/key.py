@@ -1,0 +1,163 @@
+"""Keys and the keystreams drawn from them.
+
+A key is 256 secret bits. Everything that must be unpredictable is read from a keyed BLAKE2b stream
+(RFC 7693) of a numbered domain; a domain number is never used twice and never changes its meaning.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import json
+import os
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fastmark.errors import KeyFormatError, OutputError
+
+SECRET_BYTES = 32
+FILE_VERSION = 1
+_FORMAT = "fastmark-key"
+_CHECKSUM_BYTES = 4
+_STREAM_BLOCK = 64
+_MAX_NAME = 64
+
+
+class Domain(enum.IntEnum):
+    """Numbered keystreams; the numbers are part of the format (SPEC.md)."""
+
+    KEY_ID = 1
+    TONE_FREQUENCIES = 2
+    TONE_PHASES = 3
+    CHIP_SIGNS = 4
+    ANCHOR_PLACES = 5
+    CODE_BIT_MAP = 6
+    ORIGIN = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A secret key: what is needed to mark pictures and to find the mark again.
+
+    Args:
+        secret: 32 bytes, uniformly random. Whoever holds them can mark, detect and erase.
+        name: a label for people, at most 64 printable characters; not secret, not part of the mark.
+
+    Raises:
+        KeyFormatError: if ``secret`` is not 32 bytes or ``name`` is not a short printable text.
+    """
+
+    secret: bytes = field(repr=False)
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse values that could not have come from ``generate`` or a key file."""
+        if not isinstance(self.secret, bytes) or len(self.secret) != SECRET_BYTES:
+            raise KeyFormatError(f"a key's secret is exactly {SECRET_BYTES} bytes; use Key.generate()")
+        if not isinstance(self.name, str) or len(self.name) > _MAX_NAME or not self.name.isprintable():
+            raise KeyFormatError(f"a key's name is printable text of at most {_MAX_NAME} characters")
+
+    @classmethod
+    def generate(cls, name: str = "") -> Key:
+        """Draw a new key from the operating system's random source."""
+        return cls(secrets.token_bytes(SECRET_BYTES), name)
+
+    @property
+    def id(self) -> str:
+        """Public identifier: 16 hex digits; says which key without revealing it."""
+        return self.stream(Domain.KEY_ID, 8).hex()
+
+    def stream(self, domain: Domain, n_bytes: int, context: bytes = b"") -> bytes:
+        """Return the first ``n_bytes`` of the keystream of ``domain``.
+
+        Block ``i`` is ``BLAKE2b-512(key=secret, person="fastmark" + domain as two bytes LE,
+        message = i as eight bytes LE + context)``.
+        """
+        person = b"fastmark" + int(domain).to_bytes(2, "little")
+        start = hashlib.blake2b(key=self.secret, person=person)
+        blocks = []
+        for index in range(-(-n_bytes // _STREAM_BLOCK)):
+            block = start.copy()
+            block.update(index.to_bytes(8, "little") + context)
+            blocks.append(block.digest())
+        return b"".join(blocks)[:n_bytes]
+
+    def to_text(self) -> str:
+        """Return the key file's text (JSON); it holds the secret."""
+        body = bytes([FILE_VERSION]) + self.secret
+        value = body + _checksum(body)
+        fields = {"format": _FORMAT, "name": self.name, "id": self.id, "secret": value.hex()}
+        return json.dumps(fields, indent=1, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_text(cls, text: str) -> Key:
+        """Read a key from the text of a key file.
+
+        Raises:
+            KeyFormatError: if the text is no key file, of an unknown version, or damaged.
+        """
+        try:
+            fields = json.loads(text)
+            form, name, key_id, value = (fields[part] for part in ("format", "name", "id", "secret"))
+            raw = bytes.fromhex(value)
+        except (ValueError, TypeError, KeyError, RecursionError):
+            raise KeyFormatError(
+                "this is not a fastmark key file; make one with 'fastmark keygen'"
+            ) from None
+        if form != _FORMAT or not raw:
+            raise KeyFormatError("this is not a fastmark key file; make one with 'fastmark keygen'")
+        if raw[0] != FILE_VERSION:
+            raise KeyFormatError(
+                f"the key file is of version {raw[0]}, this fastmark reads version {FILE_VERSION}"
+            )
+        body, checksum = raw[:-_CHECKSUM_BYTES], raw[-_CHECKSUM_BYTES:]
+        if len(body) != 1 + SECRET_BYTES or not secrets.compare_digest(checksum, _checksum(body)):
+            raise KeyFormatError("the key file is damaged (checksum differs); restore it from a copy")
+        key = cls(body[1:], name)
+        if key_id != key.id:
+            raise KeyFormatError("the key file is damaged (its id does not belong to its secret)")
+        return key
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the key to a new file that only its owner may read (mode 0600).
+
+        Raises:
+            OutputError: if the file exists already (keys are never overwritten) or cannot be written.
+        """
+        path = Path(path)
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            raise OutputError(f"{path} exists already; a key file is never overwritten") from None
+        except OSError as error:
+            raise OutputError(f"cannot write the key file {path}: {error.strerror}") from None
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(self.to_text())
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Key:
+        """Read a key file written by ``save``.
+
+        Raises:
+            KeyFormatError: if the file cannot be read or is not an undamaged key file.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except OSError as error:
+            raise KeyFormatError(f"cannot read the key file {path}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise KeyFormatError(f"{path} is not a fastmark key file") from None
+        try:
+            return cls.from_text(text)
+        except KeyFormatError as error:
+            raise KeyFormatError(f"{path}: {error}") from None
+
+
+def _checksum(body: bytes) -> bytes:
+    """Four bytes that catch a mistyped or cut key; they hold nothing of the secret worth having."""
+    return hashlib.blake2b(body, digest_size=_CHECKSUM_BYTES, person=b"fastmark-keyfile").digest()

@@ -1,0 +1,92 @@
+"""The benchmark's attacks: well-formed, repeatable, and harmless to their input."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("skimage", reason="the denoisers among the attacks are scikit-image's")
+pytest.importorskip("scipy")
+
+BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def registry():
+    """The module, imported as the scripts beside it import it."""
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        import attacks
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+    return attacks
+
+
+@pytest.fixture(scope="module")
+def picture():
+    """160 x 192: gradients, an edge, a disc and a little texture, so that no filter meets a constant."""
+    y, x = np.mgrid[0:160, 0:192].astype(np.float32)
+    planes = [x, 255 - y, 128 + 90 * np.sin(x / 9) * np.cos(y / 7)]
+    drawn = np.stack(planes, axis=-1)
+    drawn[(x - 60) ** 2 + (y - 90) ** 2 < 40**2] = (200, 60, 40)
+    drawn[:, 150:] *= 0.4
+    drawn += np.random.default_rng(1).normal(0, 4, drawn.shape)
+    return np.clip(drawn, 0, 255).astype(np.uint8)
+
+
+def test_each_attack_is_registered_under_its_own_name_with_its_group_s_targets(registry):
+    assert len(registry.ATTACKS) >= 130
+    for name, attack in registry.ATTACKS.items():
+        assert attack.name == name
+        assert (attack.target_message, attack.target_presence) == registry.TARGETS[attack.group]
+
+
+def test_a_name_cannot_be_taken_twice(registry):
+    with pytest.raises(ValueError, match="two attacks"):
+        registry.add("jpeg-50", "everyday", np.copy)
+
+
+def test_every_group_has_an_attack(registry):
+    assert {attack.group for attack in registry.ATTACKS.values()} == set(registry.TARGETS)
+
+
+def test_each_attack_gives_an_rgb_picture_repeats_itself_and_spares_its_input(registry, picture):
+    before = picture.copy()
+    picture.flags.writeable = False  # an attack that writes into its input raises
+    for name, attack in registry.ATTACKS.items():
+        first, second = attack(picture), attack(picture)
+        assert first.dtype == np.uint8 and first.ndim == 3 and first.shape[2] == 3, name
+        assert min(first.shape[:2]) >= 1, name
+        assert np.array_equal(first, second), name
+        assert not np.shares_memory(first, picture), name
+    assert np.array_equal(picture, before)
+
+
+def test_attacks_change_the_picture(registry, picture):
+    unchanged = [
+        name
+        for name, attack in registry.ATTACKS.items()
+        if np.array_equal(attack(picture), picture) and name != "none"
+    ]
+    assert unchanged == []
+
+
+def test_rotation_cropped_to_the_inner_rectangle_shows_no_corner(registry):
+    for height, width in ((160, 192), (192, 160), (100, 300)):
+        white = np.full((height, width, 3), 255, np.uint8)
+        for degrees in (1, 5, 17, 45, 60, 77, 123):
+            turned = registry.geo.rotate(white, degrees, "cropped")
+            assert turned.min() >= 254, (height, width, degrees)
+
+
+def test_notching_flattens_planted_tones(registry):
+    rng = np.random.default_rng(2)
+    y, x = np.mgrid[0:256, 0:256]
+    tone = 3 * np.cos(2 * np.pi * (31 * x + 44 * y) / 256)
+    marked = np.clip(128 + rng.normal(0, 6, (256, 256)) + tone, 0, 255).astype(np.uint8)
+    cleaned = registry.pix.notch(np.repeat(marked[..., None], 3, axis=2), 20)
+    strength = [
+        abs(np.vdot(np.exp(2j * np.pi * (31 * x + 44 * y) / 256), p)) for p in (marked, cleaned[..., 0])
+    ]
+    assert strength[1] < 0.2 * strength[0]
