@@ -96,33 +96,54 @@ def coefficient_spread(coefficients, cap, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def soft_bits(coefficients, spread, mask, floor, signs, code_bit, gy, gx, soft, energy, variance):  # type: ignore[no-untyped-def]
-    """Sum the chips of each code bit; slot 1024 takes the anchors.
+def fold_chips(coefficients, spread, mask, floor, gy, gx, out, energy):  # type: ignore[no-untyped-def]
+    """Add the statistic of every chip place to the torus ``out`` ``(10, 128, 128)``.
 
-    ``soft[j] += s w clip(x / v, -2, 2)``, ``energy[j] += w^2``, ``variance[j] += (w clip)^2`` with
-    ``v = sqrt(u^2 + floor^2)``, ``w = m / v``. ``coefficients``, ``spread`` are ``(10, BY, BX)``, ``mask``
-    ``(BY, BX)`` (zero leaves a block out); block (0, 0) lies at ``(gy, gx)`` of the 128 x 128 grid of
-    the torus. ``soft``, ``energy``, ``variance`` are float64 ``(1025,)``.
+    ``out += w clip(x / v, -2, 2)``, ``energy += w^2`` with ``v = sqrt(u^2 + floor^2)``, ``w = m / v``.
+    ``coefficients``, ``spread`` are ``(10, BY, BX)``, ``mask`` ``(BY, BX)`` (zero leaves a block out); block
+    (0, 0) lies at ``(gy, gx)`` of the grid. A plane beyond the torus comes back to the same chips: they
+    must be summed before they are squared, for their signs are not independent.
     """
     n_coefficients, n_rows, n_columns = coefficients.shape
-    grid = signs.shape[1]
-    n_bits = soft.size - 1
+    grid = out.shape[1]
     floor2 = np.float32(floor * floor)
+    two = np.float32(2)
     for c in range(n_coefficients):
         for y in range(n_rows):
-            ty = (gy + y) % grid
+            target, target2 = out[c, (gy + y) % grid], energy[c, (gy + y) % grid]
+            x = 0
+            tx = gx % grid
+            while x < n_columns:
+                run = min(grid - tx, n_columns - x)
+                for i in range(run):
+                    u = spread[c, y, x + i]
+                    inverse = np.float32(1) / np.sqrt(u * u + floor2)
+                    w = mask[y, x + i] * inverse
+                    target[tx + i] += min(max(coefficients[c, y, x + i] * inverse, -two), two) * w
+                    target2[tx + i] += w * w
+                x += run
+                tx = 0
+
+
+@kernel
+def soft_bits(folded, energy, signs, code_bit, out):  # type: ignore[no-untyped-def]
+    """Sum the chips of each code bit into ``out`` float64 ``(3, 1025)``; slot 1024 takes the anchors.
+
+    Rows: ``sum s z``, ``sum w^2``, ``sum z^2`` of ``folded`` z, ``energy`` w^2, float32 ``(10, 128, 128)``.
+    """
+    n_coefficients, n_rows, n_columns = folded.shape
+    n_bits = out.shape[1] - 1
+    out[:] = 0
+    for c in range(n_coefficients):
+        for y in range(n_rows):
             for x in range(n_columns):
-                tx = (gx + x) % grid
-                u = spread[c, y, x]
-                inverse = np.float32(1) / np.sqrt(u * u + floor2)
-                w = mask[y, x] * inverse
-                z = min(max(coefficients[c, y, x] * inverse, np.float32(-2)), np.float32(2)) * w
-                j = code_bit[c, ty, tx]
+                z = folded[c, y, x]
+                j = code_bit[c, y, x]
                 if j < 0:
                     j = n_bits
-                soft[j] += signs[c, ty, tx] * z
-                energy[j] += w * w
-                variance[j] += z * z
+                out[0, j] += signs[c, y, x] * z
+                out[1, j] += energy[c, y, x]
+                out[2, j] += z * z
 
 
 @kernel

@@ -1,0 +1,124 @@
+"""Message <-> 1024 code bits: CRC-16, and a polar code with list decoding."""
+
+from __future__ import annotations
+
+import binascii
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmark.errors import InvalidMessage
+from fastmark.kernels import polar as kernels
+
+CODE_BITS = 1024
+CRC_BITS = 16
+MESSAGE_BITS = (16, 32, 64, 96, 128)
+LIST_SIZE = 16
+MAX_UNIT = 15
+"""Largest value of k, the pixels per unit, that the code tells apart; larger ones are sent as 15."""
+
+_BETA = 2.0**0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A decoder's answer: the message, the k it was marked with, and the codeword, uint8 ``(1024,)``."""
+
+    message: int
+    k: int
+    codeword: NDArray[np.uint8]
+
+
+class MessageCode:
+    """The code for messages of one length.
+
+    A codeword is ``u F`` (Arikan 2009, natural order); the message and its CRC sit on the most reliable
+    positions of ``u`` by polarisation weight ``sum_j b_j 2^(j / 4)`` (He et al. 2017), in ascending order
+    of position, most significant bit first. The CRC is CRC-16/CCITT (polynomial 0x1021) over the message's
+    bytes, starting from ``0xFFFF ^ message_bits ^ (k << 8)``: so it also tells the pixels per unit.
+    """
+
+    def __init__(self, message_bits: int) -> None:
+        """Build the code.
+
+        Raises:
+            InvalidMessage: if ``message_bits`` is not 16, 32, 64, 96 or 128.
+        """
+        if message_bits not in MESSAGE_BITS:
+            raise InvalidMessage(f"message_bits must be one of {MESSAGE_BITS}, not {message_bits!r}")
+        self.message_bits = message_bits
+        self.n_bytes = message_bits // 8
+        self.information = _information_set(message_bits + CRC_BITS)
+        self._frozen = np.ones(CODE_BITS, dtype=bool)
+        self._frozen[self.information] = False
+        self._schedule = kernels.plan_schedule(self._frozen)
+
+    def to_bytes(self, message: int | bytes) -> bytes:
+        """Return the message's bytes, big-endian.
+
+        Raises:
+            InvalidMessage: if it is neither an int in range nor bytes of the right length.
+        """
+        if isinstance(message, bytes | bytearray | memoryview):
+            if len(message) != self.n_bytes:
+                raise InvalidMessage(
+                    f"a {self.message_bits}-bit message is {self.n_bytes} bytes, not {len(message)}"
+                )
+            return bytes(message)
+        if isinstance(message, bool) or not isinstance(message, int | np.integer):
+            raise InvalidMessage(f"a message is an int or bytes, not {type(message).__name__}")
+        if not 0 <= int(message) < 1 << self.message_bits:
+            raise InvalidMessage(f"the message must be 0..2^{self.message_bits} - 1, not {message}")
+        return int(message).to_bytes(self.n_bytes, "big")
+
+    def encode(self, message: int | bytes, k: int = 1) -> NDArray[np.uint8]:
+        """Return the codeword of a message marked at ``k`` pixels a unit: uint8 ``(1024,)`` of 0 and 1."""
+        data = self.to_bytes(message)
+        payload = data + self._crc(data, min(k, MAX_UNIT)).to_bytes(2, "big")
+        u = np.zeros(CODE_BITS, np.uint8)
+        u[self.information] = np.unpackbits(np.frombuffer(payload, np.uint8))
+        codeword = np.empty(CODE_BITS, np.uint8)
+        kernels.encode_polar(u, codeword)
+        return codeword
+
+    def decode(self, llr: NDArray[np.float32], list_size: int = LIST_SIZE) -> Decoded | None:
+        """Return the likeliest listed codeword whose CRC fits, or None.
+
+        Args:
+            llr: float32 ``(1024,)``, log-likelihood ratios, positive for bit 0.
+            list_size: paths kept, 1..32.
+        """
+        codewords = np.empty((list_size, CODE_BITS), np.uint8)
+        metrics = np.empty(list_size, np.float32)
+        llr = np.ascontiguousarray(llr, np.float32)
+        n_paths = kernels.decode_polar_list(llr, self._schedule, list_size, codewords, metrics)
+        u = np.empty(CODE_BITS, np.uint8)
+        for codeword in codewords[:n_paths]:
+            kernels.encode_polar(codeword, u)  # its own inverse
+            payload = np.packbits(u[self.information]).tobytes()
+            data, crc = payload[: self.n_bytes], int.from_bytes(payload[self.n_bytes :], "big")
+            # The CRC is affine in its start: one table entry tells which k, if any, explains it.
+            k = self._unit_of.get(crc ^ self._crc(data, 0))
+            if k is not None:
+                return Decoded(int.from_bytes(data, "big"), k, codeword.copy())
+        return None
+
+    def _crc(self, data: bytes, k: int) -> int:
+        return binascii.crc_hqx(data, 0xFFFF ^ self.message_bits ^ (k << 8))
+
+    @functools.cached_property
+    def _unit_of(self) -> dict[int, int]:
+        """Difference of the CRC from that of k = 0 -> k."""
+        zeros = bytes(self.n_bytes)
+        return {self._crc(zeros, k) ^ self._crc(zeros, 0): k for k in range(1, MAX_UNIT + 1)}
+
+
+def _information_set(count: int) -> NDArray[np.int64]:
+    """Return the ``count`` most reliable positions by polarisation weight, ascending."""
+    bits = (np.arange(CODE_BITS)[:, None] >> np.arange(10)) & 1
+    # NOTE: natural order: a 1 at binary place j makes the channel better, and more so for larger j.
+    weight = bits @ _BETA ** np.arange(10)
+    order = np.argsort(weight, kind="stable")
+    return np.sort(order[CODE_BITS - count :])
