@@ -1,0 +1,73 @@
+"""fastmark: an invisible, keyed, robust image watermark on a CPU.
+
+Names are imported when they are first used: ``import fastmark`` loads neither numba nor pyfftw.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from fastmark._version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from fastmark.errors import (
+        FastmarkError,
+        ImageTooFlat,
+        ImageTooSmall,
+        InvalidImage,
+        InvalidMessage,
+        KeyFormatError,
+        OutputError,
+        UnsupportedImage,
+    )
+    from fastmark.key import Key
+    from fastmark.results import Detection, EmbedReport
+    from fastmark.watermarker import Watermarker, detect
+
+_HOME = {
+    "Detection": "results",
+    "EmbedReport": "results",
+    "FastmarkError": "errors",
+    "ImageTooFlat": "errors",
+    "ImageTooSmall": "errors",
+    "InvalidImage": "errors",
+    "InvalidMessage": "errors",
+    "Key": "key",
+    "KeyFormatError": "errors",
+    "OutputError": "errors",
+    "UnsupportedImage": "errors",
+    "Watermarker": "watermarker",
+    "detect": "watermarker",
+}
+
+__all__ = [
+    "Detection",
+    "EmbedReport",
+    "FastmarkError",
+    "ImageTooFlat",
+    "ImageTooSmall",
+    "InvalidImage",
+    "InvalidMessage",
+    "Key",
+    "KeyFormatError",
+    "OutputError",
+    "UnsupportedImage",
+    "Watermarker",
+    "__version__",
+    "detect",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its module (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'fastmark' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"fastmark.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return __all__

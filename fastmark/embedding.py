@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,17 +20,18 @@ from fastmark.carrier import (
     TORUS,
     Carrier,
 )
+from fastmark.chips import ChipBlocks
 from fastmark.kernels import blocks as kernels
 from fastmark.kernels import spectrum as spectrum_kernels
 from fastmark.key import Domain
-from fastmark.message import CODE_BITS
-from fastmark.perception import Perception, Plane, block_means, tukey
+from fastmark.message import MessageCode
+from fastmark.perception import Perception, Plane, tukey
+from fastmark.plane import add_delta, canonical_plane, pixels_per_unit
+from fastmark.results import EmbedReport
 
 CHIP_RATIO = 0.275 * 8 / np.sqrt(N_COEFFICIENTS)
 PILOT_RATIO = 0.21
 EMBED_FLOOR = 4.0
-COEFFICIENT_CAP = 60.0
-N_SOFT = CODE_BITS + 1
 
 _REJECTION = 0.9
 _MIN_BIT_GAIN, _MAX_BIT_GAIN = 0.35, 2.0
@@ -56,17 +58,14 @@ class Host:
         perception: its neighbourhood measures.
         k: pixels per unit.
         origin: place of the plane's first unit on the torus.
-        coefficients, spread: float32 ``(10, BY, BX)``, of the blocks that lie wholly in the plane.
-        block_mask: float32 ``(BY, BX)``, the perceptual mask of each block.
+        blocks: the chips' coefficients of the 8 x 8 blocks that lie wholly in the plane.
     """
 
     plane: Plane
     perception: Perception
     k: int
     origin: tuple[int, int]
-    coefficients: NDArray[np.float32]
-    spread: NDArray[np.float32]
-    block_mask: NDArray[np.float32]
+    blocks: ChipBlocks
 
     @property
     def grid_origin(self) -> tuple[int, int]:
@@ -77,13 +76,8 @@ class Host:
 def prepare(plane: Plane, k: int, carrier: Carrier) -> Host:
     """Measure a plane before marking it; blocks start at unit (4, 4)."""
     perception = Perception.of(plane)
-    n_rows, n_columns = (plane.shape[0] - 4) // BLOCK, (plane.shape[1] - 4) // BLOCK
-    coefficients = np.empty((N_COEFFICIENTS, n_rows, n_columns), np.float32)
-    kernels.forward_dct(plane, BASIS, COEFFICIENT_ROWS, COEFFICIENT_COLUMNS, 4, 4, coefficients)
-    spread = np.empty_like(coefficients)
-    kernels.coefficient_spread(coefficients, np.float32(COEFFICIENT_CAP), spread)
-    block_mask = block_means(perception.mask, 4, 4, n_rows, n_columns)
-    return Host(plane, perception, k, choose_origin(plane, carrier), coefficients, spread, block_mask)
+    blocks = ChipBlocks.of(plane, perception.mask, 4)
+    return Host(plane, perception, k, choose_origin(plane, carrier), blocks)
 
 
 def bit_gains(host: Host, carrier: Carrier, codeword: NDArray[np.uint8], gain: float) -> NDArray[np.float32]:
@@ -92,11 +86,7 @@ def bit_gains(host: Host, carrier: Carrier, codeword: NDArray[np.uint8], gain: f
     Improved spread spectrum (Malvar & Florencio 2003): a bit whose host already correlates with it is
     sent weaker, one whose host works against it stronger, at the same mean energy.
     """
-    soft, energy, variance = np.zeros(N_SOFT), np.zeros(N_SOFT), np.zeros(N_SOFT)
-    kernels.soft_bits(
-        host.coefficients, host.spread, host.block_mask, np.float32(EMBED_FLOOR),
-        carrier.signs, carrier.code_bit, *host.grid_origin, soft, energy, variance,
-    )  # fmt: skip
+    soft, energy, _ = host.blocks.soft_bits(carrier, EMBED_FLOOR, host.grid_origin)
     signs = np.append(1.0 - 2.0 * codeword, 1.0)
     scale = 1 - _REJECTION * signs * soft / np.maximum(gain * energy, 1e-9)
     scale = np.clip(scale, _MIN_BIT_GAIN, _MAX_BIT_GAIN)
@@ -115,10 +105,10 @@ def make_delta(
     rows, columns = (np.arange(height) + oy) % TORUS, (np.arange(width) + ox) % TORUS
     delta = pilot[rows[:, None], columns] * host.perception.smooth_mask()
     delta *= np.float32(pilot_gain)
-    chips = np.empty_like(host.coefficients)
+    chips = np.empty_like(host.blocks.coefficients)
     gains = bit_gains(host, carrier, codeword, chip_gain)
     kernels.chip_amplitudes(
-        host.block_mask, np.float32(chip_gain), carrier.signs, carrier.code_bit, gains, *host.grid_origin, chips
+        host.blocks.mask, np.float32(chip_gain), carrier.signs, carrier.code_bit, gains, *host.grid_origin, chips
     )
     kernels.add_inverse_dct(chips, BASIS, COEFFICIENT_ROWS, COEFFICIENT_COLUMNS, 4, 4, delta)
     return delta
@@ -144,3 +134,20 @@ def choose_tones(host: Host, carrier: Carrier, pilot_gain: float) -> int:
             return count
     return TONE_COUNTS[-1]
 
+
+
+def mark(
+    pixels: NDArray[Any], peak: float, carrier: Carrier, code: MessageCode, message: bytes, strength: float
+) -> tuple[NDArray[Any], EmbedReport]:
+    """Mark pixels ``(H, W)`` or ``(H, W, 3)``, uint8, uint16 or float32; white is ``peak``."""
+    k = pixels_per_unit(*pixels.shape[:2])
+    plane = canonical_plane(pixels, k, peak)
+    host = prepare(plane, k, carrier)
+    gain = strength * _STRENGTH_BY_UNIT[min(k, 3) - 1]
+    n_tones = choose_tones(host, carrier, PILOT_RATIO * gain)
+    codeword = code.encode(message, k)
+    delta = make_delta(host, carrier, codeword, n_tones, CHIP_RATIO * gain, PILOT_RATIO * gain)
+    marked = add_delta(pixels, delta, k, peak)
+    mse = float(np.mean((marked.astype(np.float32) - pixels) ** 2)) * (255.0 / peak) ** 2
+    psnr = 10 * np.log10(255.0**2 / max(mse, 1e-9))
+    return marked, EmbedReport(psnr, gain, n_tones, k, 0, 0, 0)

@@ -1,4 +1,4 @@
-"""Pictures in and out: path, encoded bytes, Pillow image or array to pixels and back.
+"""Pictures in: path, encoded bytes, Pillow image or array to pixels, and back to what they were.
 
 What is marked is colour only; alpha, ICC profile, EXIF, XMP, resolution and PNG text go through untouched.
 What Pillow cannot read is lost: 16-bit-per-channel *colour* files arrive as 8 bits (pass a uint16
@@ -21,7 +21,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -30,9 +29,10 @@ from typing import IO, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from fastmark.errors import FastmarkError, InvalidImage, OutputError, UnsupportedImage
+from fastmark.errors import FastmarkError, InvalidImage, UnsupportedImage
+from fastmark.files import descriptive_exif
 
 ImageInput: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | NDArray[Any]
 
@@ -41,33 +41,7 @@ MAX_PIXELS = 500_000_000
 
 # Raster formats with a signature of their own. Pillow can open more, some by running other programs
 # (EPS) or by guessing (TGA); somebody who wants those opens them and passes the image.
-_READS = (
-    "JPEG", "PNG", "WEBP", "AVIF", "GIF", "TIFF", "BMP", "PPM", "JPEG2000", "QOI", "HEIF",
-)  # fmt: skip
-
-# format: (suffixes, modes that it stores as they are)
-_WRITES: dict[str, tuple[tuple[str, ...], frozenset[str]]] = {
-    "PNG": ((".png",), frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})),
-    "JPEG": ((".jpg", ".jpeg"), frozenset({"L", "RGB", "YCbCr", "CMYK"})),
-    "WEBP": ((".webp",), frozenset({"L", "LA", "RGB", "RGBA"})),
-    "AVIF": ((".avif",), frozenset({"L", "LA", "RGB", "RGBA"})),
-    "TIFF": ((".tif", ".tiff"), frozenset({"1", "L", "LA", "RGB", "RGBA", "I;16", "CMYK"})),
-    "BMP": ((".bmp",), frozenset({"1", "L", "P", "RGB"})),
-    "PPM": ((".ppm", ".pgm", ".pnm"), frozenset({"1", "L", "RGB", "I;16"})),
-}
-_BY_SUFFIX = {suffix: name for name, (suffixes, _) in _WRITES.items() for suffix in suffixes}
-SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
-
-# A TIFF's tags describe its strips too; only these describe the picture.
-_DESCRIPTIVE = frozenset(
-    {
-        ExifTags.Base.ImageDescription, ExifTags.Base.Make, ExifTags.Base.Model, ExifTags.Base.Software,
-        ExifTags.Base.DateTime, ExifTags.Base.Artist, ExifTags.Base.HostComputer, ExifTags.Base.Copyright,
-        ExifTags.Base.Orientation,
-        ExifTags.Base.Rating, ExifTags.Base.XPTitle, ExifTags.Base.XPComment, ExifTags.Base.XPAuthor,
-        ExifTags.Base.XPKeywords, ExifTags.Base.XPSubject, ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo,
-    }
-)  # fmt: skip
+_READS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "TIFF", "BMP", "PPM", "JPEG2000", "QOI", "HEIF")
 
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
@@ -79,10 +53,11 @@ _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 class Source:
     """A picture opened for marking.
 
-    ``pixels``: C-contiguous, aligned, native byte order, writeable flag set (so that kernels see one
-    array type); HxW or HxWx3, never empty; uint8 on 0..255, uint16 on 0..65535 or float32 on 0..1.
-    It may share memory with the caller's array: never write to it.
-    ``peak``: the level of white: 255.0, 65535.0 or 1.0.
+    Attributes:
+        pixels: the colour, HxW or HxWx3, never empty; uint8 on 0..255, uint16 on 0..65535 or float32 on
+            0..1. C-contiguous, aligned, of native byte order and writeable, so that kernels see one type
+            of array; but it may share memory with the caller's picture: never write to it.
+        peak: the level of white: 255.0, 65535.0 or 1.0.
     """
 
     pixels: NDArray[Any]
@@ -90,11 +65,14 @@ class Source:
     _restore: Callable[[NDArray[Any]], NDArray[Any] | Image.Image]
 
     def rebuild(self, marked: NDArray[Any]) -> NDArray[Any] | Image.Image:
-        """The user's kind of picture from ``marked``, pixels of the shape and dtype of ``pixels``.
+        """The user's kind of picture from ``marked``, pixels of the shape, dtype and range of ``pixels``.
 
         Array in: array of the same shape and dtype. Pillow image in: Pillow image of the same mode
         and size with a copy of ``info``. Path or bytes in: Pillow image with its metadata. Alpha is
         the original's. The result may share memory with ``marked``.
+
+        Raises:
+            ValueError: if shape or dtype differ.
         """
         if marked.shape != self.pixels.shape or marked.dtype != self.pixels.dtype:
             want, got = (f"{a.dtype} {a.shape}" for a in (self.pixels, marked))
@@ -107,10 +85,16 @@ def open_source(image: ImageInput, *, max_pixels: int | None = None) -> Source:
 
     Files are decoded, turned upright by their EXIF orientation (the tag is then removed) and brought
     to L, LA, RGB, RGBA or I;16. A Pillow image keeps its geometry and mode whatever its EXIF says.
-    ``max_pixels`` (default ``MAX_PIXELS``) bounds width x height of files before they are decoded.
 
-    Raises UnsupportedImage for kinds that cannot be marked, InvalidImage for all else: unreadable,
-    missing, truncated, too large, zero-sized, wrong shape or dtype, not finite, out of range.
+    Args:
+        image: path, encoded bytes, Pillow image, or array of HxW, HxWx1, HxWx2 (grey and alpha), HxWx3
+            or HxWx4; uint8, uint16 or floats in 0..1; of any memory layout, read-only or not.
+        max_pixels: bound of width x height, checked before a file is decoded; None is ``MAX_PIXELS``.
+
+    Raises:
+        UnsupportedImage: for kinds that cannot be marked: animated, CMYK, palette, ... (table above).
+        InvalidImage: for all else: unreadable, missing, truncated, too large, zero-sized, wrong shape or
+            dtype, not finite, out of range.
     """
     if isinstance(image, np.ndarray):
         return _array_source(image)
@@ -126,11 +110,19 @@ def open_source(image: ImageInput, *, max_pixels: int | None = None) -> Source:
 
 
 def open_luma(image: ImageInput, *, max_pixels: int | None = None) -> NDArray[Any]:
-    """What a detector looks at: HxW luma, uint8 or float32 on 0..255, or HxWx3 uint8 RGB.
+    """What a detector looks at: uint8 HxW luma or HxWx3 RGB, or float32 HxW luma, all on 0..255.
 
     YCbCr JPEG files decode their Y plane only, which is several times faster. Alpha is ignored, EXIF
     orientation of files applied. The result is C-contiguous and may share memory with ``image``:
-    never write to it. Raises as ``open_source``; CMYK, palettes and 1-bit pictures are converted.
+    never write to it.
+
+    Args:
+        image: as for ``open_source``, and CMYK, palettes and 1-bit pictures, which are converted.
+        max_pixels: as for ``open_source``.
+
+    Raises:
+        UnsupportedImage: for animations, and grey values with no known white.
+        InvalidImage: as ``open_source``.
     """
     if isinstance(image, np.ndarray):
         source = _array_source(image)
@@ -286,8 +278,8 @@ def _without_oddities(image: Image.Image, label: str) -> Image.Image:
         return image.convert("RGBA")
     if image.mode in ("I", "F"):
         # 16-bit PGM comes as I; wider or floating values have no white to scale by.
-        low, high = image.getextrema()
-        if image.mode == "F" or not 0 <= float(low) <= float(high) <= 65535:  # type: ignore[arg-type]
+        levels = np.asarray(image)
+        if image.mode == "F" or levels.min() < 0 or levels.max() > 65535:
             raise UnsupportedImage(f"{label} has no known white level: scale it to 8 or 16 bits first")
         return image.convert("I;16")
     return image
@@ -391,168 +383,8 @@ def _normalise(decoder: Image.Image, label: str) -> tuple[Image.Image, dict[str 
     elif image.mode == "I;16B":
         image = image.convert("I;16")
     info = image.info.copy()
-    if decoder.format == "TIFF" and (exif := _descriptive(decoder.getexif())):
+    if decoder.format == "TIFF" and (exif := descriptive_exif(decoder.getexif())):
         info["exif"] = exif.tobytes()
     if image.mode == "RGBA" and image.info.get("transparency") is not None:
         info.pop("transparency")
     return image, info
-
-
-def _descriptive(exif: Image.Exif) -> Image.Exif:
-    """A copy of ``exif`` with the tags that describe the picture, not its storage."""
-    copy = Image.Exif()
-    copy.load(exif.tobytes())
-    for tag in set(copy) - _DESCRIPTIVE:
-        del copy[tag]
-    return copy
-
-
-# ---- files out -------------------------------------------------------------------------------------
-
-
-def check_output(path: str | os.PathLike[str], *, overwrite: bool = True) -> str:
-    """Pillow's name of the format that ``path`` will be written in, told by its ending.
-
-    Raises OutputError, before any work is done, for an unknown ending, a missing or read-only folder,
-    a folder in the file's place, or an existing file that must not be overwritten.
-    """
-    target = Path(path)
-    name = _BY_SUFFIX.get(target.suffix.lower())
-    if name is None:
-        raise OutputError(f"{target}: unknown format {target.suffix!r}: use one of {', '.join(_BY_SUFFIX)}")
-    if target.is_dir():
-        raise OutputError(f"{target} is a folder")
-    if not target.parent.is_dir():
-        raise OutputError(f"{target}: the folder {target.parent} does not exist")
-    if not os.access(target.parent, os.W_OK):
-        raise OutputError(f"{target}: the folder {target.parent} cannot be written")
-    if not overwrite and target.exists():
-        raise OutputError(f"{target} exists already")
-    return name
-
-
-def encode_image(
-    image: Image.Image,
-    format_name: str,
-    *,
-    quality: int = 95,
-    subsampling: str = "4:4:4",
-    lossless: bool = False,
-) -> bytes:
-    """``image`` encoded as ``format_name`` ("png", "JPEG", ...), its metadata included.
-
-    ``quality`` (1..100) counts for JPEG, WebP and AVIF; ``subsampling`` (of SUBSAMPLINGS) for JPEG and
-    AVIF; ``lossless`` for WebP. Raises OutputError where format and picture or options do not fit.
-    """
-    name = {"JPG": "JPEG", "TIF": "TIFF"}.get(format_name.upper(), format_name.upper())
-    if name not in _WRITES:
-        raise OutputError(f"unknown format {format_name!r}: use one of {', '.join(_WRITES)}")
-    if not 1 <= quality <= 100:
-        raise OutputError(f"quality must be 1 to 100, not {quality}")
-    if subsampling not in SUBSAMPLINGS:
-        raise OutputError(f"subsampling must be one of {', '.join(SUBSAMPLINGS)}, not {subsampling}")
-    if lossless and name in ("JPEG", "AVIF"):
-        raise OutputError(f"{name} cannot be lossless: use png or webp")
-    if image.mode not in _WRITES[name][1]:
-        what = {"RGBA": "transparency", "LA": "transparency", "I;16": "16 bits"}.get(image.mode, image.mode)
-        instead = ", ".join(n.lower() for n, (_, modes) in _WRITES.items() if image.mode in modes)
-        raise OutputError(f"{name} cannot keep {what}: use {instead or 'another mode'}")
-    options = _metadata(image, name)
-    if name in ("JPEG", "WEBP", "AVIF"):
-        options |= {"quality": quality}
-    if name in ("JPEG", "AVIF"):
-        options |= {"subsampling": subsampling}
-    elif name == "WEBP":
-        options |= {"lossless": lossless}
-    elif name == "TIFF":
-        # not the source's, which may be lossy; and libtiff's compressing writer loses EXIF blocks
-        options |= {"compression": "raw"}
-    buffer = BytesIO()
-    try:
-        image.save(buffer, name, **options)
-    except Exception as error:  # encoders raise OSError, ValueError, struct.error, ...
-        raise OutputError(f"cannot encode as {name}: {' '.join(str(error).split())}") from error
-    return buffer.getvalue()
-
-
-def save_image(
-    image: Image.Image,
-    path: str | os.PathLike[str],
-    *,
-    quality: int = 95,
-    subsampling: str = "4:4:4",
-    lossless: bool = False,
-    overwrite: bool = True,
-) -> None:
-    """Encode ``image`` by the ending of ``path`` and put it there whole or not at all.
-
-    Options as ``encode_image``. A symbolic link is written through. Raises OutputError.
-    """
-    name = check_output(path, overwrite=overwrite)
-    data = encode_image(image, name, quality=quality, subsampling=subsampling, lossless=lossless)
-    try:
-        write_atomically(path, data)
-    except OSError as error:
-        raise OutputError(f"{os.fspath(path)} cannot be written: {error.strerror or error}") from error
-
-
-def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write to a temporary name in the same folder, then rename; nothing is left behind on failure."""
-    target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".{target.name[:200]}.{secrets.token_hex(6)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-        temporary.replace(target)
-    finally:  # an interrupt too
-        temporary.unlink(missing_ok=True)
-
-
-def _metadata(image: Image.Image, format_name: str) -> dict[str, Any]:
-    """Pillow's save options that carry ``image.info`` over: most formats keep only what is passed."""
-    info = image.info
-    options: dict[str, Any] = {}
-    if icc := info.get("icc_profile"):
-        options["icc_profile"] = icc
-    with contextlib.suppress(TypeError, ValueError, ZeroDivisionError):
-        dpi = tuple(float(value) for value in info["dpi"]) if "dpi" in info else ()
-        if len(dpi) == 2 and all(0 < value < 65535 for value in dpi):
-            options["dpi"] = dpi
-    exif = Image.Exif()
-    with contextlib.suppress(Exception):  # damaged EXIF is left out
-        exif = image.getexif() if "exif" in info else _descriptive(image.getexif())
-        if len(exif):
-            # the stored bytes where there are any: writing EXIF anew breaks makers' private notes
-            stored = info.get("exif") or exif.tobytes()
-            options["exif"] = stored if stored.startswith(b"Exif\0\0") else b"Exif\0\0" + stored
-    xmp = info.get("xmp") or info.get("XML:com.adobe.xmp")
-    xmp = xmp.encode() if isinstance(xmp, str) else xmp
-    if format_name == "PNG":
-        options["pnginfo"] = _png_info(info, xmp)
-    elif format_name == "TIFF":
-        exif = _descriptive(exif)
-        if xmp:
-            exif[ExifTags.Base.XMLPacket] = xmp
-        options["exif"] = exif
-    elif xmp:
-        options["xmp"] = xmp
-    return options
-
-
-def _png_info(info: dict[str | tuple[int, int], Any], xmp: bytes | None) -> PngImagePlugin.PngInfo:
-    """PNG's text chunks (prompts of image generators live there), XMP, and how to read its colours."""
-    chunks = PngImagePlugin.PngInfo()
-    if "icc_profile" not in info:
-        if isinstance(info.get("gamma"), float):
-            chunks.add(b"gAMA", round(info["gamma"] * 100_000).to_bytes(4, "big"))
-        if info.get("srgb") in range(4):
-            chunks.add(b"sRGB", bytes([info["srgb"]]))
-    for key, value in info.items():
-        # EXIF in text form goes to its own chunk, as does XMP; "compression" is a TIFF's
-        if isinstance(key, str) and isinstance(value, str) and key not in (
-            "Raw profile type exif", "XML:com.adobe.xmp", "compression",
-        ):  # fmt: skip
-            chunks.add_text(key, value)
-    if xmp:
-        chunks.add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8", "replace"))
-    return chunks

@@ -1,0 +1,232 @@
+"""Plane + geometry -> soft bits -> message, evidence, decision."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmark import evidence
+from fastmark.alignment import Placement, TorusSpectrum, resample
+from fastmark.carrier import BLOCK, Carrier
+from fastmark.chips import ChipBlocks
+from fastmark.message import Decoded, MessageCode
+from fastmark.perception import Perception, Plane
+from fastmark.results import Detection, State
+from fastmark.sync import Candidate, Level, Matrix, Templates, analyse, scan
+
+FLOORS = (4.0, 2.0, 10.0, 1.0, 25.0)
+DETECTED, POSSIBLE = math.log(1e-9), math.log(1e-4)
+
+MIN_SIDE = 48
+"""Samples; planes with a shorter side are not looked at."""
+
+MAX_SIDE = 2048
+_SCAN_SCORE = 4.5
+_MAX_CANDIDATES = 6
+_MAX_ATTEMPTS = 10
+_CANDIDATE_AGREES = math.log(1e-3)  # phases that agree so well are worth demodulating
+
+
+@dataclass(slots=True)
+class Finding:
+    """The best that was found of one key's mark so far; logarithms are natural."""
+
+    log_p: float = 0.0
+    placement: Placement | None = None
+    message: Decoded | None = None
+    message_log_p: float = 0.0
+
+
+class Analysis:
+    """What is known of a picture before any key is looked at, computed when first needed."""
+
+    def __init__(self, plane: Plane) -> None:
+        """Analyse the middle of a plane, at most 2048 samples a side."""
+        height, width = (min(n, MAX_SIDE) for n in plane.shape)
+        top, left = (plane.shape[0] - height) // 2, (plane.shape[1] - width) // 2
+        self.plane: Plane = np.ascontiguousarray(plane[top : top + height, left : left + width])
+        self._identity: TorusSpectrum | None = None
+        self._levels: dict[int, Level] = {}
+
+    @property
+    def identity(self) -> TorusSpectrum:
+        """The spectrum on the torus of the plane as it is."""
+        if self._identity is None:
+            self._identity = TorusSpectrum(self.plane, np.eye(2))
+        return self._identity
+
+    @property
+    def factors(self) -> tuple[int, ...]:
+        """The levels worth scanning."""
+        short = min(self.plane.shape)
+        return tuple(f for f in (1, 2, 4) if f == 1 or short >= 256 * f // 2)
+
+    def level(self, factor: int) -> Level:
+        """The whitened spectrum of the plane averaged ``factor`` times."""
+        if factor not in self._levels:
+            self._levels[factor] = analyse(self.plane, factor)
+        return self._levels[factor]
+
+
+class Detector:
+    """One key's carriers, ready to be looked for."""
+
+    def __init__(self, carrier: Carrier, code: MessageCode) -> None:
+        """Prepare templates for the scan."""
+        self.carrier = carrier
+        self.code = code
+        self.templates = Templates(carrier)
+
+    def detect(self, analysis: Analysis, k: int, n_keys: int = 1, *, deep: bool = False) -> Detection:
+        """Search one analysed picture, marked or not.
+
+        Args:
+            analysis: of the picture's plane.
+            k: pixels per unit of that plane.
+            n_keys: how many keys are tried on this picture; their number is paid for.
+            deep: search harder.
+        """
+        finding = Finding()
+        search = _Search(self, analysis, finding)
+        if min(analysis.plane.shape) >= MIN_SIDE:
+            search.run(deep=deep)
+        log_p = evidence.any_of([finding.log_p, finding.message_log_p]) + math.log(n_keys)
+        message_log_p = finding.message_log_p + math.log(2 * n_keys)
+        return _report(self, finding, min(log_p, 0.0), min(message_log_p, 0.0), k)
+
+
+class _Search:
+    """One run over geometries, cheapest and likeliest first, until the message is proven."""
+
+    def __init__(self, detector: Detector, analysis: Analysis, finding: Finding) -> None:
+        self.detector = detector
+        self.analysis = analysis
+        self.finding = finding
+        self.geometries = 0
+        self.attempts = 0
+
+    def run(self, *, deep: bool) -> None:
+        """Search until the message is proven or the hypotheses are used up."""
+        if self.examine(self.analysis.identity):
+            return
+        candidates: list[Candidate] = []
+        for factor in self.analysis.factors:
+            level = self.analysis.level(factor)
+            candidates += scan(level, self.detector.templates)
+        candidates.sort(key=lambda c: -c.score)
+        for candidate in candidates[:_MAX_CANDIDATES]:
+            if candidate.score < _SCAN_SCORE:
+                break
+            if self.examine(TorusSpectrum(self.analysis.plane, candidate.matrix)):
+                return
+
+    def examine(self, torus: TorusSpectrum) -> bool:
+        """Judge one geometry; return whether the message is now proven."""
+        self.geometries += 1
+        placement = torus.place(self.detector.carrier)
+        # Bonferroni over an open-ended list: the n-th geometry is given 1 / (n (n + 1)) of the total.
+        log_trials = math.log(self.geometries * (self.geometries + 1))
+        pilot = evidence.union_bound(placement.log_p, log_trials)
+        if pilot > _CANDIDATE_AGREES:
+            self._note(pilot, placement)
+            return False
+        return self.demodulate(placement, pilot)
+
+    def demodulate(
+        self, placement: Placement, pilot: float, field: NDArray[np.float32] | None = None
+    ) -> bool:
+        """Read the chips at one placement; return whether the message is now proven."""
+        carrier = self.detector.carrier
+        grid = resample(self.analysis.plane, placement.matrix, placement.offset, field)
+        perception = Perception.of(grid.units)
+        blocks = ChipBlocks.of(grid.units, perception.mask, 0, grid.inside)
+        origin = (grid.origin[0] // BLOCK, grid.origin[1] // BLOCK)
+        sign = -1.0 if placement.inverted else 1.0
+        banks = []
+        for floor in FLOORS:
+            soft = blocks.soft_bits(carrier, floor, origin)
+            soft[0] *= sign
+            z = soft[0, -1] / math.sqrt(max(soft[2, -1], 1e-12))
+            banks.append((z, soft))
+        banks.sort(key=lambda bank: -bank[0])
+        anchors = evidence.union_bound(-0.5 * max(banks[0][0], 0.0) ** 2, math.log(len(FLOORS)))
+        self._note(evidence.product_bound(pilot, anchors), placement)
+        return any(self.decode(soft, placement) for _, soft in banks[:3])
+
+    def decode(self, soft: NDArray[np.float64], placement: Placement) -> bool:
+        """Decode soft bits; return whether they prove a message."""
+        self.attempts += 1
+        decoded = self.detector.code.decode(_log_likelihood_ratios(soft[:, :-1]))
+        if decoded is None:
+            return False
+        total = float(np.sum((1.0 - 2.0 * decoded.codeword) * soft[0, :-1]))
+        # 2^K codewords at this k, k given 2^-k of the total, the n-th attempt 1 / (n (n + 1)) of it.
+        log_trials = (self.detector.code.message_bits + decoded.k) * math.log(2)
+        log_trials += math.log(self.attempts * (self.attempts + 1))
+        log_p = evidence.sign_sum_bound(total, float(soft[2, :-1].sum()))
+        log_p = evidence.union_bound(log_p, log_trials)
+        if log_p < self.finding.message_log_p:
+            self.finding.message, self.finding.message_log_p = decoded, log_p
+            self.finding.placement = placement
+        return log_p <= DETECTED - math.log(2)
+
+    def _note(self, log_p: float, placement: Placement) -> None:
+        if log_p < self.finding.log_p:
+            self.finding.log_p = log_p
+            if self.finding.message is None:
+                self.finding.placement = placement
+
+
+def _log_likelihood_ratios(soft: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Soft bits as LLRs: Gaussian noise of the terms' own variance, signal in proportion to the energy."""
+    total, energy, squares = soft
+    noise = np.sqrt(np.maximum(squares, 1e-12))
+    normal = total / noise
+    shape = energy / noise
+    # the signal's gain from what the second moment exceeds the noise's by
+    gain2 = max(float(np.mean(normal**2)) - 1.0, 0.02) / max(float(np.mean(shape**2)), 1e-12)
+    llr = 2.0 * math.sqrt(gain2) * shape * normal
+    return np.clip(llr, -60, 60).astype(np.float32)
+
+
+def _report(detector: Detector, finding: Finding, log_p: float, message_log_p: float, k: int) -> Detection:
+    state: State = "absent"
+    if log_p <= POSSIBLE:
+        state = "detected" if log_p <= DETECTED else "possible"
+    message = finding.message if message_log_p <= DETECTED else None
+    scale = rotation = aspect = None
+    mirrored = inverted = False
+    if state != "absent" and finding.placement is not None:
+        original_k = message.k if message is not None else k
+        scale, rotation, aspect, mirrored = describe(finding.placement.matrix * (k / original_k))
+        inverted = finding.placement.inverted
+    return Detection(
+        state=state,
+        log10_p=log_p / math.log(10),
+        message=None if message is None else message.message,
+        message_bits=detector.code.message_bits,
+        message_log10_p=message_log_p / math.log(10) if finding.message is not None else 0.0,
+        scale=scale,
+        rotation_deg=rotation,
+        aspect=aspect,
+        mirrored=mirrored,
+        inverted=inverted,
+        key_id=detector.carrier.key_id,
+    )
+
+
+def describe(matrix: Matrix) -> tuple[float, float, float, bool]:
+    """Return scale, counterclockwise rotation in degrees, aspect and mirroring of a 2 x 2 (y, x) matrix.
+
+    The matrix is read as: mirror left and right, stretch, then turn.
+    """
+    determinant = float(np.linalg.det(matrix))
+    mirrored = determinant < 0
+    if mirrored:
+        matrix = matrix @ np.diag([1.0, -1.0])
+    rotation = math.degrees(math.atan2(matrix[1, 0] - matrix[0, 1], matrix[0, 0] + matrix[1, 1]))
+    stretch_y, stretch_x = np.linalg.norm(matrix, axis=0)
+    return math.sqrt(abs(determinant)), rotation, float(stretch_x / stretch_y), mirrored
