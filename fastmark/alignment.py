@@ -15,7 +15,7 @@ from fastmark import evidence, fft
 from fastmark.carrier import BLOCK, TONE_COUNTS, TORUS, Carrier
 from fastmark.kernels import spectrum as spectrum_kernels
 from fastmark.kernels import warp as kernels
-from fastmark.perception import Perception, Plane
+from fastmark.perception import Perception, Plane, scores
 from fastmark.sync import WHITE_LIMIT, Matrix, reduce_plane
 
 MAX_UNITS = 1536
@@ -120,7 +120,7 @@ class TorusSpectrum:
         if np.array_equal(matrix, np.eye(2)):
             self.offset = np.rint(self.offset)
         grid = resample(plane, matrix, self.offset)
-        whitened = Perception.of(grid.units).whitened()
+        whitened = scores(grid.units) * Perception.of(grid.units).mask
         folded = np.zeros((TORUS, TORUS), np.float32)
         kernels.fold_torus(whitened, grid.inside, grid.origin[0], grid.origin[1], folded)
         self.spectrum = fft.rfft2(folded)
@@ -138,6 +138,15 @@ class TorusSpectrum:
         modulus = np.abs(values)
         scaled: NDArray[np.complex128] = values * (_TONE_LIMIT / np.maximum(modulus, _TONE_LIMIT))
         return scaled
+
+    def coherence(self, carrier: Carrier, n_tones: int, origin: tuple[int, int]) -> float:
+        """Return the z of the tones' phases if the plane's first unit lies at torus place ``origin``."""
+        values = self.tones(carrier)[:n_tones]
+        # the grid took the plane's first unit for torus place -offset
+        shift = np.array(origin) + self.offset
+        angles = carrier.phases[:n_tones] + 2 * np.pi / TORUS * (carrier.tones[:n_tones] @ shift)
+        total = float(np.sum(values * np.exp(-1j * angles)).real)
+        return total / np.sqrt(max(float(np.sum(np.abs(values) ** 2)) / 2, 1e-12))
 
     def place(self, carrier: Carrier) -> Placement:
         """Find the shift at which the tones' phases agree best with the key's."""

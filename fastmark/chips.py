@@ -1,4 +1,4 @@
-"""The statistic of the chips, which embedder and detector share."""
+"""Units -> soft bits: the statistic of the chips."""
 
 from __future__ import annotations
 
@@ -18,60 +18,51 @@ from fastmark.carrier import (
 )
 from fastmark.kernels import blocks as kernels
 from fastmark.message import CODE_BITS
-from fastmark.perception import Plane, block_means
+from fastmark.perception import Plane, block_means, scores
 
 N_SOFT = CODE_BITS + 1
 """Soft bits: one for each code bit, and the anchors' sum in the last place."""
 
-COEFFICIENT_CAP = 60.0
-
 
 @dataclass(frozen=True, slots=True)
 class ChipBlocks:
-    """The chip coefficients of the 8 x 8 blocks of a plane of units.
+    """The statistics of the chips of a plane of units, block by block.
 
     Attributes:
-        coefficients: float32 ``(10, BY, BX)``, grey levels, orthonormal DCT-II.
-        spread: float32 ``(10, BY, BX)``, how far coefficients reach in the neighbourhood.
+        coefficients: float32 ``(10, BY, BX)``, the score plane's orthonormal DCT-II at the chips.
         mask: float32 ``(BY, BX)``, mean perceptual mask of the block; zero leaves it out.
     """
 
     coefficients: NDArray[np.float32]
-    spread: NDArray[np.float32]
     mask: NDArray[np.float32]
 
     @classmethod
-    def of(cls, units: Plane, mask: Plane, start: int, inside: NDArray[np.uint8] | None = None) -> ChipBlocks:
-        """Transform the whole blocks of ``units`` from ``(start, start)`` on.
+    def of(cls, units: Plane, mask: Plane, inside: NDArray[np.uint8], floor: float) -> ChipBlocks:
+        """Measure the whole blocks of ``units``.
 
-        ``inside``, uint8 of the shape of ``units``, leaves out blocks that are not ones throughout.
+        Args:
+            units: float32 ``(H, W)``, luma; the first unit starts a block.
+            mask: float32 ``(H, W)``, perceptual mask.
+            inside: uint8 ``(H, W)``; blocks that are not ones throughout are left out.
+            floor: of the scores, grey levels.
         """
-        n_rows, n_columns = ((n - start) // BLOCK for n in units.shape)
+        n_rows, n_columns = (n // BLOCK for n in units.shape)
         coefficients = np.empty((N_COEFFICIENTS, n_rows, n_columns), np.float32)
-        kernels.forward_dct(
-            units, BASIS, COEFFICIENT_ROWS, COEFFICIENT_COLUMNS, start, start, coefficients
-        )
-        spread = np.empty_like(coefficients)
-        kernels.coefficient_spread(coefficients, np.float32(COEFFICIENT_CAP), spread)
-        block_mask = block_means(mask, start, start, n_rows, n_columns)
-        if inside is not None:
-            part = inside[start : start + BLOCK * n_rows, start : start + BLOCK * n_columns]
-            block_mask *= part.reshape(n_rows, BLOCK, n_columns, BLOCK).min(axis=(1, 3))
-        return cls(coefficients, spread, block_mask)
+        plane = scores(units, floor)
+        kernels.forward_dct(plane, BASIS, COEFFICIENT_ROWS, COEFFICIENT_COLUMNS, 0, 0, coefficients)
+        block_mask = block_means(mask, 0, 0, n_rows, n_columns)
+        part = inside[: BLOCK * n_rows, : BLOCK * n_columns]
+        block_mask *= part.reshape(n_rows, BLOCK, n_columns, BLOCK).min(axis=(1, 3))
+        return cls(coefficients, block_mask)
 
-    def soft_bits(self, carrier: Carrier, floor: float, origin: tuple[int, int]) -> NDArray[np.float64]:
-        """Demodulate: float64 ``(3, 1025)``, anchors last.
+    def soft_bits(self, carrier: Carrier, origin: tuple[int, int]) -> NDArray[np.float64]:
+        """Demodulate: float64 ``(2, 1025)``, anchors last; ``sum s z`` and ``sum z^2`` of each bit.
 
-        Rows, for each bit: ``L = sum s w clip(x / v, -2, 2)``, ``E = sum w^2``, and the sum of the
-        squares of the terms of L, with ``v = sqrt(u^2 + floor^2)``, ``w = m / v``. ``origin`` is the place of
-        the first block on the 128 x 128 grid of the torus.
+        ``z = m x`` summed over the blocks that share a place of the torus; ``origin`` is the place of the
+        first block on its 128 x 128 grid.
         """
         folded = np.zeros((N_COEFFICIENTS, GRID, GRID), np.float32)
-        energy = np.zeros_like(folded)
-        kernels.fold_chips(
-            self.coefficients, self.spread, self.mask, np.float32(floor),
-            origin[0] % GRID, origin[1] % GRID, folded, energy,
-        )  # fmt: skip
-        soft = np.empty((3, N_SOFT))
-        kernels.soft_bits(folded, energy, carrier.signs, carrier.code_bit, soft)
+        kernels.fold_chips(self.coefficients, self.mask, origin[0] % GRID, origin[1] % GRID, folded)
+        soft = np.empty((2, N_SOFT))
+        kernels.soft_bits(folded, carrier.signs, carrier.code_bit, soft)
         return soft

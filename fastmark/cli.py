@@ -1,7 +1,8 @@
 """The command line: keygen, embed, detect, doctor.
 
 Exit codes: 0 done, or at least one picture detected; 1 no picture detected; 2 an error, of use, of a
-key or of any one picture; 130 interrupted. Results go to stdout, errors as one line each to stderr.
+key or of any one picture; 130 interrupted; 141 nobody reads stdout any more. Results go to stdout,
+errors as one line each to stderr.
 
 Heavy imports happen inside the verbs: ``--help`` and a mistyped option load neither numpy nor numba.
 """
@@ -17,6 +18,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from fastmark._version import VERSION
@@ -40,9 +42,12 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; ``arguments`` default to those of the process. Returns the exit code."""
-    for stream in (sys.stdout, sys.stderr):  # file names may be any bytes, the terminal any encoding
-        if reconfigure := getattr(stream, "reconfigure", None):
-            reconfigure(errors="backslashreplace")
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller
+            nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # stays open to the end
+            setattr(sys, name, nowhere)
+        if reconfigure := getattr(getattr(sys, name), "reconfigure", None):
+            reconfigure(errors="backslashreplace")  # file names may be any bytes, the terminal any encoding
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # decoders' remarks on odd metadata; -W brings them back
     try:
@@ -55,10 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("fastmark: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader, as `head`, has seen enough
-        # stdout is flushed again at exit; let that go nowhere instead of raising once more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _settle_stdout()
         return PIPE_CLOSED
     except (FastmarkError, OSError) as error:
+        _settle_stdout()
         return _fail(_one_line(error))
     except MemoryError:
         return _fail("not enough memory")
@@ -67,6 +72,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         reason = f"{type(error).__name__}: {_one_line(error)}"
         return _fail(f"internal error, please report it: {reason} (FASTMARK_DEBUG=1 shows where)")
+
+
+def _settle_stdout() -> None:
+    """Throw away what stdout does not take; the interpreter would complain about it once more at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str) -> int:
@@ -106,7 +119,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_key(embed, many=False)
     embed.add_argument("--message", required=True, metavar="HEX", help="16 hex digits for 64 bits, or 0x1f")
     _add_message_bits(embed)
-    embed.add_argument("--strength", type=_positive, default=1.0, metavar="S", help="default: %(default)s")
+    embed.add_argument(
+        "--strength", type=_strength, default=1.0, metavar="S", help="0.25..4; default: %(default)s"
+    )
+    embed.add_argument("--force", action="store_true", help="replace OUT if it exists")
     embed.add_argument("--format", choices=FORMATS, help="of the picture written to stdout")
     embed.add_argument(
         "--quality",
@@ -162,11 +178,11 @@ def _add_message_bits(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _positive(text: str) -> float:
+def _strength(text: str) -> float:
     with contextlib.suppress(ValueError):
-        if math.isfinite(value := float(text)) and value > 0:
+        if 0.25 <= (value := float(text)) <= 4:
             return value
-    raise argparse.ArgumentTypeError(f"must be a number above 0, not {text!r}")
+    raise argparse.ArgumentTypeError(f"must be 0.25 to 4, not {text!r}")
 
 
 def _quality(text: str) -> int:
@@ -211,7 +227,7 @@ def _read_input(path: str) -> str | bytes:
     """A path as it is, for ``-`` all of stdin."""
     if path != "-":
         return path
-    if data := sys.stdin.buffer.read():
+    if sys.stdin and (data := sys.stdin.buffer.read()):  # None where the caller closed it
         return data
     raise InvalidImage("stdin is empty")
 
@@ -241,22 +257,28 @@ def _embed(options: argparse.Namespace) -> int:
             else "--format goes with -o -: the ending names a file's format"
         )
 
-    from fastmark import Watermarker
-    from fastmark.images import check_output, encode_image, save_image
+    from fastmark.files import check_output, encode_image, save_image
 
+    # what can be refused is refused before the slow imports and the work
     if not to_stdout:
-        check_output(options.output)  # before the work, not after it
+        check_output(options.output, overwrite=options.force)
     key = _load_key(options.key)
     image = _read_input(options.input)
+
+    from PIL import Image
+
+    from fastmark import Watermarker
+
     start = time.perf_counter()
     marker = Watermarker(key, message_bits=options.message_bits, strength=options.strength)
     marked, report = marker.embed_report(image, message)
+    assert isinstance(marked, Image.Image)  # as of every path and bytes
     encoding = {name: getattr(options, name) for name in ("quality", "subsampling", "lossless")}
     if to_stdout:
         sys.stdout.buffer.write(encode_image(marked, options.format, **encoding))
         sys.stdout.buffer.flush()
     else:
-        save_image(marked, options.output, **encoding)
+        save_image(marked, options.output, overwrite=options.force, **encoding)
     ms = (time.perf_counter() - start) * 1e3
 
     talk = sys.stderr if to_stdout else sys.stdout
@@ -279,20 +301,17 @@ def _embed_line(report: EmbedReport, message: bytes, key: Key) -> str:
 
 
 def _detect(options: argparse.Namespace) -> int:
-    from fastmark import detect
-
     loaded = [_load_key(place) for place in options.key]
     keys = {key.id: key for key in loaded}  # the same key given twice is one key
+
+    from fastmark import Watermarker, detect
+
+    markers = [Watermarker(key, options.message_bits) for key in keys.values()]
     any_detected = any_error = False
     for path in options.inputs:
         start = time.perf_counter()
         try:
-            results = detect(
-                _read_input(path),
-                keys=list(keys.values()),
-                message_bits=options.message_bits,
-                deep=options.deep,
-            )
+            results = detect(_read_input(path), keys=markers, deep=options.deep)
         except FastmarkError as error:  # one bad picture does not keep the others from being looked at
             any_error = True
             if options.json:
@@ -326,7 +345,7 @@ def _detect_line(found: Detection, key: Key) -> str:
     bound = "p <= 1" if found.log10_p > -1 else f"p <= 1e{math.ceil(found.log10_p)}"
     name = _key_name(found.key_id, key.name)
     if found.state == "absent":
-        return f"absent ({bound}), key {name}; absent never means 'not generated'"
+        return f"absent ({bound}), key {name}. {found.note}"
     parts = [f"{found.state} ({bound})"]
     if found.message_bytes is not None:
         parts.append(f"message {found.message_bytes.hex()}")
@@ -338,80 +357,17 @@ def _detect_line(found: Detection, key: Key) -> str:
         parts.append(f"rotation {found.rotation_deg + 0.0:.1f} degrees")
     if found.mirrored:
         parts.append("mirrored")
-    return ", ".join([*parts, f"key {name}"])
+    if found.inverted:
+        parts.append("inverted")
+    line = ", ".join([*parts, f"key {name}"])
+    return f"{line}. {found.note}" if found.state == "possible" else line
 
 
 def _key_name(key_id: str, name: str) -> str:
     return f"{key_id} ({name})" if name else key_id
 
 
-# ---- doctor ----------------------------------------------------------------------------------------
-
-
 def _doctor(options: argparse.Namespace) -> int:
-    """Print what a bug report needs, then mark a drawn picture and read it back."""
-    import importlib.metadata
-    import platform
+    from fastmark.doctor import examine
 
-    def row(name: str, value: object) -> None:
-        print(f"{name:<14} {value}", flush=True)
-
-    row("fastmark", VERSION)
-    row("python", f"{platform.python_version()} ({platform.platform()})")
-    for package in ("numpy", "numba", "llvmlite", "pillow", "pyfftw"):
-        try:
-            row(package, importlib.metadata.version(package))
-        except importlib.metadata.PackageNotFoundError:
-            row(package, "not installed")
-
-    import llvmlite.binding  # type: ignore[import-untyped]
-
-    from fastmark import fft
-
-    row("cpu", f"{llvmlite.binding.get_host_cpu_name()}, {os.cpu_count()} cores")
-    if fft.backend() == "fftw":
-        import pyfftw
-
-        row("fft", f"{pyfftw.fftw_version} (GPL-2.0-or-later; FASTMARK_FFT=numpy does without)")
-    else:
-        row("fft", "numpy.fft (BSD-3-Clause)")
-    healthy = _self_test(row)
-    row("kernel cache", _kernel_cache())
-    return DONE if healthy else ERROR
-
-
-def _self_test(row: Callable[[str, object], None]) -> bool:
-    """Mark and detect a drawn picture twice; the first time includes compiling or loading kernels."""
-    import numpy as np
-
-    from fastmark import Key, Watermarker
-
-    y, x = np.mgrid[0:512, 0:512].astype(np.float32)
-    waves = 128 + 50 * np.sin(x / 31 + np.cos(y / 47) * 2) + 30 * np.cos(y / 13 - x / 57)
-    grain = np.random.default_rng(1).normal(0, 6, (512, 512, 3))
-    picture = np.clip(waves[..., None] + grain, 0, 255).astype(np.uint8)
-    message = 0x0123456789ABCDEF
-    marker = Watermarker(Key.generate(), message_bits=64)
-    ok = True
-    for turn in ("first", "warm"):
-        times = [time.perf_counter()]
-        marked = marker.embed(picture, message)
-        times.append(time.perf_counter())
-        found = marker.detect(marked)
-        times.append(time.perf_counter())
-        ok &= found.state == "detected" and found.message == message
-        embed_ms, detect_ms = np.diff(times) * 1e3
-        verdict = "ok" if ok else "FAILED: the message was not read back"
-        row(f"test ({turn})", f"{verdict}; embed {embed_ms:.0f} ms, detect {detect_ms:.0f} ms at 512 x 512")
-    return ok
-
-
-def _kernel_cache() -> str:
-    """Where numba keeps the compiled kernels, asked of the kernels that the self-test has loaded."""
-    for name, module in sorted(sys.modules.items()):
-        if name.startswith("fastmark.kernels."):
-            for value in vars(module).values():
-                if path := getattr(getattr(value, "stats", None), "cache_path", None):
-                    writable = os.access(path, os.W_OK)
-                    return f"{path} ({'' if writable else 'NOT '}writable)"
-    return "none: kernels compile at each start (FASTMARK_CACHE=0, or no folder can be written)"
+    return DONE if examine() else ERROR

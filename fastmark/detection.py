@@ -17,7 +17,7 @@ from fastmark.perception import Perception, Plane
 from fastmark.results import Detection, State
 from fastmark.sync import Candidate, Level, Matrix, Templates, analyse, scan
 
-FLOORS = (4.0, 2.0, 10.0, 1.0, 25.0)
+FLOORS = (4.0, 10.0, 1.5)
 DETECTED, POSSIBLE = math.log(1e-9), math.log(1e-4)
 
 MIN_SIDE = 48
@@ -141,20 +141,18 @@ class _Search:
         """Read the chips at one placement; return whether the message is now proven."""
         carrier = self.detector.carrier
         grid = resample(self.analysis.plane, placement.matrix, placement.offset, field)
-        perception = Perception.of(grid.units)
-        blocks = ChipBlocks.of(grid.units, perception.mask, 0, grid.inside)
+        mask = Perception.of(grid.units).mask
         origin = (grid.origin[0] // BLOCK, grid.origin[1] // BLOCK)
         sign = -1.0 if placement.inverted else 1.0
-        banks = []
         for floor in FLOORS:
-            soft = blocks.soft_bits(carrier, floor, origin)
+            soft = ChipBlocks.of(grid.units, mask, grid.inside, floor).soft_bits(carrier, origin)
             soft[0] *= sign
-            z = soft[0, -1] / math.sqrt(max(soft[2, -1], 1e-12))
-            banks.append((z, soft))
-        banks.sort(key=lambda bank: -bank[0])
-        anchors = evidence.union_bound(-0.5 * max(banks[0][0], 0.0) ** 2, math.log(len(FLOORS)))
-        self._note(evidence.product_bound(pilot, anchors), placement)
-        return any(self.decode(soft, placement) for _, soft in banks[:3])
+            anchors = evidence.sign_sum_bound(float(soft[0, -1]), float(soft[1, -1]))
+            anchors = evidence.union_bound(anchors, math.log(len(FLOORS)))
+            self._note(evidence.product_bound(pilot, anchors), placement)
+            if self.decode(soft, placement):
+                return True
+        return False
 
     def decode(self, soft: NDArray[np.float64], placement: Placement) -> bool:
         """Decode soft bits; return whether they prove a message."""
@@ -166,7 +164,7 @@ class _Search:
         # 2^K codewords at this k, k given 2^-k of the total, the n-th attempt 1 / (n (n + 1)) of it.
         log_trials = (self.detector.code.message_bits + decoded.k) * math.log(2)
         log_trials += math.log(self.attempts * (self.attempts + 1))
-        log_p = evidence.sign_sum_bound(total, float(soft[2, :-1].sum()))
+        log_p = evidence.sign_sum_bound(total, float(soft[1, :-1].sum()))
         log_p = evidence.union_bound(log_p, log_trials)
         if log_p < self.finding.message_log_p:
             self.finding.message, self.finding.message_log_p = decoded, log_p
@@ -181,15 +179,18 @@ class _Search:
 
 
 def _log_likelihood_ratios(soft: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Soft bits as LLRs: Gaussian noise of the terms' own variance, signal in proportion to the energy."""
-    total, energy, squares = soft
-    noise = np.sqrt(np.maximum(squares, 1e-12))
-    normal = total / noise
-    shape = energy / noise
-    # the signal's gain from what the second moment exceeds the noise's by
-    gain2 = max(float(np.mean(normal**2)) - 1.0, 0.02) / max(float(np.mean(shape**2)), 1e-12)
-    llr = 2.0 * math.sqrt(gain2) * shape * normal
-    return np.clip(llr, -60, 60).astype(np.float32)
+    """Soft bits as LLRs: Gaussian of variance V = sum z^2 and mean +-a V.
+
+    A score's mean under a weak signal is in proportion to its variance (its Fisher information), so the LLR
+    is ``2 a L``; a is told by what the second moment of L exceeds V by.
+    """
+    total, variance = soft
+    excess = float(np.mean(total**2) - np.mean(variance))
+    spread = float(np.mean(variance**2))
+    if spread <= 0:
+        return np.zeros(total.size, np.float32)
+    gain = math.sqrt(max(excess, 0.02 * float(np.mean(variance))) / spread)
+    return np.clip(2.0 * gain * total, -60, 60).astype(np.float32)
 
 
 def _report(detector: Detector, finding: Finding, log_p: float, message_log_p: float, k: int) -> Detection:

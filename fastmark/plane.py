@@ -36,7 +36,9 @@ def canonical_plane(pixels: NDArray[Any], k: int, peak: float = 255.0) -> Plane:
     return out
 
 
-def add_delta(pixels: NDArray[Any], delta: Plane, k: int, peak: float = 255.0) -> NDArray[Any]:
+def add_delta(
+    pixels: NDArray[Any], delta: Plane, k: int, peak: float = 255.0
+) -> tuple[NDArray[Any], float]:
     """Add ``delta`` (grey levels of 255, one value a unit), up-sampled k times, to every channel.
 
     Args:
@@ -46,18 +48,19 @@ def add_delta(pixels: NDArray[Any], delta: Plane, k: int, peak: float = 255.0) -
         peak: the value of white; sums are clipped to 0..peak and, for integers, rounded.
 
     Returns:
-        An array of the shape and dtype of ``pixels``.
+        An array of the shape and dtype of ``pixels``, and the mean square of the change, in grey levels of 255.
     """
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     flat = pixels.reshape(pixels.shape[0], -1)
     if pixels.dtype == np.uint8:
         marked = np.empty_like(flat)
-        kernels.add_delta_u8(flat, channels, delta, k, marked)
-        return marked.reshape(pixels.shape)
+        square = kernels.add_delta_u8(flat, channels, delta, k, marked)
+        return marked.reshape(pixels.shape), square / flat.size
     real = np.empty(flat.shape, np.float32)
-    kernels.add_delta_real(
+    square = kernels.add_delta_real(
         flat.astype(np.float32), channels, delta, k, np.float32(peak / 255.0), np.float32(peak), real
     )
     if pixels.dtype.kind == "u":
         np.rint(real, out=real)
-    return real.astype(pixels.dtype).reshape(pixels.shape)
+    mse = square / flat.size * (255.0 / peak) ** 2
+    return real.astype(pixels.dtype).reshape(pixels.shape), mse

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fastmark import fft
 from fastmark.carrier import TONE_COUNTS, TORUS, Carrier
 from fastmark.kernels import spectrum as kernels
-from fastmark.perception import Perception, Plane, tukey
+from fastmark.perception import Perception, Plane, scores, tukey
 from fastmark.plane import canonical_plane
 
 Matrix = NDArray[np.float64]
@@ -80,7 +80,7 @@ def analyse(plane: Plane, factor: int) -> Level:
     middle = np.ascontiguousarray(reduced[top : top + height, left : left + width])
     n = min(max(_MIN_FFT, 1 << (max(height, width) - 1).bit_length()), _MAX_FFT)
     padded = np.zeros((n, n), np.float32)
-    whitened = Perception.of(middle).whitened()
+    whitened = scores(middle) * Perception.of(middle).mask
     padded[:height, :width] = whitened * (tukey(height)[:, None] * tukey(width))
     spectrum = fft.rfft2(padded)
     power = spectrum.real**2 + spectrum.imag**2

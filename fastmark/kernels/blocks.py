@@ -1,4 +1,4 @@
-"""Kernels over 8 x 8 blocks: the chips' DCT coefficients, their spread, soft bits, and back."""
+"""Kernels over 8 x 8 blocks: the chips' DCT coefficients, soft bits, and back."""
 
 from __future__ import annotations
 
@@ -62,74 +62,33 @@ def add_inverse_dct(chips, basis, rows, columns, y0, x0, plane):  # type: ignore
 
 
 @kernel
-def coefficient_spread(coefficients, cap, out):  # type: ignore[no-untyped-def]
-    """Write the local spread ``u`` of every coefficient ``(10, BY, BX)`` into ``out``.
+def fold_chips(coefficients, mask, gy, gx, out):  # type: ignore[no-untyped-def]
+    """Add the chips' statistics ``mask * coefficient`` to their places on the torus, ``out`` ``(10, G, G)``.
 
-    ``u = 1.25 * 3 x 3-block mean of (min(|x|, cap) + mean over the ten of min(|x|, cap)) / 2``;
-    at the edge the mean is over the blocks that exist.
-    """
-    n_coefficients, n_rows, n_columns = coefficients.shape
-    common = np.zeros((n_rows, n_columns), np.float32)
-    mixed = np.empty((n_rows, n_columns), np.float32)
-    line = np.empty(n_columns, np.float32)
-    share = np.float32(1.0 / n_coefficients)
-    for c in range(n_coefficients):
-        for y in range(n_rows):
-            for x in range(n_columns):
-                common[y, x] += share * min(abs(coefficients[c, y, x]), cap)
-    for c in range(n_coefficients):
-        for y in range(n_rows):
-            for x in range(n_columns):
-                mixed[y, x] = min(abs(coefficients[c, y, x]), cap) + common[y, x]
-        for y in range(n_rows):
-            top, bottom = max(y - 1, 0), min(y + 2, n_rows)
-            line[:] = mixed[top]
-            for i in range(top + 1, bottom):
-                for x in range(n_columns):
-                    line[x] += mixed[i, x]
-            for x in range(n_columns):
-                left, right = max(x - 1, 0), min(x + 2, n_columns)
-                total = np.float32(0)
-                for i in range(left, right):
-                    total += line[i]
-                out[c, y, x] = np.float32(0.625) * total / ((bottom - top) * (right - left))
-
-
-@kernel
-def fold_chips(coefficients, spread, mask, floor, gy, gx, out, energy):  # type: ignore[no-untyped-def]
-    """Add the statistic of every chip place to the torus ``out`` ``(10, 128, 128)``.
-
-    ``out += w clip(x / v, -2, 2)``, ``energy += w^2`` with ``v = sqrt(u^2 + floor^2)``, ``w = m / v``.
-    ``coefficients``, ``spread`` are ``(10, BY, BX)``, ``mask`` ``(BY, BX)`` (zero leaves a block out); block
-    (0, 0) lies at ``(gy, gx)`` of the grid. A plane beyond the torus comes back to the same chips: they
-    must be summed before they are squared, for their signs are not independent.
+    ``coefficients`` is ``(10, BY, BX)``, ``mask`` ``(BY, BX)`` (zero leaves a block out); block (0, 0) lies at
+    ``(gy, gx)`` of the grid, 0 <= gy, gx < G. A plane beyond the torus comes back to the same chips: they must
+    be summed before they are squared, for their signs are not independent.
     """
     n_coefficients, n_rows, n_columns = coefficients.shape
     grid = out.shape[1]
-    floor2 = np.float32(floor * floor)
-    two = np.float32(2)
     for c in range(n_coefficients):
         for y in range(n_rows):
-            target, target2 = out[c, (gy + y) % grid], energy[c, (gy + y) % grid]
+            target = out[c, (gy + y) % grid]
             x = 0
-            tx = gx % grid
+            tx = gx
             while x < n_columns:
                 run = min(grid - tx, n_columns - x)
                 for i in range(run):
-                    u = spread[c, y, x + i]
-                    inverse = np.float32(1) / np.sqrt(u * u + floor2)
-                    w = mask[y, x + i] * inverse
-                    target[tx + i] += min(max(coefficients[c, y, x + i] * inverse, -two), two) * w
-                    target2[tx + i] += w * w
+                    target[tx + i] += coefficients[c, y, x + i] * mask[y, x + i]
                 x += run
                 tx = 0
 
 
 @kernel
-def soft_bits(folded, energy, signs, code_bit, out):  # type: ignore[no-untyped-def]
-    """Sum the chips of each code bit into ``out`` float64 ``(3, 1025)``; slot 1024 takes the anchors.
+def soft_bits(folded, signs, code_bit, out):  # type: ignore[no-untyped-def]
+    """Sum the chips of each code bit into ``out`` float64 ``(2, 1025)``; slot 1024 takes the anchors.
 
-    Rows: ``sum s z``, ``sum w^2``, ``sum z^2`` of ``folded`` z, ``energy`` w^2, float32 ``(10, 128, 128)``.
+    Rows: ``sum s z`` and ``sum z^2`` over the statistics z ``folded`` ``(10, G, G)``.
     """
     n_coefficients, n_rows, n_columns = folded.shape
     n_bits = out.shape[1] - 1
@@ -142,20 +101,19 @@ def soft_bits(folded, energy, signs, code_bit, out):  # type: ignore[no-untyped-
                 if j < 0:
                     j = n_bits
                 out[0, j] += signs[c, y, x] * z
-                out[1, j] += energy[c, y, x]
-                out[2, j] += z * z
+                out[1, j] += z * z
 
 
 @kernel
-def chip_amplitudes(mask, gain, signs, code_bit, bit_gain, gy, gx, out):  # type: ignore[no-untyped-def]
-    """Write the chips ``s * bit_gain[j] * gain * m`` into ``out`` ``(10, BY, BX)``.
+def chip_amplitudes(mask, gain, signs, code_bit, bits, gy, gx, out):  # type: ignore[no-untyped-def]
+    """Write the chips ``gain * m * s * bits[j]`` into ``out`` ``(10, BY, BX)``.
 
-    ``mask`` is ``(BY, BX)``; ``bit_gain`` float32 ``(1025,)`` holds sign and scale of each code bit,
-    slot 1024 those of the anchors; block (0, 0) lies at ``(gy, gx)`` of the torus' grid.
+    ``mask`` is ``(BY, BX)``; ``bits`` float32 ``(1025,)``: the code bits as signs, slot 1024 the anchors'
+    +1; block (0, 0) lies at ``(gy, gx)`` of the torus' grid.
     """
     n_coefficients, n_rows, n_columns = out.shape
     grid = signs.shape[1]
-    n_bits = bit_gain.size - 1
+    n_bits = bits.size - 1
     for c in range(n_coefficients):
         for y in range(n_rows):
             ty = (gy + y) % grid
@@ -164,4 +122,4 @@ def chip_amplitudes(mask, gain, signs, code_bit, bit_gain, gy, gx, out):  # type
                 j = code_bit[c, ty, tx]
                 if j < 0:
                     j = n_bits
-                out[c, y, x] = signs[c, ty, tx] * bit_gain[j] * gain * mask[y, x]
+                out[c, y, x] = signs[c, ty, tx] * bits[j] * gain * mask[y, x]

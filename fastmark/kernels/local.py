@@ -1,4 +1,4 @@
-"""Kernels over 9 x 9 neighbourhoods: mean, standard deviation, minimum, mask, normalisation."""
+"""Kernels over 9 x 9 neighbourhoods: mean, standard deviation, minimum, mask."""
 
 from __future__ import annotations
 
@@ -108,16 +108,3 @@ def activity_mask(deviation, scratch, table, steps, out):  # type: ignore[no-unt
             at = min(gain * (deviation[y, x] + scratch[y, x]), last)
             i = int(at)
             out[y, x] = table[i] + (at - np.float32(i)) * (table[i + 1] - table[i])
-
-
-@kernel
-def normalise(highpass, deviation, mask, floor, limit, out):  # type: ignore[no-untyped-def]
-    """Write the whitened plane ``clip(h / v, -limit, limit) m / v``, ``v = sqrt(deviation^2 + floor^2)``."""
-    height, width = highpass.shape
-    floor2 = np.float32(floor * floor)
-    limit = np.float32(limit)
-    for y in range(height):
-        for x in range(width):
-            inverse = np.float32(1) / np.sqrt(deviation[y, x] * deviation[y, x] + floor2)
-            z = min(max(highpass[y, x] * inverse, -limit), limit)
-            out[y, x] = z * mask[y, x] * inverse

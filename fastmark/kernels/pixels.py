@@ -84,11 +84,13 @@ def add_delta_u8(pixels, channels, delta, k, out):  # type: ignore[no-untyped-de
     """Add the plane ``delta``, up-sampled k times and rounded, to every channel of uint8 ``pixels``.
 
     ``pixels`` and ``out`` are ``(H, W * channels)`` uint8, interleaved; the sum is clipped to 0..255.
+    Returns the sum of the squares of what was changed.
     """
     height, n_bytes = pixels.shape
     row = np.empty(n_bytes // channels, np.float32)
     blend = np.empty(delta.shape[1], np.float32)
     steps = np.empty(n_bytes, np.int16)
+    total = 0.0
     for y in range(height):
         if k == 1:
             row[:] = delta[y]
@@ -103,14 +105,24 @@ def add_delta_u8(pixels, channels, delta, k, out):  # type: ignore[no-untyped-de
                 for c in range(channels):
                     steps[x * channels + c] = step
         source, target = pixels[y], out[y]
+        square = 0
         for i in range(n_bytes):
-            target[i] = np.uint8(min(max(np.int16(source[i]) + steps[i], 0), 255))
+            value = min(max(np.int16(source[i]) + steps[i], 0), 255)
+            change = np.int32(value) - np.int32(source[i])
+            square += change * change
+            target[i] = np.uint8(value)
+        total += square
+    return total
 
 
 @kernel
 def add_delta_real(pixels, channels, delta, k, gain, peak, out):  # type: ignore[no-untyped-def]
-    """Add ``gain * delta``, up-sampled k times, to float32 ``pixels`` ``(H, W * channels)`` in 0..peak."""
+    """Add ``gain * delta``, up-sampled k times, to float32 ``pixels`` ``(H, W * channels)`` in 0..peak.
+
+    Returns the sum of the squares of what was changed.
+    """
     height, n_values = pixels.shape
+    total = 0.0
     row = np.empty(n_values // channels, np.float32)
     blend = np.empty(delta.shape[1], np.float32)
     for y in range(height):
@@ -121,4 +133,8 @@ def add_delta_real(pixels, channels, delta, k, gain, peak, out):  # type: ignore
         for x in range(row.size):
             for c in range(channels):
                 i = x * channels + c
-                out[y, i] = min(max(pixels[y, i] + gain * row[x], np.float32(0)), peak)
+                value = min(max(pixels[y, i] + gain * row[x], np.float32(0)), peak)
+                change = value - pixels[y, i]
+                total += np.float64(change * change)
+                out[y, i] = value
+    return total

@@ -1,0 +1,72 @@
+"""What several test files share: keys of fixed secrets, their carriers, and drawn planes."""
+
+import numpy as np
+import pytest
+
+from fastmark.carrier import Carrier
+from fastmark.key import Key
+
+
+def _textured(y, x, rng):
+    """Waves of many directions under noise, as foliage or cloth."""
+    waves = np.zeros(y.shape)
+    for fy, fx, phase in rng.uniform([-0.2, -0.2, 0], [0.2, 0.2, 2 * np.pi], (12, 3)):
+        waves += np.cos(2 * np.pi * (fy * y + fx * x) + phase)
+    return 128 + 14 * waves + rng.normal(0, 8, y.shape)
+
+
+def _smooth(y, x, rng):
+    """A sky: a gradient and a wide glow, nothing finer."""
+    glow = np.exp(-((y - 0.3 * y.max()) ** 2 + (x - 0.6 * x.max()) ** 2) / (2 * 90.0**2))
+    return 90 + 60 * y / max(y.max(), 1) + 70 * glow + 0 * rng.random()
+
+
+def _edges(y, x, rng):
+    """Flat shapes with hard borders on flat ground, as a logo or a document."""
+    plane = np.full(y.shape, 235.0)
+    for top, left, height, width, level in rng.uniform(0, 1, (14, 5)):
+        inside = (y > top * y.max()) & (y < (top + 0.4 * height) * y.max())
+        inside &= (x > left * x.max()) & (x < (left + 0.4 * width) * x.max())
+        plane[inside] = 255 * level
+    return plane
+
+
+DRAWINGS = {"textured": _textured, "smooth": _smooth, "edges": _edges}
+
+
+@pytest.fixture(scope="session")
+def draw_plane():
+    """A function ``(kind, height, width, seed=0)`` that draws a float32 plane on 0..255."""
+
+    def draw(kind, height, width, seed=0):
+        y, x = np.mgrid[0:height, 0:width].astype(np.float64)
+        plane = DRAWINGS[kind](y, x, np.random.default_rng(seed))
+        return np.clip(plane, 0, 255).astype(np.float32)
+
+    return draw
+
+
+@pytest.fixture(scope="session", params=sorted(DRAWINGS))
+def plane(request, draw_plane):
+    """One drawn plane of each kind, 90 x 131: a multiple of nothing."""
+    return draw_plane(request.param, 90, 131)
+
+
+@pytest.fixture(scope="session")
+def key():
+    return Key(bytes(range(32)), "first")
+
+
+@pytest.fixture(scope="session")
+def other_key():
+    return Key(bytes(range(1, 33)), "second")
+
+
+@pytest.fixture(scope="session")
+def carrier(key):
+    return Carrier(key)
+
+
+@pytest.fixture(scope="session")
+def other_carrier(other_key):
+    return Carrier(other_key)

@@ -1,0 +1,33 @@
+"""Every kernel has its slow twin, and every twin its kernel."""
+
+import ast
+import importlib
+from pathlib import Path
+
+import pytest
+
+import fastmark.kernels
+
+FILES = sorted(p for p in Path(fastmark.kernels.__path__[0]).glob("*.py") if not p.name.startswith("_"))
+
+
+def public_functions(path, decorator=None):
+    """Names of a file's public functions: all, or those under one decorator."""
+    functions = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)]
+    if decorator is not None:
+        functions = [f for f in functions if any(ast.unparse(d) == decorator for d in f.decorator_list)]
+    return {f.name for f in functions if not f.name.startswith("_")}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_public_kernel_has_a_twin_of_the_same_name(path):
+    kernels = public_functions(path, "kernel")
+    twins = importlib.import_module(f"reference.{path.stem}")
+    assert kernels
+    assert kernels <= public_functions(Path(twins.__file__))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_twin_has_its_kernel(path):
+    twins = importlib.import_module(f"reference.{path.stem}")
+    assert public_functions(Path(twins.__file__)) <= public_functions(path, "kernel")

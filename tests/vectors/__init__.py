@@ -1,0 +1,1 @@
+"""Golden vectors: what a key and a message mean, written once."""
