@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import copy
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +22,19 @@ from fastmark.sync import WHITE_LIMIT, Matrix, reduce_plane
 MAX_UNITS = 1536
 """Units a side that are looked at; the short side of a marked picture never has more than 1200."""
 
+FIELD_SPACING = 64
+"""Units between the nodes of a displacement field."""
+
 _TABLE = kernels.cubic_table()
 _NO_FIELD = np.zeros((2, 2, 2), np.float32)
 _TONE_LIMIT = 4.0
 _BAND = 256  # bins; the tones end at 245
 _REACH = 10.0
+_COARSE = 2  # units between the shifts looked at first
 _FINE = 4  # places a unit, each way, at which the pilot's phases are compared
-LOG_SHIFTS = float(np.log((_FINE * TORUS) ** 2 * 2 * 2))  # with the half turn, and with inversion
+# Half of the false-positive rate is given to pictures at their origin, neither turned nor inverted.
+LOG_SHIFTS = float(np.log((_FINE * TORUS) ** 2 * 2 * 2 * 2))
+LOG_ORIGINS = float(np.log((TORUS // BLOCK) ** 2 * 2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +77,8 @@ def resample(
     """Resample ``plane`` to the units ``t`` for which ``matrix @ t + offset`` lies on it.
 
     The grid starts at a multiple of eight units, so that its 8 x 8 blocks are the torus' blocks; it is
-    cut to the middle 1536 units. ``field``, float32 ``(gy, gx, 2)``, adds displacements in samples, at
-    every ``unit size / (g - 1)``.
+    cut to the middle 1536 units. ``field``, float32 ``(gy, gx, 2)``, adds displacements in samples, given
+    at every 64 units of the grid.
     """
     height, width = plane.shape
     rounded = np.rint(offset)
@@ -88,13 +95,8 @@ def resample(
     at = (matrix @ start + offset - (reduction - 1) / 2) / reduction
     units = np.empty((size[0], size[1]), np.float32)
     inside = np.empty((size[0], size[1]), np.uint8)
-    spacing = 1.0
-    if field is None:
-        field = _NO_FIELD
-    else:
-        field = field / np.float32(reduction)
-        spacing = float(max(size[0] / (field.shape[0] - 1), size[1] / (field.shape[1] - 1)))
-    kernels.warp_plane(source, _TABLE, matrix / reduction, at, field, spacing, units, inside)
+    field = _NO_FIELD if field is None else field / np.float32(reduction)
+    kernels.warp_plane(source, _TABLE, matrix / reduction, at, field, FIELD_SPACING, units, inside)
     return UnitGrid((int(start[0]), int(start[1])), units, inside)
 
 
@@ -108,23 +110,43 @@ def _sliced(plane: Plane, offset: NDArray[np.int64]) -> UnitGrid:
     return UnitGrid((int(start[0]), int(start[1])), units, np.ones(units.shape, np.uint8))
 
 
+Region = tuple[float, float, float, float]
+"""Top, bottom, left, right, as shares of a grid."""
+
+
 class TorusSpectrum:
-    """The whitened picture folded onto the torus and transformed: what all keys share at one geometry."""
+    """The scored picture folded onto the torus and transformed: what all keys share at one geometry.
+
+    Attributes:
+        matrix, offset: where the grid's place (0, 0) lies on the plane; even numbers when nothing is resampled.
+        untouched: whether the geometry is the identity.
+        spectrum: complex64 ``(1024, 513)``.
+        level: float32 ``(512, 257)``, local mean power over the band of the tones.
+    """
 
     def __init__(self, plane: Plane, matrix: Matrix) -> None:
-        """Resample ``plane`` by ``matrix`` about its middle, whiten, fold, transform."""
+        """Resample ``plane`` by ``matrix`` about its middle, score, fold, transform."""
         self.matrix = matrix
+        self.untouched = np.array_equal(matrix, np.eye(2))
         centre = (np.array(plane.shape) - 1) / 2
-        middle = TORUS // 2
-        self.offset = centre - matrix @ np.array([middle, middle])
-        if np.array_equal(matrix, np.eye(2)):
-            self.offset = np.rint(self.offset)
-        grid = resample(plane, matrix, self.offset)
-        whitened = scores(grid.units) * Perception.of(grid.units).mask
+        self.offset = centre - matrix @ np.array([TORUS // 2, TORUS // 2])
+        if self.untouched:
+            self.offset = 2 * np.rint(self.offset / 2)
+        self._grid = resample(plane, matrix, self.offset)
+        self._plain = scores(self._grid.units) * Perception.of(self._grid.units).mask
+        self._transform(self._plain)
+
+    def restricted(self, region: Region) -> TorusSpectrum:
+        """Return the same with the picture beyond ``region`` left out."""
+        other = copy.copy(self)
+        other._transform(self._plain * _window(self._plain.shape, region))
+        return other
+
+    def _transform(self, plain: Plane) -> None:
         folded = np.zeros((TORUS, TORUS), np.float32)
-        kernels.fold_torus(whitened, grid.inside, grid.origin[0], grid.origin[1], folded)
+        kernels.fold_torus(plain, self._grid.inside, *self._grid.origin, folded)
         self.spectrum = fft.rfft2(folded)
-        self.level = _local_level(self.spectrum, int(grid.inside.sum()))
+        self.level = _local_level(self.spectrum, np.count_nonzero(plain))
 
     def tones(self, carrier: Carrier) -> NDArray[np.complex128]:
         """Return the tones over the root of their local level, moduli at most 4: complex128 ``(384,)``."""
@@ -154,17 +176,40 @@ class TorusSpectrum:
         n_tones, weights = _weigh(values, carrier)
         values = values[:n_tones] * weights
         tones, phases = carrier.tones[:n_tones], carrier.phases[:n_tones]
-        best = (-np.inf, False, False, np.zeros(2))
+        found = []
         for turned in (False, True):
             c = (np.conj(values) if turned else values) * np.exp(-1j * phases)
-            total, inverted, shift = _best_shift(c, tones)
-            if total > best[0]:
-                best = (total, turned, inverted, shift)
-        total, turned, inverted, shift = best
-        log_p = evidence.union_bound(evidence.phase_sum_bound(total, np.abs(values)), LOG_SHIFTS)
+            surface = _shift_surface(c, tones)
+            found.append((*_best_shift(surface, c, tones), turned, LOG_SHIFTS))
+            if self.untouched and not turned:
+                found.append((*self._best_origin(surface, c, tones), False, LOG_ORIGINS))
+        bounds = [
+            evidence.union_bound(evidence.phase_sum_bound(total, np.abs(values)), log_trials)
+            for total, _, _, _, log_trials in found
+        ]
+        best = int(np.argmin(bounds))
+        _, inverted, shift, turned, _ = found[best]
         matrix = -self.matrix if turned else self.matrix
         # Unit u of this grid (-u when turned) shows torus place u + shift.
-        return Placement(matrix, self.offset - matrix @ shift, inverted, n_tones, log_p)
+        return Placement(matrix, self.offset - matrix @ shift, inverted, n_tones, bounds[best])
+
+    def _best_origin(
+        self, surface: NDArray[np.float32], c: NDArray[np.complex128], tones: NDArray[np.int64]
+    ) -> tuple[float, bool, NDArray[np.float64]]:
+        """Maximise over the shifts of a picture that was not cropped: origins are 4 modulo 8."""
+        first = ((self.offset + BLOCK // 2) % BLOCK).astype(int)
+        stride = BLOCK // _COARSE
+        part = surface[first[0] // _COARSE :: stride, first[1] // _COARSE :: stride]
+        at = first + BLOCK * np.array(divmod(int(part.argmax()), part.shape[1]))
+        total = np.sum(c * np.exp(-2j * np.pi / TORUS * (tones @ at)))
+        return float(total.real), False, at.astype(np.float64)
+
+
+def _window(shape: tuple[int, ...], region: Region) -> NDArray[np.bool_]:
+    """Return the mask of a region of a grid."""
+    top, bottom, left, right = region
+    y, x = (np.arange(shape[0]) + 0.5) / shape[0], (np.arange(shape[1]) + 0.5) / shape[1]
+    return np.outer((y > top) & (y < bottom), (x > left) & (x < right))
 
 
 def _local_level(spectrum: NDArray[np.complex64], n_units: int) -> NDArray[np.float32]:
@@ -190,29 +235,34 @@ def _weigh(values: NDArray[np.complex128], carrier: Carrier) -> tuple[int, NDArr
     return n_tones, np.sqrt(np.clip(smooth, 0.05, None))
 
 
-def _best_shift(
-    c: NDArray[np.complex128], tones: NDArray[np.int64]
-) -> tuple[float, bool, NDArray[np.float64]]:
-    """Maximise ``|Re sum c_i exp(-2 pi i f_i . o / 1024)|`` over o: (maximum, negative?, o)."""
+def _shift_surface(c: NDArray[np.complex128], tones: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return ``Re sum c_i exp(-2 pi i f_i . o / 1024)``, but for a factor, at all even shifts o: ``(512, 512)``.
+
+    The tones end below a quarter of a cycle a unit, so nothing is lost between.
+    """
     fy, fx = tones[:, 0], tones[:, 1]
-    surface_spectrum = np.zeros((TORUS, TORUS // 2 + 1), np.complex64)
+    n = TORUS // _COARSE
+    spectrum = np.zeros((n, n // 2 + 1), np.complex64)
     right = fx >= 0
-    surface_spectrum[fy[right], fx[right]] = np.conj(c[right])
-    surface_spectrum[-fy[~right], -fx[~right]] = c[~right]
-    surface = fft.irfft2(surface_spectrum)
+    spectrum[fy[right], fx[right]] = np.conj(c[right])
+    spectrum[-fy[~right], -fx[~right]] = c[~right]
+    return fft.irfft2(spectrum)
+
+
+def _best_shift(
+    surface: NDArray[np.float32], c: NDArray[np.complex128], tones: NDArray[np.int64]
+) -> tuple[float, bool, NDArray[np.float64]]:
+    """Maximise the modulus of the surface, to a quarter of a unit: (maximum, negative?, shift)."""
+    fy, fx = tones[:, 0], tones[:, 1]
     high, low = int(surface.argmax()), int(surface.argmin())
     inverted = bool(-surface.flat[low] > surface.flat[high])
-    at = np.array(divmod(low if inverted else high, TORUS), np.float64)
+    at = _COARSE * np.array(divmod(low if inverted else high, surface.shape[1]), np.float64)
     if inverted:
         c = -c
-    steps = np.arange(-_FINE + 1, _FINE) / _FINE
+    reach = _COARSE * _FINE - 1
+    steps = np.arange(-reach, reach + 1) / _FINE
     along_y = np.exp(-2j * np.pi / TORUS * np.outer(at[0] + steps, fy))
     along_x = np.exp(-2j * np.pi / TORUS * np.outer(at[1] + steps, fx))
     totals = ((along_y * c) @ along_x.T).real
     i, j = divmod(int(totals.argmax()), steps.size)
     return float(totals[i, j]), inverted, at + np.array([steps[i], steps[j]])
-
-
-def moved(placement: Placement, shift: NDArray[np.float64]) -> Placement:
-    """Return the placement with the torus moved by ``shift`` units."""
-    return replace(placement, offset=placement.offset - placement.matrix @ shift)

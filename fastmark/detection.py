@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from fastmark import evidence
 from fastmark.alignment import Placement, TorusSpectrum, resample
+from fastmark.bending import local_shifts
 from fastmark.carrier import BLOCK, Carrier
 from fastmark.chips import ChipBlocks
 from fastmark.message import Decoded, MessageCode
 from fastmark.perception import Perception, Plane
 from fastmark.results import Detection, State
-from fastmark.sync import Candidate, Level, Matrix, Templates, analyse, scan
+from fastmark.sync import Candidate, Level, Matrix, Templates, analyse, distinct, scan
 
 FLOORS = (4.0, 10.0, 1.5)
 DETECTED, POSSIBLE = math.log(1e-9), math.log(1e-4)
@@ -26,7 +27,10 @@ MIN_SIDE = 48
 MAX_SIDE = 2048
 _SCAN_SCORE = 4.5
 _MAX_CANDIDATES = 6
-_MAX_ATTEMPTS = 10
+_MAX_PIECEWISE = 3
+_PIECEWISE_SCORE = 5.5
+_MAX_STRAIGHTENED = 2
+_REGIONS = ((0.25, 0.75, 0.25, 0.75), (0, 0.5, 0, 0.5), (0, 0.5, 0.5, 1), (0.5, 1, 0, 0.5), (0.5, 1, 0.5, 1))
 _CANDIDATE_AGREES = math.log(1e-3)  # phases that agree so well are worth demodulating
 
 
@@ -106,6 +110,7 @@ class _Search:
         self.analysis = analysis
         self.finding = finding
         self.geometries = 0
+        self.readings = 0
         self.attempts = 0
 
     def run(self, *, deep: bool) -> None:
@@ -114,14 +119,19 @@ class _Search:
             return
         candidates: list[Candidate] = []
         for factor in self.analysis.factors:
-            level = self.analysis.level(factor)
-            candidates += scan(level, self.detector.templates)
-        candidates.sort(key=lambda c: -c.score)
-        for candidate in candidates[:_MAX_CANDIDATES]:
-            if candidate.score < _SCAN_SCORE:
-                break
-            if self.examine(TorusSpectrum(self.analysis.plane, candidate.matrix)):
+            candidates += scan(self.analysis.level(factor), self.detector.templates)
+        candidates = [c for c in distinct(candidates) if c.score >= _SCAN_SCORE][:_MAX_CANDIDATES]
+        tori = []
+        for candidate in candidates:
+            torus = TorusSpectrum(self.analysis.plane, candidate.matrix)
+            if self.examine(torus):
                 return
+            if candidate.score >= _PIECEWISE_SCORE and len(tori) < _MAX_PIECEWISE:
+                tori.append(torus)
+        if self.finding.log_p <= _CANDIDATE_AGREES and self.finding.placement is not None:
+            self.straighten(self.finding.placement)
+        else:
+            self.examine_pieces(tori)
 
     def examine(self, torus: TorusSpectrum) -> bool:
         """Judge one geometry; return whether the message is now proven."""
@@ -130,10 +140,23 @@ class _Search:
         # Bonferroni over an open-ended list: the n-th geometry is given 1 / (n (n + 1)) of the total.
         log_trials = math.log(self.geometries * (self.geometries + 1))
         pilot = evidence.union_bound(placement.log_p, log_trials)
-        if pilot > _CANDIDATE_AGREES:
-            self._note(pilot, placement)
-            return False
-        return self.demodulate(placement, pilot)
+        self._note(pilot, placement)
+        return pilot <= _CANDIDATE_AGREES and self.demodulate(placement, pilot)
+
+    def examine_pieces(self, tori: list[TorusSpectrum]) -> bool:
+        """Judge geometries that the spectrum shows but that no one shift fits: bent pictures.
+
+        The pilot only proposes where a piece of the picture lies; anchors and chips must prove it.
+        """
+        carrier = self.detector.carrier
+        placements = [torus.restricted(region).place(carrier) for torus in tori for region in _REGIONS]
+        placements.sort(key=lambda placement: placement.log_p)
+        return any(self.straighten(placement) for placement in placements[:_MAX_STRAIGHTENED])
+
+    def straighten(self, placement: Placement) -> bool:
+        """Read the chips with the local shifts taken out; return whether the message is now proven."""
+        field = local_shifts(self.analysis.plane, placement, self.detector.carrier)
+        return self.demodulate(placement, 0.0, field)
 
     def demodulate(
         self, placement: Placement, pilot: float, field: NDArray[np.float32] | None = None
@@ -148,8 +171,9 @@ class _Search:
             soft = ChipBlocks.of(grid.units, mask, grid.inside, floor).soft_bits(carrier, origin)
             soft[0] *= sign
             anchors = evidence.sign_sum_bound(float(soft[0, -1]), float(soft[1, -1]))
-            anchors = evidence.union_bound(anchors, math.log(len(FLOORS)))
-            self._note(evidence.product_bound(pilot, anchors), placement)
+            self.readings += 1
+            anchors = evidence.union_bound(anchors, math.log(self.readings * (self.readings + 1)))
+            self._note(evidence.product_bound(pilot, anchors) if pilot < 0 else anchors, placement)
             if self.decode(soft, placement):
                 return True
         return False

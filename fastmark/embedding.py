@@ -109,7 +109,13 @@ def make_delta(host: Host, carrier: Carrier, codeword: NDArray[np.uint8], n_tone
     chips = np.empty((N_COEFFICIENTS, *host.block_mask.shape), np.float32)
     bits = np.append(1.0 - 2.0 * codeword, 1.0).astype(np.float32)
     kernels.chip_amplitudes(
-        host.block_mask, np.float32(CHIP_RATIO), carrier.signs, carrier.code_bit, bits, *host.grid_origin, chips
+        host.block_mask,
+        np.float32(CHIP_RATIO),
+        carrier.signs,
+        carrier.code_bit,
+        bits,
+        *host.grid_origin,
+        chips,
     )
     kernels.add_inverse_dct(chips, BASIS, COEFFICIENT_ROWS, COEFFICIENT_COLUMNS, 4, 4, delta)
     return delta
@@ -194,7 +200,9 @@ def mark(
         total *= 10 ** (-excess_db / 20)
         delta = harden(host, unit_delta * np.float32(total), total)
     marked, mse = add_delta(pixels, delta, k, peak)
-    margins = measure(canonical_plane(marked, k, peak), host.origin, carrier, codeword, n_tones, code.message_bits)
+    margins = measure(
+        canonical_plane(marked, k, peak), host.origin, carrier, codeword, n_tones, code.message_bits
+    )
     _refuse_lost(host, margins, code.message_bits)
     warnings = []
     if margins.jpeg < 1:

@@ -102,9 +102,7 @@ class Key:
             form, name, key_id, value = (fields[part] for part in ("format", "name", "id", "secret"))
             raw = bytes.fromhex(value)
         except (ValueError, TypeError, KeyError, RecursionError):
-            raise KeyFormatError(
-                "this is not a fastmark key file; make one with 'fastmark keygen'"
-            ) from None
+            raise KeyFormatError("this is not a fastmark key file; make one with 'fastmark keygen'") from None
         if form != _FORMAT or not raw:
             raise KeyFormatError("this is not a fastmark key file; make one with 'fastmark keygen'")
         if raw[0] != FILE_VERSION:

@@ -36,9 +36,7 @@ def canonical_plane(pixels: NDArray[Any], k: int, peak: float = 255.0) -> Plane:
     return out
 
 
-def add_delta(
-    pixels: NDArray[Any], delta: Plane, k: int, peak: float = 255.0
-) -> tuple[NDArray[Any], float]:
+def add_delta(pixels: NDArray[Any], delta: Plane, k: int, peak: float = 255.0) -> tuple[NDArray[Any], float]:
     """Add ``delta`` (grey levels of 255, one value a unit), up-sampled k times, to every channel.
 
     Args:

@@ -195,7 +195,9 @@ def _peaks(surface: NDArray[np.float32], keep: int) -> list[tuple[float, int, in
 def _strain_matrix(strain: float, diagonal: bool) -> Matrix:
     """Area-preserving strain: of the axes, or of the diagonals."""
     if diagonal:
-        return np.array([[np.cosh(strain / 2), np.sinh(strain / 2)], [np.sinh(strain / 2), np.cosh(strain / 2)]])
+        return np.array(
+            [[np.cosh(strain / 2), np.sinh(strain / 2)], [np.sinh(strain / 2), np.cosh(strain / 2)]]
+        )
     return np.diag([np.exp(strain / 2), np.exp(-strain / 2)])
 
 
@@ -243,7 +245,9 @@ def scan(level: Level, templates: Templates, *, keep: int = 4) -> list[Candidate
 
 def _pool(cells: NDArray[np.float32]) -> NDArray[np.float32]:
     """Average the log-polar grid over 4 x 4 cells."""
-    pooled = cells.reshape(N_ANGLES // _POOL, _POOL, N_RADII // _POOL, _POOL).mean(axis=(1, 3), dtype=np.float32)
+    pooled = cells.reshape(N_ANGLES // _POOL, _POOL, N_RADII // _POOL, _POOL).mean(
+        axis=(1, 3), dtype=np.float32
+    )
     return np.ascontiguousarray(pooled)
 
 

@@ -15,11 +15,11 @@ PLANES = [((8, 8), 0, 0), ((12, 12), 4, 4), ((9, 67), 1, 2), ((70, 13), 3, 5), (
 PLACED = pytest.mark.parametrize(("shape", "y0", "x0"), PLANES, ids=str)
 BLOCK_GRIDS = [(1, 1), (1, 7), (7, 1), (2, 2), (5, 9), (13, 20)]
 GRIDS = pytest.mark.parametrize("shape", BLOCK_GRIDS, ids=str)
-# (torus' grid, blocks, place of the first): within, across the border, on it, and up to thrice round
+# (torus' grid, blocks, place of the first): within, across the border, given beyond it, and up to thrice round
 FOLDS = [
     (8, (3, 5), 1, 2),
     (8, (5, 6), 6, 7),
-    (8, (8, 8), 8, 16),
+    (8, (8, 8), 8, 19),
     (8, (19, 27), 5, 3),
     (128, (3, 140), 126, 127),
 ]

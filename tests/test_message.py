@@ -85,6 +85,16 @@ def test_a_message_of_another_length_is_not_read(codes, bits):
             assert codes[bits].decode(llr) is None
 
 
+@pytest.mark.parametrize("k", [0, MAX_UNIT + 1, 255])
+@LENGTHS
+def test_a_crc_that_no_unit_explains_is_no_message(codes, bits, k):
+    code, data = codes[bits], np.random.default_rng(bits).bytes(bits // 8)
+    payload = data + binascii.crc_hqx(data, 0xFFFF ^ bits ^ (k << 8)).to_bytes(2, "big")
+    u = np.zeros(CODE_BITS, np.uint8)
+    u[code.information] = np.unpackbits(np.frombuffer(payload, np.uint8))
+    assert code.decode(4 - 8 * slow.encode_polar(u).astype(np.float32)) is None
+
+
 @LENGTHS
 def test_an_int_and_its_big_endian_bytes_are_the_same_message(codes, bits):
     code = codes[bits]

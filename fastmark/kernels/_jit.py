@@ -9,11 +9,9 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numba
-
-_F = TypeVar("_F", bound=Callable[..., Any])
 
 # NOTE: never nnan/ninf: LLVM may then drop isnan/isfinite tests (numba#2919).
 FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
@@ -35,11 +33,11 @@ def _compile(function: Callable[..., Any], **flags: Any) -> Any:
     return numba.njit(**flags)(function)
 
 
-def kernel(function: _F) -> _F:
+def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile ``function`` as a serial kernel."""
     return _compile(function)  # type: ignore[no-any-return]  # numba is untyped
 
 
-def inline(function: _F) -> _F:
+def inline(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a small helper that its callers' kernels always inline."""
     return _compile(function, inline="always")  # type: ignore[no-any-return]  # numba is untyped

@@ -8,7 +8,7 @@ from fastmark.kernels._jit import kernel
 
 
 @kernel
-def forward_dct(plane, basis, rows, columns, y0, x0, out):  # type: ignore[no-untyped-def]
+def forward_dct(plane, basis, rows, columns, y0, x0, out):
     """Write the chip coefficients of every block of ``plane`` from ``(y0, x0)`` on into ``out``.
 
     ``out[c, by, bx] = sum_yx basis[rows[c], y] basis[columns[c], x] plane[y0 + 8 by + y, x0 + 8 bx + x]``
@@ -31,13 +31,13 @@ def forward_dct(plane, basis, rows, columns, y0, x0, out):  # type: ignore[no-un
             w4, w5, w6, w7 = weights[4], weights[5], weights[6], weights[7]
             for bx in range(n_columns):
                 i = 8 * bx
-                target[bx] = (
-                    (w0 * line[i] + w1 * line[i + 1]) + (w2 * line[i + 2] + w3 * line[i + 3])
-                ) + ((w4 * line[i + 4] + w5 * line[i + 5]) + (w6 * line[i + 6] + w7 * line[i + 7]))
+                target[bx] = ((w0 * line[i] + w1 * line[i + 1]) + (w2 * line[i + 2] + w3 * line[i + 3])) + (
+                    (w4 * line[i + 4] + w5 * line[i + 5]) + (w6 * line[i + 6] + w7 * line[i + 7])
+                )
 
 
 @kernel
-def add_inverse_dct(chips, basis, rows, columns, y0, x0, plane):  # type: ignore[no-untyped-def]
+def add_inverse_dct(chips, basis, rows, columns, y0, x0, plane):
     """Add the blocks whose only coefficients are ``chips`` ``(10, BY, BX)`` to ``plane`` from ``(y0, x0)``.
 
     The transpose of :func:`forward_dct`, and its inverse on the coefficients named.
@@ -62,7 +62,7 @@ def add_inverse_dct(chips, basis, rows, columns, y0, x0, plane):  # type: ignore
 
 
 @kernel
-def fold_chips(coefficients, mask, gy, gx, out):  # type: ignore[no-untyped-def]
+def fold_chips(coefficients, mask, gy, gx, out):
     """Add the chips' statistics ``mask * coefficient`` to their places on the torus, ``out`` ``(10, G, G)``.
 
     ``coefficients`` is ``(10, BY, BX)``, ``mask`` ``(BY, BX)`` (zero leaves a block out); block (0, 0) lies at
@@ -85,7 +85,7 @@ def fold_chips(coefficients, mask, gy, gx, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def soft_bits(folded, signs, code_bit, out):  # type: ignore[no-untyped-def]
+def soft_bits(folded, signs, code_bit, out):
     """Sum the chips of each code bit into ``out`` float64 ``(2, 1025)``; slot 1024 takes the anchors.
 
     Rows: ``sum s z`` and ``sum z^2`` over the statistics z ``folded`` ``(10, G, G)``.
@@ -105,7 +105,7 @@ def soft_bits(folded, signs, code_bit, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def chip_amplitudes(mask, gain, signs, code_bit, bits, gy, gx, out):  # type: ignore[no-untyped-def]
+def chip_amplitudes(mask, gain, signs, code_bit, bits, gy, gx, out):
     """Write the chips ``gain * m * s * bits[j]`` into ``out`` ``(10, BY, BX)``.
 
     ``mask`` is ``(BY, BX)``; ``bits`` float32 ``(1025,)``: the code bits as signs, slot 1024 the anchors'

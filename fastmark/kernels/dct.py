@@ -13,7 +13,7 @@ C1, C2, C3, C4, C5, C6, C7 = (np.float32(math.cos(i * math.pi / 16) / 2) for i i
 
 
 @kernel
-def dct8(a, out):  # type: ignore[no-untyped-def]
+def dct8(a, out):
     """Transform ``a`` along its first axis, of length 8: float32 ``(8, n)`` -> ``out`` ``(8, n)``."""
     a0, a1, a2, a3, a4, a5, a6, a7 = a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]
     b0, b1, b2, b3, b4, b5, b6, b7 = out[0], out[1], out[2], out[3], out[4], out[5], out[6], out[7]
@@ -31,7 +31,7 @@ def dct8(a, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def idct8(a, out):  # type: ignore[no-untyped-def]
+def idct8(a, out):
     """Invert :func:`dct8`: float32 ``(8, n)`` -> ``out`` ``(8, n)``."""
     a0, a1, a2, a3, a4, a5, a6, a7 = a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]
     b0, b1, b2, b3, b4, b5, b6, b7 = out[0], out[1], out[2], out[3], out[4], out[5], out[6], out[7]
@@ -50,7 +50,7 @@ def idct8(a, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def load_blocks(plane, y0, ox, out):  # type: ignore[no-untyped-def]
+def load_blocks(plane, y0, ox, out):
     """Copy the row of blocks from plane row ``y0`` on into ``out`` ``(8, 8, n)``: ``[y, x, block]``.
 
     Block i starts at column ``8 i - ox``; beyond the plane its edge is repeated.
@@ -69,7 +69,7 @@ def load_blocks(plane, y0, ox, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def forward_blocks(a, b):  # type: ignore[no-untyped-def]
+def forward_blocks(a, b):
     """Transform blocks ``a`` ``(8, 8, n)`` in place; ``b`` is scratch like ``a``."""
     n = a.shape[2]
     dct8(a.reshape(8, 8 * n), b.reshape(8, 8 * n))
@@ -78,7 +78,7 @@ def forward_blocks(a, b):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def inverse_blocks(a, b):  # type: ignore[no-untyped-def]
+def inverse_blocks(a, b):
     """Transform coefficients ``a`` ``(8, 8, n)`` back in place; ``b`` is scratch like ``a``."""
     n = a.shape[2]
     for v in range(8):
@@ -87,7 +87,7 @@ def inverse_blocks(a, b):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def store_blocks(x, y0, plane):  # type: ignore[no-untyped-def]
+def store_blocks(x, y0, plane):
     """Write the row of whole blocks ``x`` ``(8, 8, n)`` to ``plane`` from ``(y0, 0)`` on."""
     for y in range(8):
         target = plane[y0 + y]

@@ -10,7 +10,7 @@ REACH = 4
 
 
 @kernel
-def _sum9(padded, half, quarter, out, scale):  # type: ignore[no-untyped-def]
+def _sum9(padded, half, quarter, out, scale):
     """Write ``scale`` times the sums of 9 neighbours of ``padded`` ``(n + 8,)`` into ``out`` ``(n,)``."""
     n = out.size
     for i in range(n + 7):
@@ -22,7 +22,7 @@ def _sum9(padded, half, quarter, out, scale):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _pad_edges(padded, n):  # type: ignore[no-untyped-def]
+def _pad_edges(padded, n):
     """Repeat the first and last of the ``n`` values in the middle of ``padded`` ``(n + 8,)``."""
     for i in range(REACH):
         padded[i] = padded[REACH]
@@ -30,7 +30,7 @@ def _pad_edges(padded, n):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def box9(x, out):  # type: ignore[no-untyped-def]
+def box9(x, out):
     """Write the 9 x 9 mean of float32 ``x`` ``(H, W)``, edges repeated, into ``out``.
 
     Direct sums, no running ones: an error of rounding must not travel across the picture.
@@ -51,7 +51,7 @@ def box9(x, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def min9(x, out):  # type: ignore[no-untyped-def]
+def min9(x, out):
     """Write the 9 x 9 minimum of float32 ``x`` ``(H, W)``, edges repeated, into ``out``."""
     height, width = x.shape
     padded = np.empty(width + 8, np.float32)
@@ -72,7 +72,7 @@ def min9(x, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def high_pass(plane, highpass, deviation, scratch):  # type: ignore[no-untyped-def]
+def high_pass(plane, highpass, deviation, scratch):
     """Split off the local mean and measure what is left.
 
     ``highpass = plane - box9(plane)``; ``deviation = sqrt(box9(highpass^2) - box9(highpass)^2)``.
@@ -93,7 +93,7 @@ def high_pass(plane, highpass, deviation, scratch):  # type: ignore[no-untyped-d
 
 
 @kernel
-def activity_mask(deviation, scratch, table, steps, out):  # type: ignore[no-untyped-def]
+def activity_mask(deviation, scratch, table, steps, out):
     """Write the perceptual mask, grey levels, of the local ``deviation`` ``(H, W)`` into ``out``.
 
     ``out = table(a)``, ``a = (deviation + min9(deviation)) / 2``; ``table`` holds the mask at

@@ -11,7 +11,7 @@ RED, GREEN, BLUE = np.float32(0.299), np.float32(0.587), np.float32(0.114)
 
 
 @kernel
-def average_luma(rgb, k, scale, out):  # type: ignore[no-untyped-def]
+def average_luma(rgb, k, scale, out):
     """Box-average the luma of ``rgb`` ``(H, W, 3)`` over k x k pixels into ``out`` ``(H // k, W // k)``.
 
     ``out = scale / k^2 * sum(0.299 R + 0.587 G + 0.114 B)``, float32; rest rows and columns are left out.
@@ -38,7 +38,7 @@ def average_luma(rgb, k, scale, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def average_grey(grey, k, scale, out):  # type: ignore[no-untyped-def]
+def average_grey(grey, k, scale, out):
     """Box-average ``grey`` ``(H, W)`` over k x k pixels into ``out`` ``(H // k, W // k)``, float32."""
     height, width = out.shape
     row = np.empty(width, np.float32)
@@ -57,7 +57,7 @@ def average_grey(grey, k, scale, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def expand_row(delta, k, y, blend, row):  # type: ignore[no-untyped-def]
+def expand_row(delta, k, y, blend, row):
     """Write pixel row ``y`` of the plane ``delta`` ``(h, w)``, up-sampled k times, into ``row`` ``(W,)``.
 
     Bilinear between plane centres at ``(i + 0.5) k - 0.5`` pixels, clamped at the edges; ``blend`` is
@@ -80,7 +80,7 @@ def expand_row(delta, k, y, blend, row):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def add_delta_u8(pixels, channels, delta, k, out):  # type: ignore[no-untyped-def]
+def add_delta_u8(pixels, channels, delta, k, out):
     """Add the plane ``delta``, up-sampled k times and rounded, to every channel of uint8 ``pixels``.
 
     ``pixels`` and ``out`` are ``(H, W * channels)`` uint8, interleaved; the sum is clipped to 0..255.
@@ -116,7 +116,7 @@ def add_delta_u8(pixels, channels, delta, k, out):  # type: ignore[no-untyped-de
 
 
 @kernel
-def add_delta_real(pixels, channels, delta, k, gain, peak, out):  # type: ignore[no-untyped-def]
+def add_delta_real(pixels, channels, delta, k, gain, peak, out):
     """Add ``gain * delta``, up-sampled k times, to float32 ``pixels`` ``(H, W * channels)`` in 0..peak.
 
     Returns the sum of the squares of what was changed.

@@ -70,7 +70,7 @@ def encode_polar(u: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
 
 
 @kernel
-def lower_llrs(alpha, alpha_row, paths, s):  # type: ignore[no-untyped-def]
+def lower_llrs(alpha, alpha_row, paths, s):
     """LLRs of left children, size 2^s: ``2 artanh(tanh(a / 2) tanh(b / 2))``, of every path.
 
     As ``sign(a b) min(|a|, |b|) + log(1 + e^-|a + b|) - log(1 + e^-|a - b|)`` (the same, Hagenauer et al. 1996).
@@ -90,7 +90,7 @@ def lower_llrs(alpha, alpha_row, paths, s):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def upper_llrs(alpha, alpha_row, left, left_row, paths, s):  # type: ignore[no-untyped-def]
+def upper_llrs(alpha, alpha_row, left, left_row, paths, s):
     """LLRs of right children, size 2^s, once the left ones are decided: ``b + (1 - 2 u) a``, of every path."""
     m = 1 << s
     for path in range(paths):
@@ -105,7 +105,7 @@ def upper_llrs(alpha, alpha_row, left, left_row, paths, s):  # type: ignore[no-u
 
 
 @kernel
-def upper_llrs_frozen(alpha, alpha_row, paths, s):  # type: ignore[no-untyped-def]
+def upper_llrs_frozen(alpha, alpha_row, paths, s):
     """``upper_llrs`` after left children of zeros: ``a + b``, of every path."""
     m = 1 << s
     for path in range(paths):
@@ -119,7 +119,7 @@ def upper_llrs_frozen(alpha, alpha_row, paths, s):  # type: ignore[no-untyped-de
 
 
 @kernel
-def join_bits(left, left_row, right, paths, s, is_left):  # type: ignore[no-untyped-def]
+def join_bits(left, left_row, right, paths, s, is_left):
     """Signs of nodes of size 2^(s + 1) from their children: ``(left right, right)``, of every path."""
     m = 1 << s
     for path in range(paths):
@@ -136,7 +136,7 @@ def join_bits(left, left_row, right, paths, s, is_left):  # type: ignore[no-unty
 
 
 @kernel
-def join_bits_frozen(left, left_row, right, paths, s, is_left):  # type: ignore[no-untyped-def]
+def join_bits_frozen(left, left_row, right, paths, s, is_left):
     """``join_bits`` with left children of zeros: ``(right, right)``, of every path."""
     m = 1 << s
     for path in range(paths):
@@ -152,7 +152,7 @@ def join_bits_frozen(left, left_row, right, paths, s, is_left):  # type: ignore[
 
 
 @kernel
-def cost_node(llr):  # type: ignore[no-untyped-def]
+def cost_node(llr):
     """Path-metric costs of a node being all 0 and being all 1.
 
     ``sum log(1 + e^-x)`` and ``sum log(1 + e^x)``, which is the first plus ``sum x``.
@@ -167,7 +167,7 @@ def cost_node(llr):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def add_frozen(alpha, alpha_row, right, metric, paths, s, is_left):  # type: ignore[no-untyped-def]
+def add_frozen(alpha, alpha_row, right, metric, paths, s, is_left):
     """Add the cost of a frozen node (all bits 0) of size 2^s to the metric of every path."""
     m = 1 << s
     for path in range(paths):
@@ -178,7 +178,7 @@ def add_frozen(alpha, alpha_row, right, metric, paths, s, is_left):  # type: ign
 
 
 @kernel
-def cost_repeat(alpha, alpha_row, metric, paths, s, cost):  # type: ignore[no-untyped-def]
+def cost_repeat(alpha, alpha_row, metric, paths, s, cost):
     """Metrics of every path extended by a repetition node of size 2^s, bit b of path p to ``cost[2 p + b]``."""
     m = 1 << s
     for path in range(paths):
@@ -188,7 +188,7 @@ def cost_repeat(alpha, alpha_row, metric, paths, s, cost):  # type: ignore[no-un
 
 
 @kernel
-def write_repeat(target, left_row, chosen, paths, s, is_left):  # type: ignore[no-untyped-def]
+def write_repeat(target, left_row, chosen, paths, s, is_left):
     """Signs of a repetition node of size 2^s of every path."""
     m = 1 << s
     for path in range(paths):
@@ -198,7 +198,7 @@ def write_repeat(target, left_row, chosen, paths, s, is_left):  # type: ignore[n
 
 
 @kernel
-def pick_candidates(cost, kept, order):  # type: ignore[no-untyped-def]
+def pick_candidates(cost, kept, order):
     """Mark the ``kept`` cheapest of ``cost``: their indices, cheapest first, to ``order[:kept]`` (insertion sort).
 
     Equal costs: the lower index first.
@@ -219,7 +219,7 @@ def pick_candidates(cost, kept, order):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def fork_paths(cost, metric, paths, list_size, rows, order, chosen):  # type: ignore[no-untyped-def]
+def fork_paths(cost, metric, paths, list_size, rows, order, chosen):
     """Split each path into bit 0 and bit 1, keep the ``list_size`` best; returns the new number of paths.
 
     ``cost`` float32 (2 * paths,): metric of path p with bit b at ``2 p + b``. ``rows`` int32 (tables, list_size): where
@@ -253,7 +253,7 @@ def fork_paths(cost, metric, paths, list_size, rows, order, chosen):  # type: ig
 
 
 @kernel
-def decode_polar_list(llr, schedule, list_size, codewords, metrics):  # type: ignore[no-untyped-def]
+def decode_polar_list(llr, schedule, list_size, codewords, metrics):
     """List-decode ``llr``; returns the number of paths written, best first.
 
     llr: float32 (N,), finite, natural-log units (best within about |x| < 1e6); positive means bit 0.

@@ -9,7 +9,7 @@ from fastmark.kernels.dct import forward_blocks, inverse_blocks, load_blocks, st
 
 
 @kernel
-def push_blocks(x, d, steps, least, limit, margin):  # type: ignore[no-untyped-def]
+def push_blocks(x, d, steps, least, limit, margin):
     """Enlarge delta coefficients ``d`` ``(8, 8, n)`` that lie close to a decision threshold of a quantiser.
 
     ``x`` are the host's coefficients, ``steps`` ``(8, 8)`` the quantiser. Where moving x in the direction
@@ -36,7 +36,7 @@ def push_blocks(x, d, steps, least, limit, margin):  # type: ignore[no-untyped-d
 
 
 @kernel
-def quantise(plane, steps, out):  # type: ignore[no-untyped-def]
+def quantise(plane, steps, out):
     """Write ``plane`` as JPEG with the quantiser ``steps`` ``(8, 8)`` would return it into ``out``.
 
     float32 ``(H, W)``, grey levels, not rounded; the rest beyond whole blocks is copied.
@@ -59,7 +59,7 @@ def quantise(plane, steps, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def harden(plane, delta, steps, least, limit, margin, out):  # type: ignore[no-untyped-def]
+def harden(plane, delta, steps, least, limit, margin, out):
     """Write ``delta`` with its coefficients pushed over the quantisers' thresholds into ``out``.
 
     All float32 ``(H, W)``, grey levels; blocks start at ``(0, 0)`` as JPEG's do. The rest beyond whole blocks is

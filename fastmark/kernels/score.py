@@ -7,8 +7,9 @@ import numpy as np
 from fastmark.kernels._jit import kernel
 from fastmark.kernels.dct import forward_blocks, inverse_blocks, load_blocks
 
+
 @kernel
-def score_blocks(x, floor, limit, size, sums):  # type: ignore[no-untyped-def]
+def score_blocks(x, floor, limit, size, sums):
     """Replace coefficients ``x`` ``(8, 8, n)`` by their scores ``clip(x / v, -limit, limit) / v``.
 
     ``v^2 = (1.25 * mean |x| over the 3 x 3 nearest frequencies of the block)^2 + floor^2``: about the locally
@@ -41,14 +42,18 @@ def score_blocks(x, floor, limit, size, sums):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def add_scores(plane, oy, ox, floor, limit, gain, out):  # type: ignore[no-untyped-def]
+def add_scores(plane, oy, ox, floor, limit, gain, out):
     """Add ``gain`` times the scores of ``plane`` on the block grid from ``(-oy, -ox)`` on to ``out``.
 
     float32 ``(H, W)``, at least 8 wide; 0 <= oy, ox < 8.
     """
     height, width = plane.shape
     n = (width + ox + 7) // 8
-    a, b, c = np.empty((8, 8, n), np.float32), np.empty((8, 8, n), np.float32), np.empty((8, 8, n), np.float32)
+    a, b, c = (
+        np.empty((8, 8, n), np.float32),
+        np.empty((8, 8, n), np.float32),
+        np.empty((8, 8, n), np.float32),
+    )
     for by in range((height + oy + 7) // 8):
         y0 = 8 * by - oy
         load_blocks(plane, y0, ox, a)

@@ -8,7 +8,7 @@ from fastmark.kernels._jit import inline, kernel
 
 
 @kernel
-def local_mean(power, reach, out):  # type: ignore[no-untyped-def]
+def local_mean(power, reach, out):
     """Write the mean over ``(2 reach + 1)^2`` bins of half a spectrum ``(N, N // 2 + 1)`` into ``out``.
 
     Rows wrap round; columns end at the Nyquist bin and are mirrored at column 0, where the spectrum of
@@ -39,7 +39,7 @@ def local_mean(power, reach, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _add_mirrored(power, y, reach, sign, running):  # type: ignore[no-untyped-def]
+def _add_mirrored(power, y, reach, sign, running):
     """Add ``sign`` times row ``y`` of the spectrum, columns ``-reach..``, to ``running``."""
     n_rows, n_columns = power.shape
     row, twin = power[y % n_rows], power[-y % n_rows]
@@ -50,7 +50,7 @@ def _add_mirrored(power, y, reach, sign, running):  # type: ignore[no-untyped-de
 
 
 @kernel
-def whiten(power, level, limit, out):  # type: ignore[no-untyped-def]
+def whiten(power, level, limit, out):
     """Write ``min(power / level, limit)`` into ``out``; nothing where the level is zero."""
     for y in range(power.shape[0]):
         for x in range(power.shape[1]):
@@ -59,7 +59,7 @@ def whiten(power, level, limit, out):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _sample(white, fy, fx):  # type: ignore[no-untyped-def]
+def _sample(white, fy, fx):
     """Bilinear value of half a spectrum ``(N, N // 2 + 1)`` at ``(fy, fx)`` cycles a sample."""
     n = white.shape[0]
     if fx < 0:
@@ -77,7 +77,7 @@ def _sample(white, fy, fx):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def sample_log_polar(white, strain, cosines, sines, radii, out):  # type: ignore[no-untyped-def]
+def sample_log_polar(white, strain, cosines, sines, radii, out):
     """Sample the spectrum at ``strain @ (r sin, r cos)`` for every angle and radius.
 
     ``out[a, i]``, float32 ``(angles, radii)``; NaN-free: zero beyond the Nyquist frequency. ``strain``
@@ -95,7 +95,7 @@ def sample_log_polar(white, strain, cosines, sines, radii, out):  # type: ignore
 
 
 @kernel
-def tone_score(white, mean, spread, tones, n_tones, g):  # type: ignore[no-untyped-def]
+def tone_score(white, mean, spread, tones, n_tones, g):
     """Return ``sum (P(g f) - mean) / (spread sqrt(tones inside))`` over the first ``n_tones`` tones.
 
     ``tones`` is ``(n, 2)`` in cycles a unit, (y, x) order; ``g`` (2 x 2) maps unit frequencies to
@@ -115,7 +115,7 @@ def tone_score(white, mean, spread, tones, n_tones, g):  # type: ignore[no-untyp
 
 
 @kernel
-def refine_geometry(white, mean, spread, tones, n_tones, step, last_step, g):  # type: ignore[no-untyped-def]
+def refine_geometry(white, mean, spread, tones, n_tones, step, last_step, g):
     """Climb :func:`tone_score` over the four entries of ``g`` by pattern search (Hooke & Jeeves 1961).
 
     The moves are of scale, rotation, and the two strains, relative sizes from ``step`` down to

@@ -19,7 +19,7 @@ def cubic_table() -> np.ndarray:  # type: ignore[type-arg]
 
 
 @inline
-def _cubic(source, table, y, x):  # type: ignore[no-untyped-def]
+def _cubic(source, table, y, x):
     """Value of ``source`` at ``(y, x)``, edges repeated."""
     height, width = source.shape
     y0, x0 = int(np.floor(y)), int(np.floor(x))
@@ -41,7 +41,7 @@ def _cubic(source, table, y, x):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def warp_plane(source, table, matrix, offset, field, spacing, out, inside):  # type: ignore[no-untyped-def]
+def warp_plane(source, table, matrix, offset, field, spacing, out, inside):
     """Sample ``source`` at ``matrix @ (i, j) + offset + field`` for every unit ``(i, j)`` of ``out``.
 
     ``matrix`` (2 x 2) and ``offset`` (2,) in (y, x) order and samples of ``source``. ``field`` float32
@@ -79,7 +79,7 @@ def warp_plane(source, table, matrix, offset, field, spacing, out, inside):  # t
 
 
 @kernel
-def fold_torus(x, inside, sy, sx, out):  # type: ignore[no-untyped-def]
+def fold_torus(x, inside, sy, sx, out):
     """Add ``x`` ``(H, W)`` where ``inside`` to ``out`` at ``(i + sy, j + sx)`` modulo the shape of ``out``."""
     n_rows, n_columns = out.shape
     for i in range(x.shape[0]):
