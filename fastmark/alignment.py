@@ -45,15 +45,21 @@ class Placement:
         matrix, offset: float64 ``(2, 2)`` and ``(2,)``; sample ``matrix @ t + offset`` shows torus place ``t``.
         inverted: whether the picture's greys are turned round.
         n_tones: the prefix of the pilot's tones that the spectrum shows.
-        log_p: bound on the chance of such agreement of phases, natural logarithm, the shifts, the half turn and
-            the sign searched counted in.
+        log_phases: natural logarithm of the bound on the chance that the tones' phases agree so well here.
+        log_trials: of the number of places (shifts, half turn, sign) among which this one was sought.
     """
 
     matrix: Matrix
     offset: NDArray[np.float64]
     inverted: bool
     n_tones: int
-    log_p: float
+    log_phases: float
+    log_trials: float
+
+    @property
+    def log_p(self) -> float:
+        """The bound with the places paid for; it may exceed 0."""
+        return self.log_phases + self.log_trials
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,15 +189,51 @@ class TorusSpectrum:
             found.append((*_best_shift(surface, c, tones), turned, LOG_SHIFTS))
             if self.untouched and not turned:
                 found.append((*self._best_origin(surface, c, tones), False, LOG_ORIGINS))
-        bounds = [
-            evidence.union_bound(evidence.phase_sum_bound(total, np.abs(values)), log_trials)
-            for total, _, _, _, log_trials in found
+        placements = [
+            self._placed(shift, turned, inverted, n_tones, evidence.phase_sum_bound(total, np.abs(values)), trials)
+            for total, inverted, shift, turned, trials in found
         ]
-        best = int(np.argmin(bounds))
-        _, inverted, shift, turned, _ = found[best]
+        return min(placements, key=lambda placement: placement.log_p)
+
+    def place_densely(self, carrier: Carrier) -> tuple[float, Placement]:
+        """Find the shift at which pilot and anchors together agree best: its z, and the placement.
+
+        Both have independent keystreams; each is brought to unit variance, and their mean is sought.
+        """
+        values = self.tones(carrier)
+        n_tones, weights = _weigh(values, carrier)
+        values = values[:n_tones] * weights
+        tones, phases = carrier.tones[:n_tones], carrier.phases[:n_tones]
+        deviation = np.sqrt(max(float(np.sum(np.abs(values) ** 2)) / 2, 1e-12))
+        best = (-np.inf, False, False, np.zeros(2))
+        for turned in (False, True):
+            c = (np.conj(values) if turned else values) * np.exp(-1j * phases)
+            pattern = carrier.anchor_spectrum
+            dense = (self.spectrum if turned else np.conj(self.spectrum)) * pattern
+            spread = np.sqrt(2.0 * float(np.vdot(dense, dense).real)) / (TORUS * TORUS)
+            dense *= np.float32(np.sqrt(0.5) / max(spread, 1e-12))
+            half = 0.5 * TORUS * TORUS * np.sqrt(0.5) / deviation
+            _add_tones(dense, np.conj(c) * half, tones)
+            surface = fft.irfft2(dense)
+            for inverted in (False, True):
+                at = int(surface.argmin() if inverted else surface.argmax())
+                z = float(-surface.flat[at] if inverted else surface.flat[at])
+                if z > best[0]:
+                    best = (z, turned, inverted, np.array(divmod(at, TORUS), np.float64))
+        z, turned, inverted, shift = best
+        c = (np.conj(values) if turned else values) * np.exp(-1j * phases) * (-1 if inverted else 1)
+        if not self.untouched:
+            shift = _refine_shift(c, tones, shift, 1)[1]
+        total = float(np.sum(c * np.exp(-2j * np.pi / TORUS * (tones @ shift))).real)
+        log_phases = evidence.phase_sum_bound(total, np.abs(values))
+        return z, self._placed(shift, turned, inverted, n_tones, log_phases, LOG_SHIFTS)
+
+    def _placed(
+        self, shift: NDArray[np.float64], turned: bool, inverted: bool, n_tones: int, log_phases: float, trials: float
+    ) -> Placement:
+        """Unit u of this grid (-u when turned) shows torus place u + shift."""
         matrix = -self.matrix if turned else self.matrix
-        # Unit u of this grid (-u when turned) shows torus place u + shift.
-        return Placement(matrix, self.offset - matrix @ shift, inverted, n_tones, bounds[best])
+        return Placement(matrix, self.offset - matrix @ shift, inverted, n_tones, log_phases, trials)
 
     def _best_origin(
         self, surface: NDArray[np.float32], c: NDArray[np.complex128], tones: NDArray[np.int64]
@@ -235,17 +277,24 @@ def _weigh(values: NDArray[np.complex128], carrier: Carrier) -> tuple[int, NDArr
     return n_tones, np.sqrt(np.clip(smooth, 0.05, None))
 
 
+def _add_tones(
+    spectrum: NDArray[np.complex64], values: NDArray[np.complex128], tones: NDArray[np.int64]
+) -> None:
+    """Add one value a tone to half a spectrum ``(N, N // 2 + 1)``."""
+    fy, fx = tones[:, 0], tones[:, 1]
+    right = fx >= 0
+    spectrum[fy[right], fx[right]] += values[right]
+    spectrum[-fy[~right], -fx[~right]] += np.conj(values[~right])
+
+
 def _shift_surface(c: NDArray[np.complex128], tones: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return ``Re sum c_i exp(-2 pi i f_i . o / 1024)``, but for a factor, at all even shifts o: ``(512, 512)``.
 
     The tones end below a quarter of a cycle a unit, so nothing is lost between.
     """
-    fy, fx = tones[:, 0], tones[:, 1]
     n = TORUS // _COARSE
     spectrum = np.zeros((n, n // 2 + 1), np.complex64)
-    right = fx >= 0
-    spectrum[fy[right], fx[right]] = np.conj(c[right])
-    spectrum[-fy[~right], -fx[~right]] = c[~right]
+    _add_tones(spectrum, np.conj(c), tones)
     return fft.irfft2(spectrum)
 
 
@@ -253,16 +302,21 @@ def _best_shift(
     surface: NDArray[np.float32], c: NDArray[np.complex128], tones: NDArray[np.int64]
 ) -> tuple[float, bool, NDArray[np.float64]]:
     """Maximise the modulus of the surface, to a quarter of a unit: (maximum, negative?, shift)."""
-    fy, fx = tones[:, 0], tones[:, 1]
     high, low = int(surface.argmax()), int(surface.argmin())
     inverted = bool(-surface.flat[low] > surface.flat[high])
     at = _COARSE * np.array(divmod(low if inverted else high, surface.shape[1]), np.float64)
-    if inverted:
-        c = -c
-    reach = _COARSE * _FINE - 1
-    steps = np.arange(-reach, reach + 1) / _FINE
-    along_y = np.exp(-2j * np.pi / TORUS * np.outer(at[0] + steps, fy))
-    along_x = np.exp(-2j * np.pi / TORUS * np.outer(at[1] + steps, fx))
+    total, shift = _refine_shift(-c if inverted else c, tones, at, _COARSE)
+    return total, inverted, shift
+
+
+def _refine_shift(
+    c: NDArray[np.complex128], tones: NDArray[np.int64], at: NDArray[np.float64], reach: int
+) -> tuple[float, NDArray[np.float64]]:
+    """Maximise ``Re sum c_i exp(-2 pi i f_i . o / 1024)`` over quarters of a unit less than ``reach`` from ``at``."""
+    n = reach * _FINE - 1
+    steps = np.arange(-n, n + 1) / _FINE
+    along_y = np.exp(-2j * np.pi / TORUS * np.outer(at[0] + steps, tones[:, 0]))
+    along_x = np.exp(-2j * np.pi / TORUS * np.outer(at[1] + steps, tones[:, 1]))
     totals = ((along_y * c) @ along_x.T).real
     i, j = divmod(int(totals.argmax()), steps.size)
-    return float(totals[i, j]), inverted, at + np.array([steps[i], steps[j]])
+    return float(totals[i, j]), at + np.array([steps[i], steps[j]])

@@ -35,7 +35,7 @@ def local_shifts(plane: Plane, placement: Placement, carrier: Carrier) -> Field:
         :func:`fastmark.alignment.resample` makes for this placement.
     """
     pilot = carrier.pilot(placement.n_tones) * np.float32(-1.0 if placement.inverted else 1.0)
-    field: Field | None = None
+    field: Field = np.zeros((2, 2, 2), np.float32)
     for _ in range(_ROUNDS):
         grid = resample(plane, placement.matrix, placement.offset, field)
         plain = scores(grid.units) * Perception.of(grid.units).mask * grid.inside
@@ -43,8 +43,7 @@ def local_shifts(plane: Plane, placement: Placement, carrier: Carrier) -> Field:
         shifts = _smooth_shifts(*_peaks(_blend(surfaces)))
         update = (shifts @ placement.matrix.T).astype(np.float32)
         # What shows at grid place t is the pattern of t + shift, so place t is found that much earlier.
-        field = -update if field is None else field - update
-    assert field is not None
+        field = -update if field.shape != update.shape else field - update
     return field
 
 

@@ -26,12 +26,16 @@ MIN_SIDE = 48
 
 MAX_SIDE = 2048
 _SCAN_SCORE = 4.5
+_UPRIGHT_SCORE = 2.0
+_MAX_UPRIGHT = 4
 _MAX_CANDIDATES = 6
 _MAX_PIECEWISE = 3
 _PIECEWISE_SCORE = 5.5
 _MAX_STRAIGHTENED = 2
 _REGIONS = ((0.25, 0.75, 0.25, 0.75), (0, 0.5, 0, 0.5), (0, 0.5, 0.5, 1), (0.5, 1, 0, 0.5), (0.5, 1, 0.5, 1))
-_CANDIDATE_AGREES = math.log(1e-3)  # phases that agree so well are worth demodulating
+_CANDIDATE_AGREES = math.log(1e-3)
+_DENSE_SCORE = 5.8  # z of pilot and anchors together, of a million shifts
+_SHARES = math.log(3)  # the pilot alone, all together, and the message share the false-positive rate
 
 
 @dataclass(slots=True)
@@ -97,8 +101,8 @@ class Detector:
         search = _Search(self, analysis, finding)
         if min(analysis.plane.shape) >= MIN_SIDE:
             search.run(deep=deep)
-        log_p = evidence.any_of([finding.log_p, finding.message_log_p]) + math.log(n_keys)
-        message_log_p = finding.message_log_p + math.log(2 * n_keys)
+        log_p = min(finding.log_p, finding.message_log_p) + _SHARES + math.log(n_keys)
+        message_log_p = finding.message_log_p + _SHARES + math.log(n_keys)
         return _report(self, finding, min(log_p, 0.0), min(message_log_p, 0.0), k)
 
 
@@ -111,17 +115,20 @@ class _Search:
         self.finding = finding
         self.geometries = 0
         self.readings = 0
-        self.attempts = 0
 
     def run(self, *, deep: bool) -> None:
         """Search until the message is proven or the hypotheses are used up."""
         if self.examine(self.analysis.identity):
             return
         candidates: list[Candidate] = []
+        upright: list[Candidate] = []
         for factor in self.analysis.factors:
-            candidates += scan(self.analysis.level(factor), self.detector.templates)
-        candidates = [c for c in distinct(candidates) if c.score >= _SCAN_SCORE][:_MAX_CANDIDATES]
-        tori = []
+            found = scan(self.analysis.level(factor), self.detector.templates)
+            candidates += found.anyhow
+            upright += found.upright
+        candidates = distinct([c for c in candidates if c.score >= _SCAN_SCORE])[:_MAX_CANDIDATES]
+        candidates += distinct([c for c in upright if c.score >= _UPRIGHT_SCORE], candidates)[:_MAX_UPRIGHT]
+        tori: list[TorusSpectrum] = []
         for candidate in candidates:
             torus = TorusSpectrum(self.analysis.plane, candidate.matrix)
             if self.examine(torus):
@@ -137,11 +144,12 @@ class _Search:
         """Judge one geometry; return whether the message is now proven."""
         self.geometries += 1
         placement = torus.place(self.detector.carrier)
-        # Bonferroni over an open-ended list: the n-th geometry is given 1 / (n (n + 1)) of the total.
-        log_trials = math.log(self.geometries * (self.geometries + 1))
-        pilot = evidence.union_bound(placement.log_p, log_trials)
+        pilot = evidence.union_bound(placement.log_p, evidence.open_list(self.geometries))
         self._note(pilot, placement)
-        return pilot <= _CANDIDATE_AGREES and self.demodulate(placement, pilot)
+        if placement.log_p <= _CANDIDATE_AGREES:
+            return self.read(placement)
+        z, placement = torus.place_densely(self.detector.carrier)
+        return z >= _DENSE_SCORE and self.read(placement)
 
     def examine_pieces(self, tori: list[TorusSpectrum]) -> bool:
         """Judge geometries that the spectrum shows but that no one shift fits: bent pictures.
@@ -156,12 +164,14 @@ class _Search:
     def straighten(self, placement: Placement) -> bool:
         """Read the chips with the local shifts taken out; return whether the message is now proven."""
         field = local_shifts(self.analysis.plane, placement, self.detector.carrier)
-        return self.demodulate(placement, 0.0, field)
+        return self.read(placement, field)
 
-    def demodulate(
-        self, placement: Placement, pilot: float, field: NDArray[np.float32] | None = None
-    ) -> bool:
-        """Read the chips at one placement; return whether the message is now proven."""
+    def read(self, placement: Placement, field: NDArray[np.float32] | None = None) -> bool:
+        """Read the chips at one placement; return whether the message is now proven.
+
+        Where the pilot's phases chose a ``field`` they prove nothing any more: anchors and chips must.
+        """
+        phases, trials = (placement.log_phases, placement.log_trials) if field is None else (0.0, 0.0)
         carrier = self.detector.carrier
         grid = resample(self.analysis.plane, placement.matrix, placement.offset, field)
         mask = Perception.of(grid.units).mask
@@ -170,30 +180,27 @@ class _Search:
         for floor in FLOORS:
             soft = ChipBlocks.of(grid.units, mask, grid.inside, floor).soft_bits(carrier, origin)
             soft[0] *= sign
-            anchors = evidence.sign_sum_bound(float(soft[0, -1]), float(soft[1, -1]))
             self.readings += 1
-            anchors = evidence.union_bound(anchors, math.log(self.readings * (self.readings + 1)))
-            self._note(evidence.product_bound(pilot, anchors) if pilot < 0 else anchors, placement)
-            if self.decode(soft, placement):
+            price = evidence.open_list(self.readings)
+            anchors = evidence.sign_sum_bound(float(soft[0, -1]), float(soft[1, -1]))
+            decoded = self.detector.code.decode(_log_likelihood_ratios(soft[:, :-1]))
+            chips = 0.0 if decoded is None else self._message_bound(decoded, soft)
+            # phases, anchors' signs and data's signs are independent: one price for the three together
+            joint = evidence.product_bound(phases, anchors, chips)
+            self._note(evidence.union_bound(joint, trials + price), placement)
+            chips = evidence.union_bound(chips, price)
+            if chips < self.finding.message_log_p:
+                self.finding.message, self.finding.message_log_p = decoded, chips
+                self.finding.placement = placement
+            if chips <= DETECTED - _SHARES:
                 return True
         return False
 
-    def decode(self, soft: NDArray[np.float64], placement: Placement) -> bool:
-        """Decode soft bits; return whether they prove a message."""
-        self.attempts += 1
-        decoded = self.detector.code.decode(_log_likelihood_ratios(soft[:, :-1]))
-        if decoded is None:
-            return False
-        total = float(np.sum((1.0 - 2.0 * decoded.codeword) * soft[0, :-1]))
-        # 2^K codewords at this k, k given 2^-k of the total, the n-th attempt 1 / (n (n + 1)) of it.
-        log_trials = (self.detector.code.message_bits + decoded.k) * math.log(2)
-        log_trials += math.log(self.attempts * (self.attempts + 1))
-        log_p = evidence.sign_sum_bound(total, float(soft[1, :-1].sum()))
-        log_p = evidence.union_bound(log_p, log_trials)
-        if log_p < self.finding.message_log_p:
-            self.finding.message, self.finding.message_log_p = decoded, log_p
-            self.finding.placement = placement
-        return log_p <= DETECTED - math.log(2)
+    def _message_bound(self, decoded: Decoded, soft: NDArray[np.float64]) -> float:
+        """Bound the chance that any codeword fits as well: 2^K of them at every k, k given 2^-k of the total."""
+        total = float((1.0 - 2.0 * decoded.codeword) @ soft[0, :-1])
+        log_words = (self.detector.code.message_bits + decoded.k) * math.log(2)
+        return evidence.union_bound(evidence.sign_sum_bound(total, float(soft[1, :-1].sum())), log_words)
 
     def _note(self, log_p: float, placement: Placement) -> None:
         if log_p < self.finding.log_p:

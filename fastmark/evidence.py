@@ -39,15 +39,24 @@ def sign_sum_bound(total: float, sum_of_squares: float) -> float:
     return -total * total / (2.0 * sum_of_squares)
 
 
-def product_bound(log_a: float, log_b: float) -> float:
-    """Combine two bounds on independent p-values by their product q: ``P <= q (1 - ln q)`` (Fisher 1932)."""
-    log_q = log_a + log_b
-    return min(0.0, log_q + math.log1p(-log_q))
+def product_bound(*log_ps: float) -> float:
+    """Combine bounds on independent p-values by their product q (Fisher 1932).
+
+    ``P(p_1 ... p_n <= q) <= q sum_{i < n} (-ln q)^i / i!`` (the gamma tail of -ln q).
+    """
+    log_q = math.fsum(log_ps)
+    terms = math.fsum((-log_q) ** i / math.factorial(i) for i in range(len(log_ps)))
+    return min(0.0, log_q + math.log(terms))
 
 
 def union_bound(log_p: float, log_trials: float) -> float:
     """Pay for ``exp(log_trials)`` places where the statistic was looked for."""
     return min(0.0, log_p + log_trials)
+
+
+def open_list(n: int) -> float:
+    """Return the price of the n-th hypothesis of an open-ended list: its share of the total is ``1 / (n (n + 1))``."""
+    return math.log(n * (n + 1))
 
 
 def any_of(log_ps: list[float]) -> float:

@@ -8,6 +8,7 @@ the level analysed; ``A = g^-T`` maps units to samples.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,9 +21,10 @@ from fastmark.perception import Perception, Plane, scores, tukey
 from fastmark.plane import canonical_plane
 
 Matrix = NDArray[np.float64]
+Hypothesis = tuple[float, int, bool, float, float]
 
 WHITE_LIMIT = 8.0
-_MIN_FFT, _MAX_FFT = 256, 1024
+_MIN_FFT, _MAX_SIDE = 256, 1024
 _WHITENING_REACH = 10  # bins either side, of a spectrum that is not zero-padded
 
 N_ANGLES = 512
@@ -75,10 +77,11 @@ def reduce_plane(plane: Plane, factor: int) -> Plane:
 def analyse(plane: Plane, factor: int) -> Level:
     """Compute the whitened spectrum of the middle of a plane, at most 1024 samples a side."""
     reduced = reduce_plane(plane, factor)
-    height, width = (min(n, _MAX_FFT) for n in reduced.shape)
+    height, width = (min(n, _MAX_SIDE) for n in reduced.shape)
     top, left = (reduced.shape[0] - height) // 2, (reduced.shape[1] - width) // 2
     middle = np.ascontiguousarray(reduced[top : top + height, left : left + width])
-    n = min(max(_MIN_FFT, 1 << (max(height, width) - 1).bit_length()), _MAX_FFT)
+    # NOTE: half as many zeros again: tones between bins lose a third of their power otherwise
+    n = fft.good_size(max(_MIN_FFT, round(1.4 * max(height, width))))
     padded = np.zeros((n, n), np.float32)
     whitened = scores(middle) * Perception.of(middle).mask
     padded[:height, :width] = whitened * (tukey(height)[:, None] * tukey(width))
@@ -153,11 +156,12 @@ class LogPolarTemplates:
         return grid
 
     def correlate(
-        self, cells: NDArray[np.float32], scales: tuple[float, float], keep: int
-    ) -> list[tuple[float, int, bool, float, float]]:
+        self, cells: NDArray[np.float32], scales: tuple[float, float], keep: int, *, upright: bool = False
+    ) -> tuple[list[Hypothesis], list[Hypothesis]]:
         """Return the best hypotheses as (score, tone count, mirrored, scale, rotation in radians).
 
-        ``cells`` is the log-polar spectrum ``(angles, radii)`` less its mean; scores are in sigmas.
+        ``cells`` is the log-polar spectrum ``(angles, radii)`` less its mean; scores are in sigmas. With
+        ``upright`` the second list holds the best at multiples of 90 degrees.
         """
         padded = np.zeros((self.n_angles, self.size), np.float32)
         padded[:, : self.n_radii] = cells
@@ -168,7 +172,9 @@ class LogPolarTemplates:
         shifts = np.where(shifts > self.n_radii, shifts - self.size, shifts)
         scale = np.exp(self.log_start - np.log(_MIN_FREQUENCY) - shifts * self.log_step)
         allowed = (scale >= scales[0]) & (scale <= scales[1])
-        found = []
+        found, straight = [], []
+        quarter = self.n_angles // 2
+        near = [row % self.n_angles for centre in (0, quarter) for row in (centre - 1, centre, centre + 1)]
         for count, mirrored, template, inside in self.spectra:
             usable = allowed & (inside >= _MIN_TONES_INSIDE)
             columns = np.flatnonzero(usable)
@@ -176,8 +182,13 @@ class LogPolarTemplates:
             surface *= (1.0 / (spread * np.sqrt(inside[columns]))).astype(np.float32)
             for score, a, c in _peaks(surface, keep):
                 found.append((score, count, mirrored, float(scale[columns[c]]), a * np.pi / self.n_angles))
+            if upright:
+                for score, i, c in _peaks(surface[near], 2 * keep):
+                    angle = near[i] * np.pi / self.n_angles
+                    straight.append((score, count, mirrored, float(scale[columns[c]]), angle))
         found.sort(key=lambda hypothesis: -hypothesis[0])
-        return found[: 3 * keep]
+        straight.sort(key=lambda hypothesis: -hypothesis[0])
+        return found[: 3 * keep], straight[: 4 * keep]
 
 
 def _peaks(surface: NDArray[np.float32], keep: int) -> list[tuple[float, int, int]]:
@@ -217,30 +228,48 @@ def _centred(cells: NDArray[np.float32]) -> NDArray[np.float32]:
     return result
 
 
-def scan(level: Level, templates: Templates, *, keep: int = 4) -> list[Candidate]:
-    """Search every scale, rotation, mirror image, aspect and mild shear; best first, refined."""
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """Candidates, best first: of any geometry, and among pictures that are merely scaled, flipped or turned by 90."""
+
+    anyhow: list[Candidate]
+    upright: list[Candidate]
+
+
+def scan(level: Level, templates: Templates, *, keep: int = 4) -> Scan:
+    """Search every scale, rotation, mirror image, aspect and mild shear; candidates are refined.
+
+    Few hypotheses are upright, so chance gets less far among them, and weaker ones are worth a look.
+    """
     least, largest = _LEVEL_SCALES[level.factor]
     hypotheses = []
     cells = _log_polar(level, np.eye(2))
-    for found in templates.fine.correlate(_centred(cells), (least, largest), keep):
-        hypotheses.append((found, np.eye(2), 0.006))
+    fine, upright = templates.fine.correlate(_centred(cells), (least, largest), keep, upright=True)
+    hypotheses += [(found, np.eye(2), 0.006) for found in fine]
     strains = [(s, False) for s in _ASPECT_STRAINS] + [(s, True) for s in _SHEAR_STRAINS] + [(0.0, False)]
     for strain, diagonal in strains:
         matrix = _strain_matrix(strain, diagonal)
         if strain:
             cells = _log_polar(level, matrix)
         pooled = _centred(_pool(cells))
-        for found in templates.coarse.correlate(pooled, (least, largest), 2):
-            hypotheses.append((found, matrix, 0.02))
+        found, _ = templates.coarse.correlate(pooled, (least, largest), 2)
+        hypotheses += [(hypothesis, matrix, 0.02) for hypothesis in found]
     hypotheses.sort(key=lambda hypothesis: -hypothesis[0][0])
-    fine = [h for h in hypotheses if h[2] < 0.01][: 2 * keep]
-    coarse = [h for h in hypotheses if h[2] > 0.01][: 4 * keep]
-    candidates = []
-    for (_, count, mirrored, scale, rotation), matrix, step in fine + coarse:
-        turn = np.array([[np.cos(rotation), np.sin(rotation)], [-np.sin(rotation), np.cos(rotation)]])
-        flip = np.diag([-1.0, 1.0]) if mirrored else np.eye(2)
-        candidates.append(refine(level, templates, matrix @ turn @ flip / scale, count, step))
-    return distinct(candidates)
+    best = [h for h in hypotheses if h[2] < 0.01][: 2 * keep] + [h for h in hypotheses if h[2] > 0.01][: 4 * keep]
+    return Scan(
+        distinct([_refined(level, templates, *hypothesis) for hypothesis in best]),
+        distinct([_refined(level, templates, hypothesis, np.eye(2), 0.003) for hypothesis in upright]),
+    )
+
+
+def _refined(
+    level: Level, templates: Templates, hypothesis: Hypothesis, strain: Matrix, step: float
+) -> Candidate:
+    """Turn a hypothesis of the log-polar grid into a candidate."""
+    _, count, mirrored, scale, rotation = hypothesis
+    turn = np.array([[np.cos(rotation), np.sin(rotation)], [-np.sin(rotation), np.cos(rotation)]])
+    flip = np.diag([-1.0, 1.0]) if mirrored else np.eye(2)
+    return refine(level, templates, strain @ turn @ flip / scale, count, step)
 
 
 def _pool(cells: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -276,15 +305,17 @@ def score_of(level: Level, templates: Templates, matrix: Matrix) -> tuple[float,
     return float(scores[best]), TONE_COUNTS[best]
 
 
-def distinct(candidates: list[Candidate], tolerance: float = 0.01) -> list[Candidate]:
-    """Sort candidates best first and drop those that repeat a better one (or its half turn)."""
+def distinct(
+    candidates: list[Candidate], known: Sequence[Candidate] = (), tolerance: float = 0.01
+) -> list[Candidate]:
+    """Sort candidates best first and drop those that repeat a better or ``known`` one (or its half turn)."""
     kept: list[Candidate] = []
     for candidate in sorted(candidates, key=lambda c: -c.score):
         size = np.abs(candidate.matrix).max()
         if all(
             min(np.abs(candidate.matrix - k.matrix).max(), np.abs(candidate.matrix + k.matrix).max())
             > tolerance * size
-            for k in kept
+            for k in (*known, *kept)
         ):
             kept.append(candidate)
     return kept

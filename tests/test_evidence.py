@@ -6,7 +6,14 @@ import math
 import numpy as np
 import pytest
 
-from fastmark.evidence import any_of, phase_sum_bound, product_bound, sign_sum_bound, union_bound
+from fastmark.evidence import (
+    any_of,
+    open_list,
+    phase_sum_bound,
+    product_bound,
+    sign_sum_bound,
+    union_bound,
+)
 
 DRAWS = 200_000
 
@@ -152,13 +159,17 @@ def test_the_sign_bound_falls_with_the_total_and_rises_with_the_terms():
 # ---- combinations ----------------------------------------------------------------------------------
 
 
-def test_the_product_bound_is_the_probability_itself_for_uniform_p_values():
-    a, b = np.random.default_rng(4).random((2, 1_000_000))
+@pytest.mark.parametrize("n", [1, 2, 3, 5])
+def test_the_product_bound_is_the_probability_itself_for_uniform_p_values(n):
+    products = np.random.default_rng(n).random((500_000, n)).prod(axis=1)
     for q in (0.5, 0.1, 0.01, 1e-3, 1e-4):
-        exact = np.mean(a * b <= q)
-        assert math.exp(product_bound(math.log(q), 0.0)) == pytest.approx(
-            exact, abs=5 * math.sqrt(exact / a.size)
-        )
+        exact = np.mean(products <= q)
+        bound = math.exp(product_bound(math.log(q), *[0.0] * (n - 1)))
+        assert bound == pytest.approx(exact, abs=5 * math.sqrt(exact / products.size) + 1e-5)
+
+
+def test_the_product_of_one_is_itself():
+    assert product_bound(-7.25) == pytest.approx(-7.25)
 
 
 def test_the_product_bound_holds_for_the_bounds_of_two_independent_statistics():
@@ -203,6 +214,12 @@ def test_a_union_over_one_place_is_free_and_no_union_is_worse_than_certain():
     assert union_bound(-12.5, 0.0) == -12.5
     assert union_bound(-3.0, 10.0) == 0
     assert union_bound(-30.0, math.log(1024**2)) == pytest.approx(-30 + 20 * math.log(2))
+
+
+def test_the_shares_of_an_open_list_add_up_to_one():
+    shares = [math.exp(-open_list(n)) for n in range(1, 2000)]
+    assert sum(shares) == pytest.approx(1 - 1 / 2000)
+    assert np.all(np.diff(shares) < 0)
 
 
 DEPENDENCES = {

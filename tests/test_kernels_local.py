@@ -5,7 +5,6 @@ import pytest
 from reference import local as slow
 
 from fastmark.kernels import local as fast
-from fastmark.perception import Perception
 
 SHAPES = [(1, 1), (1, 30), (30, 1), (2, 3), (8, 8), (9, 9), (13, 21), (40, 67)]
 SIZES = pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -69,16 +68,6 @@ def test_activity_mask_agrees_with_its_twin(shape, steps):
     np.testing.assert_allclose(out, slow.activity_mask(deviation, table, steps), rtol=1e-4)
 
 
-@pytest.mark.parametrize(("floor", "limit"), [(1.5, 3.0), (0.25, 0.5), (8.0, 100.0)])
-@SIZES
-def test_normalise_agrees_with_its_twin(shape, floor, limit):
-    highpass, deviation, mask = draw(shape, 1) - 128, draw(shape, 2) / 4, draw(shape, 3) / 40
-    out = np.empty_like(highpass)
-    fast.normalise(highpass, deviation, mask, floor, limit, out)
-    exact = slow.normalise(highpass, deviation, mask, floor, limit)
-    np.testing.assert_allclose(out, exact, rtol=RELATIVE, atol=1e-7)
-
-
 @SIZES
 def test_the_mean_and_minimum_of_a_constant_are_the_constant(shape):
     constant = np.full(shape, 93, np.float32)
@@ -112,9 +101,3 @@ def test_the_mask_is_least_on_flat_ground_and_half_as_steep_beside_it():
     assert set(mask[:, :20].flat) == {0.0}
     assert set(mask[:, 20:24].flat) == {4.0}
     assert set(mask[:, 24:].flat) == {8.0}
-
-
-def test_the_whitened_plane_of_a_drawn_plane_is_the_formula_of_its_parts(plane):
-    perception = Perception.of(plane)
-    exact = slow.normalise(perception.highpass, perception.deviation, perception.mask, 1.5, 3.0)
-    np.testing.assert_allclose(perception.whitened(), exact, rtol=RELATIVE, atol=1e-6)

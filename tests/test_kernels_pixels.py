@@ -152,6 +152,17 @@ def test_add_delta_real_agrees_with_its_twin(shape, k, channels):
     np.testing.assert_allclose(out, exact, rtol=0, atol=257 * GREY_LEVELS)
 
 
+@KS
+@SIZES
+def test_adding_returns_the_sum_of_the_squared_changes(shape, k):
+    pixels = draw_pixels(shape, "uint8")
+    delta = draw_delta(shape, k, spread=60)
+    out, real = np.empty_like(pixels), np.empty(shape, np.float32)
+    assert fast.add_delta_u8(pixels, 1, delta, k, out) == np.sum((out.astype(int) - pixels) ** 2)
+    square = fast.add_delta_real(pixels.astype(np.float32), 1, delta, k, np.float32(1), np.float32(255), real)
+    assert square == pytest.approx(np.sum((real.astype(np.float64) - pixels) ** 2), rel=1e-5)
+
+
 def test_a_delta_of_zero_changes_nothing():
     pixels = draw_pixels((21, 30), "uint8")
     zero = np.zeros((7, 10), np.float32)

@@ -19,41 +19,27 @@ def add_inverse_dct(chips, basis, rows, columns, y0, x0, shape):
     return added
 
 
-def coefficient_spread(coefficients, cap):
-    size = np.minimum(np.abs(coefficients.astype(np.float64)), cap)
-    mixed = (size + size.mean(axis=0)) / 2
-    out = np.empty_like(mixed)
-    for c, y, x in np.ndindex(out.shape):
-        out[c, y, x] = 1.25 * mixed[c, max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2].mean()
-    return out
-
-
-def fold_chips(coefficients, spread, mask, floor, gy, gx, grid):
-    out, energy = np.zeros((2, coefficients.shape[0], grid, grid))
-    v = np.sqrt(spread.astype(np.float64) ** 2 + floor**2)
-    w = mask / v
-    statistic = w * np.clip(coefficients / v, -2, 2)
+def fold_chips(coefficients, mask, gy, gx, grid):
+    added = np.zeros((coefficients.shape[0], grid, grid))
     for c, y, x in np.ndindex(coefficients.shape):
-        place = c, (gy + y) % grid, (gx + x) % grid
-        out[place] += statistic[c, y, x]
-        energy[place] += w[c, y, x] ** 2
-    return out, energy
+        added[c, (gy + y) % grid, (gx + x) % grid] += float(mask[y, x]) * coefficients[c, y, x]
+    return added
 
 
-def soft_bits(folded, energy, signs, code_bit, n_bits):
-    out = np.zeros((3, n_bits + 1))
+def soft_bits(folded, signs, code_bit, n_bits):
+    out = np.zeros((2, n_bits + 1))
     for j in range(n_bits + 1):
         carries = code_bit == (j if j < n_bits else -1)
         z = folded[carries].astype(np.float64)
-        out[:, j] = (signs[carries] * z).sum(), energy[carries].sum(dtype=np.float64), (z**2).sum()
+        out[:, j] = (signs[carries] * z).sum(), (z**2).sum()
     return out
 
 
-def chip_amplitudes(mask, gain, signs, code_bit, bit_gain, gy, gx):
+def chip_amplitudes(mask, gain, signs, code_bit, bits, gy, gx):
     grid = signs.shape[1]
     out = np.empty((signs.shape[0], *mask.shape))
     for c, y, x in np.ndindex(out.shape):
         place = c, (gy + y) % grid, (gx + x) % grid
-        j = code_bit[place] if code_bit[place] >= 0 else bit_gain.size - 1
-        out[c, y, x] = signs[place] * bit_gain[j] * gain * mask[y, x]
+        j = code_bit[place] if code_bit[place] >= 0 else bits.size - 1
+        out[c, y, x] = signs[place] * bits[j] * gain * mask[y, x]
     return out

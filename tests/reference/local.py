@@ -25,8 +25,3 @@ def high_pass(plane):
 def activity_mask(deviation, table, steps):
     activity = (deviation + min9(deviation)) / 2
     return np.interp(activity, np.arange(table.size) / steps, table)
-
-
-def normalise(highpass, deviation, mask, floor, limit):
-    v = np.hypot(deviation, floor)
-    return np.clip(highpass / v, -limit, limit) * mask / v
