@@ -17,7 +17,7 @@ from fastmark.carrier import BLOCK, TONE_COUNTS, TORUS, Carrier
 from fastmark.kernels import spectrum as spectrum_kernels
 from fastmark.kernels import warp as kernels
 from fastmark.perception import Perception, Plane, scores
-from fastmark.sync import WHITE_LIMIT, Matrix, reduce_plane
+from fastmark.sync import WHITE_LIMIT, Candidate, Level, Matrix, reduce_plane
 
 MAX_UNITS = 1536
 """Units a side that are looked at; the short side of a marked picture never has more than 1200."""
@@ -30,6 +30,7 @@ _NO_FIELD = np.zeros((2, 2, 2), np.float32)
 _TONE_LIMIT = 4.0
 _BAND = 256  # bins; the tones end at 245
 _REACH = 10.0
+_NYQUIST = 0.49  # cycles a sample
 _COARSE = 2  # units between the shifts looked at first
 _FINE = 4  # places a unit, each way, at which the pilot's phases are compared
 # Half of the false-positive rate is given to pictures at their origin, neither turned nor inverted.
@@ -181,19 +182,8 @@ class TorusSpectrum:
         values = self.tones(carrier)
         n_tones, weights = _weigh(values, carrier)
         values = values[:n_tones] * weights
-        tones, phases = carrier.tones[:n_tones], carrier.phases[:n_tones]
-        found = []
-        for turned in (False, True):
-            c = (np.conj(values) if turned else values) * np.exp(-1j * phases)
-            surface = _shift_surface(c, tones)
-            found.append((*_best_shift(surface, c, tones), turned, LOG_SHIFTS))
-            if self.untouched and not turned:
-                found.append((*self._best_origin(surface, c, tones), False, LOG_ORIGINS))
-        placements = [
-            self._placed(shift, turned, inverted, n_tones, evidence.phase_sum_bound(total, np.abs(values)), trials)
-            for total, inverted, shift, turned, trials in found
-        ]
-        return min(placements, key=lambda placement: placement.log_p)
+        first = ((self.offset + BLOCK // 2) % BLOCK).astype(int) if self.untouched else None
+        return place_tones(values, carrier, self.matrix, self.offset, first)
 
     def place_densely(self, carrier: Carrier) -> tuple[float, Placement]:
         """Find the shift at which pilot and anchors together agree best: its z, and the placement.
@@ -226,25 +216,102 @@ class TorusSpectrum:
             shift = _refine_shift(c, tones, shift, 1)[1]
         total = float(np.sum(c * np.exp(-2j * np.pi / TORUS * (tones @ shift))).real)
         log_phases = evidence.phase_sum_bound(total, np.abs(values))
-        return z, self._placed(shift, turned, inverted, n_tones, log_phases, LOG_SHIFTS)
+        return z, _placed(self.matrix, self.offset, shift, turned, inverted, n_tones, log_phases, LOG_SHIFTS)
 
-    def _placed(
-        self, shift: NDArray[np.float64], turned: bool, inverted: bool, n_tones: int, log_phases: float, trials: float
-    ) -> Placement:
-        """Unit u of this grid (-u when turned) shows torus place u + shift."""
-        matrix = -self.matrix if turned else self.matrix
-        return Placement(matrix, self.offset - matrix @ shift, inverted, n_tones, log_phases, trials)
 
-    def _best_origin(
-        self, surface: NDArray[np.float32], c: NDArray[np.complex128], tones: NDArray[np.int64]
-    ) -> tuple[float, bool, NDArray[np.float64]]:
-        """Maximise over the shifts of a picture that was not cropped: origins are 4 modulo 8."""
-        first = ((self.offset + BLOCK // 2) % BLOCK).astype(int)
-        stride = BLOCK // _COARSE
-        part = surface[first[0] // _COARSE :: stride, first[1] // _COARSE :: stride]
-        at = first + BLOCK * np.array(divmod(int(part.argmax()), part.shape[1]))
-        total = np.sum(c * np.exp(-2j * np.pi / TORUS * (tones @ at)))
-        return float(total.real), False, at.astype(np.float64)
+def place_candidate(level: Level, candidate: Candidate, carrier: Carrier) -> Placement:
+    """Find the best shift for a candidate from the scan: its tones' Fourier coefficients, at their own frequencies.
+
+    Nothing is resampled: a tone of a linearly distorted picture is still a tone.
+    """
+    count = candidate.n_tones
+    factor = level.factor
+    centre = (np.array(level.plane.shape) * factor - 1) / 2
+    frequencies = (
+        carrier.tones[:count] / TORUS @ np.linalg.inv(candidate.matrix)
+    )  # cycles a sample of the plane
+    inside = np.abs(frequencies * factor).max(axis=1) < _NYQUIST
+    waves = []
+    for axis in (0, 1):
+        at = (
+            (level.corner[axis] + np.arange(level.windowed.shape[axis])) * factor
+            + (factor - 1) / 2
+            - centre[axis]
+        )
+        waves.append(np.exp(-2j * np.pi * np.outer(frequencies[:, axis], at)).astype(np.complex64))
+    rows = np.concatenate([waves[0].real, waves[0].imag]) @ level.windowed
+    values = np.einsum("ij,ij->i", rows[:count] + 1j * rows[count:], waves[1]).astype(np.complex128)
+    bins = np.rint(frequencies * factor * level.power.shape[0]).astype(int)
+    bins *= np.where(bins[:, 1:] < 0, -1, 1)
+    power = level.power[bins[:, 0] % level.power.shape[0], np.minimum(bins[:, 1], level.power.shape[1] - 1)]
+    values /= np.sqrt(np.maximum(power, 1e-12))
+    values *= inside * (_TONE_LIMIT / np.maximum(np.abs(values), _TONE_LIMIT))
+    weights = _weights(values, carrier)
+    return place_tones(values * weights, carrier, candidate.matrix, centre, None)
+
+
+def place_tones(
+    values: NDArray[np.complex128],
+    carrier: Carrier,
+    matrix: Matrix,
+    offset: NDArray[np.float64],
+    first: NDArray[np.int64] | None,
+) -> Placement:
+    """Find the shift at which the tones' phases agree best with the key's.
+
+    Args:
+        values: complex128 ``(n,)``, the first n tones' coefficients of a picture on a grid of units, weighted.
+        carrier: of the key.
+        matrix: of the grid on the plane, ``(2, 2)``.
+        offset: of the grid's place (0, 0), samples.
+        first: the least shifts, even, of a picture that was not cropped, where origins are to be tried apart.
+    """
+    n_tones = values.size
+    tones, phases = carrier.tones[:n_tones], carrier.phases[:n_tones]
+    radii = np.abs(values)
+    placements = []
+    for turned in (False, True):
+        c = (np.conj(values) if turned else values) * np.exp(-1j * phases)
+        surface = _shift_surface(c, tones)
+        found = [(*_best_shift(surface, c, tones), LOG_SHIFTS)]
+        if first is not None and not turned:
+            found.append((*_best_origin(surface, c, tones, first), LOG_ORIGINS))
+        for total, inverted, shift, log_trials in found:
+            log_phases = evidence.phase_sum_bound(total, radii)
+            placements.append(
+                _placed(matrix, offset, shift, turned, inverted, n_tones, log_phases, log_trials)
+            )
+    return min(placements, key=lambda placement: placement.log_p)
+
+
+def _placed(
+    matrix: Matrix,
+    offset: NDArray[np.float64],
+    shift: NDArray[np.float64],
+    turned: bool,
+    inverted: bool,
+    n_tones: int,
+    log_phases: float,
+    log_trials: float,
+) -> Placement:
+    """Place the torus so that unit u of the grid (-u when turned) shows u + shift."""
+    if turned:
+        matrix = -matrix
+    return Placement(matrix, offset - matrix @ shift, inverted, n_tones, log_phases, log_trials)
+
+
+def _best_origin(
+    surface: NDArray[np.float32],
+    c: NDArray[np.complex128],
+    tones: NDArray[np.int64],
+    first: NDArray[np.int64],
+) -> tuple[float, bool, NDArray[np.float64]]:
+    """Maximise over the shifts ``first + 8 n``, those of a picture that was not cropped."""
+    stride = BLOCK // _COARSE
+    part = surface[first[0] // _COARSE :: stride, first[1] // _COARSE :: stride]
+    at = first + BLOCK * np.array(divmod(int(part.argmax()), part.shape[1]))
+    total = np.sum(c * np.exp(-2j * np.pi / TORUS * (tones @ at)))
+    return float(total.real), False, at.astype(np.float64)
 
 
 def _window(shape: tuple[int, ...], region: Region) -> NDArray[np.bool_]:
@@ -271,10 +338,17 @@ def _weigh(values: NDArray[np.complex128], carrier: Carrier) -> tuple[int, NDArr
     excess = np.minimum(np.abs(values) ** 2, WHITE_LIMIT) - 1
     scores = [excess[:count].sum() / np.sqrt(count) for count in TONE_COUNTS]
     n_tones = TONE_COUNTS[int(np.argmax(scores))]
+    return n_tones, _weights(values[:n_tones], carrier)
+
+
+def _weights(values: NDArray[np.complex128], carrier: Carrier) -> NDArray[np.float64]:
+    """Return the tones' weights: the root of the excess power of those of about the same radius."""
+    n_tones = values.size
+    excess = np.minimum(np.abs(values) ** 2, WHITE_LIMIT) - 1
     radius = np.log(np.hypot(carrier.tones[:n_tones, 0], carrier.tones[:n_tones, 1]))
     near = np.exp(-(((radius[:, None] - radius) / 0.2) ** 2))
-    smooth = (near @ excess[:n_tones]) / near.sum(axis=1)
-    return n_tones, np.sqrt(np.clip(smooth, 0.05, None))
+    smooth = (near @ excess) / near.sum(axis=1)
+    return np.sqrt(np.clip(smooth, 0.05, None))
 
 
 def _add_tones(

@@ -29,8 +29,8 @@ N_COEFFICIENTS = len(COEFFICIENTS)
 # A picture carries the first 48, 96, 192 or 384 tones of the key's list.
 TONE_COUNTS = (48, 96, 192, 384)
 N_TONES = TONE_COUNTS[-1]
-_MIN_RADIUS = 51  # bins of 1/1024 cycle per unit: 0.05 cycles/unit
-_MAX_RADIUS = 245  # 0.24 cycles/unit: below the Nyquist frequency of the plane halved
+MIN_RADIUS = 51  # bins of 1/1024 cycle per unit: 0.05 cycles/unit
+MAX_RADIUS = 245  # 0.24 cycles/unit: below the Nyquist frequency of the plane halved
 _MIN_DISTANCE = 6
 _MIN_FROM_AXIS = 6
 PHASE_STEPS = 65536
@@ -98,18 +98,18 @@ def _draw_tones(key: Key) -> NDArray[np.int64]:
     n_draws = 65536
     words = np.frombuffer(key.stream(Domain.TONE_FREQUENCIES, 8 * n_draws), dtype="<u2")
     words = words.reshape(n_draws, 4).astype(np.int64)
-    fy = 1 + words[:, 0] * _MAX_RADIUS // 65536
-    fx = words[:, 1] * (2 * _MAX_RADIUS + 1) // 65536 - _MAX_RADIUS
+    fy = 1 + words[:, 0] * MAX_RADIUS // 65536
+    fx = words[:, 1] * (2 * MAX_RADIUS + 1) // 65536 - MAX_RADIUS
     u = words[:, 2] * 65536 + words[:, 3]
     r2 = fx * fx + fy * fy
-    usable = (r2 >= _MIN_RADIUS**2) & (r2 <= _MAX_RADIUS**2)
+    usable = (r2 >= MIN_RADIUS**2) & (r2 <= MAX_RADIUS**2)
     usable &= (np.abs(fx) >= _MIN_FROM_AXIS) & (fy >= _MIN_FROM_AXIS)
-    usable &= u * r2 < (1 << 32) * _MIN_RADIUS**2
-    taken = np.zeros((2 * _MAX_RADIUS + 32, 2 * _MAX_RADIUS + 32), dtype=bool)
+    usable &= u * r2 < (1 << 32) * MIN_RADIUS**2
+    taken = np.zeros((2 * MAX_RADIUS + 32, 2 * MAX_RADIUS + 32), dtype=bool)
     reach = np.arange(1 - _MIN_DISTANCE, _MIN_DISTANCE)
     near = [(y, x) for y in reach for x in reach if y * y + x * x < _MIN_DISTANCE**2]
     offsets = np.array(near)
-    centre = _MAX_RADIUS + 16
+    centre = MAX_RADIUS + 16
     tones = []
     for y, x in zip(fy[usable], fx[usable], strict=True):
         if taken[centre + y, centre + x]:

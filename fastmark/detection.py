@@ -9,14 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmark import evidence
-from fastmark.alignment import Placement, TorusSpectrum, resample
+from fastmark.alignment import Placement, TorusSpectrum, place_candidate, resample
 from fastmark.bending import local_shifts
 from fastmark.carrier import BLOCK, Carrier
 from fastmark.chips import ChipBlocks
+from fastmark.logpolar import Templates
 from fastmark.message import Decoded, MessageCode
 from fastmark.perception import Perception, Plane
 from fastmark.results import Detection, State
-from fastmark.sync import Candidate, Level, Matrix, Templates, analyse, distinct, scan
+from fastmark.sync import Candidate, Level, Matrix, analyse, distinct, scan
 
 FLOORS = (4.0, 10.0, 1.5)
 DETECTED, POSSIBLE = math.log(1e-9), math.log(1e-4)
@@ -28,7 +29,9 @@ MAX_SIDE = 2048
 _SCAN_SCORE = 4.5
 _UPRIGHT_SCORE = 2.0
 _MAX_UPRIGHT = 4
-_MAX_CANDIDATES = 6
+_MAX_CANDIDATES = 8
+_WORTH_A_DENSE_LOOK = 5.0  # log_p of a placement
+_MAX_DENSE_LOOKS = 3
 _MAX_PIECEWISE = 3
 _PIECEWISE_SCORE = 5.5
 _MAX_STRAIGHTENED = 2
@@ -46,6 +49,14 @@ class Finding:
     placement: Placement | None = None
     message: Decoded | None = None
     message_log_p: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hopeful:
+    """A candidate of the scan and its best place on the torus."""
+
+    candidate: Candidate
+    placement: Placement
 
 
 class Analysis:
@@ -115,39 +126,62 @@ class _Search:
         self.finding = finding
         self.geometries = 0
         self.readings = 0
+        self.dense_looks = 0
 
     def run(self, *, deep: bool) -> None:
         """Search until the message is proven or the hypotheses are used up."""
         if self.examine(self.analysis.identity):
             return
-        candidates: list[Candidate] = []
-        upright: list[Candidate] = []
-        for factor in self.analysis.factors:
-            found = scan(self.analysis.level(factor), self.detector.templates)
-            candidates += found.anyhow
-            upright += found.upright
-        candidates = distinct([c for c in candidates if c.score >= _SCAN_SCORE])[:_MAX_CANDIDATES]
-        candidates += distinct([c for c in upright if c.score >= _UPRIGHT_SCORE], candidates)[:_MAX_UPRIGHT]
-        tori: list[TorusSpectrum] = []
-        for candidate in candidates:
-            torus = TorusSpectrum(self.analysis.plane, candidate.matrix)
-            if self.examine(torus):
-                return
-            if candidate.score >= _PIECEWISE_SCORE and len(tori) < _MAX_PIECEWISE:
-                tori.append(torus)
+        hopefuls = self.hopefuls()
+        if any(self.judge(hopeful) for hopeful in hopefuls):
+            return
         if self.finding.log_p <= _CANDIDATE_AGREES and self.finding.placement is not None:
             self.straighten(self.finding.placement)
         else:
-            self.examine_pieces(tori)
+            bent = [h for h in hopefuls if h.candidate.score >= _PIECEWISE_SCORE][:_MAX_PIECEWISE]
+            self.examine_pieces([TorusSpectrum(self.analysis.plane, h.candidate.matrix) for h in bent])
+
+    def hopefuls(self) -> list[Hopeful]:
+        """Scan all levels and place the candidates; likeliest first."""
+        anyhow: list[tuple[Candidate, Level]] = []
+        upright: list[tuple[Candidate, Level]] = []
+        for factor in self.analysis.factors:
+            level = self.analysis.level(factor)
+            found = scan(level, self.detector.templates)
+            anyhow += [(candidate, level) for candidate in found.anyhow if candidate.score >= _SCAN_SCORE]
+            upright += [
+                (candidate, level) for candidate in found.upright if candidate.score >= _UPRIGHT_SCORE
+            ]
+        chosen = _distinct(anyhow, [])[:_MAX_CANDIDATES]
+        chosen += _distinct(upright, chosen)[:_MAX_UPRIGHT]
+        hopefuls = []
+        for candidate, level in chosen:
+            self.geometries += 1
+            placement = place_candidate(level, candidate, self.detector.carrier)
+            self._note(evidence.union_bound(placement.log_p, evidence.open_list(self.geometries)), placement)
+            hopefuls.append(Hopeful(candidate, placement))
+        return sorted(hopefuls, key=lambda hopeful: hopeful.placement.log_p)
+
+    def judge(self, hopeful: Hopeful) -> bool:
+        """Read a placed candidate as far as its phases warrant; return whether the message is now proven."""
+        if hopeful.placement.log_p <= _CANDIDATE_AGREES:
+            return self.read(hopeful.placement)
+        if hopeful.placement.log_p > _WORTH_A_DENSE_LOOK or self.dense_looks >= _MAX_DENSE_LOOKS:
+            return False
+        self.dense_looks += 1
+        return self.look_densely(TorusSpectrum(self.analysis.plane, hopeful.candidate.matrix))
 
     def examine(self, torus: TorusSpectrum) -> bool:
         """Judge one geometry; return whether the message is now proven."""
         self.geometries += 1
         placement = torus.place(self.detector.carrier)
+        # Bonferroni over an open-ended list: the n-th geometry is given 1 / (n (n + 1)) of the total.
         pilot = evidence.union_bound(placement.log_p, evidence.open_list(self.geometries))
         self._note(pilot, placement)
-        if placement.log_p <= _CANDIDATE_AGREES:
-            return self.read(placement)
+        return self.read(placement) if placement.log_p <= _CANDIDATE_AGREES else self.look_densely(torus)
+
+    def look_densely(self, torus: TorusSpectrum) -> bool:
+        """Seek the shift with the anchors' help; return whether the message is now proven."""
         z, placement = torus.place_densely(self.detector.carrier)
         return z >= _DENSE_SCORE and self.read(placement)
 
@@ -207,6 +241,15 @@ class _Search:
             self.finding.log_p = log_p
             if self.finding.message is None:
                 self.finding.placement = placement
+
+
+def _distinct(
+    found: list[tuple[Candidate, Level]], known: list[tuple[Candidate, Level]]
+) -> list[tuple[Candidate, Level]]:
+    """Sort candidates best first, each with its level, without those that repeat others."""
+    level_of = {id(candidate): level for candidate, level in found}
+    kept = distinct([candidate for candidate, _ in found], [candidate for candidate, _ in known])
+    return [(candidate, level_of[id(candidate)]) for candidate in kept]
 
 
 def _log_likelihood_ratios(soft: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Real = NDArray[np.float64]
 
 # lambda of the Chernoff bound, in units of 1 / root mean square of the radii. Any choice is valid.
-_LAMBDAS = 1.13 ** np.arange(-6, 40)
+_LAMBDAS = 1.13 ** np.arange(-40, 40)
 
 
 def phase_sum_bound(total: float, radii: Real) -> float:
@@ -34,7 +34,7 @@ def phase_sum_bound(total: float, radii: Real) -> float:
 
 def sign_sum_bound(total: float, sum_of_squares: float) -> float:
     """Bound ``ln P(sum s_i x_i >= total)`` over independent fair signs (Hoeffding 1963, theorem 2)."""
-    if total <= 0 or sum_of_squares <= 0:
+    if not (total > 0 and sum_of_squares > 0):
         return 0.0
     return -total * total / (2.0 * sum_of_squares)
 

@@ -130,6 +130,8 @@ class Key:
             raise OutputError(f"{path} exists already; a key file is never overwritten") from None
         except OSError as error:
             raise OutputError(f"cannot write the key file {path}: {error.strerror}") from None
+        except ValueError as error:  # a null byte in the path
+            raise OutputError(f"cannot write the key file {str(path)!r}: {error}") from None
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(self.to_text())
@@ -150,6 +152,8 @@ class Key:
             raise KeyFormatError(f"cannot read the key file {path}: {error.strerror}") from None
         except UnicodeDecodeError:
             raise KeyFormatError(f"{path} is not a fastmark key file") from None
+        except ValueError as error:  # a null byte in the path
+            raise KeyFormatError(f"cannot read the key file {path!r}: {error}") from None
         try:
             return cls.from_text(text)
         except KeyFormatError as error:

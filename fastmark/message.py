@@ -76,7 +76,7 @@ class MessageCode:
     def encode(self, message: int | bytes, k: int = 1) -> NDArray[np.uint8]:
         """Return the codeword of a message marked at ``k`` pixels a unit: uint8 ``(1024,)`` of 0 and 1."""
         data = self.to_bytes(message)
-        payload = data + self._crc(data, min(k, MAX_UNIT)).to_bytes(2, "big")
+        payload = data + self._crc(data, min(max(k, 1), MAX_UNIT)).to_bytes(2, "big")
         u = np.zeros(CODE_BITS, np.uint8)
         u[self.information] = np.unpackbits(np.frombuffer(payload, np.uint8))
         codeword = np.empty(CODE_BITS, np.uint8)

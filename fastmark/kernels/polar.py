@@ -4,8 +4,9 @@ Natural bit order throughout: ``x = u F`` with ``F`` the 10-fold Kronecker power
 (Arikan 2009 without the bit reversal), so a node of the decoding tree is ``(left XOR right, right)``.
 
 The decoder works in the domain of log-likelihood ratios (LLR, natural logarithm, positive means bit 0)
-with the exact path metric of Balatsoukas-Stimming, Bastani Parizi & Burg 2015, "LLR-based successive
-cancellation list decoding of polar codes", equation 12: ``PM += log(1 + exp(-(1 - 2 u) LLR))``.
+with min-sum LLRs and the hardware-friendly path metric of Balatsoukas-Stimming, Bastani Parizi & Burg 2015,
+"LLR-based successive cancellation list decoding of polar codes", equation 11b: ``PM += |LLR|`` where the bit
+goes against its LLR. At the root that is ``-log P`` but for a constant, so final metrics are exact.
 It walks a flat schedule (``plan_schedule``) in place of a recursion. Frozen subtrees and subtrees with
 one free bit, which is their last (repetition nodes), are decided at their root, where the sum of the same
 metric over the root's LLRs equals the sum over the leaves (Hashemi, Condo & Gross 2016).
@@ -71,10 +72,7 @@ def encode_polar(u: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
 
 @kernel
 def lower_llrs(alpha, alpha_row, paths, s):
-    """LLRs of left children, size 2^s: ``2 artanh(tanh(a / 2) tanh(b / 2))``, of every path.
-
-    As ``sign(a b) min(|a|, |b|) + log(1 + e^-|a + b|) - log(1 + e^-|a - b|)`` (the same, Hagenauer et al. 1996).
-    """
+    """LLRs of left children, size 2^s, of every path: ``sign(a b) min(|a|, |b|)`` (min-sum, Leroux et al. 2011)."""
     m = 1 << s
     for path in range(paths):
         source = alpha[alpha_row[s + 1, path]]
@@ -155,7 +153,7 @@ def join_bits_frozen(left, left_row, right, paths, s, is_left):
 def cost_node(llr):
     """Path-metric costs of a node being all 0 and being all 1.
 
-    ``sum log(1 + e^-x)`` and ``sum log(1 + e^x)``, which is the first plus ``sum x``.
+    ``sum max(-x, 0)`` and ``sum max(x, 0)``, which is the first plus ``sum x``.
     """
     magnitude = np.float32(0.0)
     total = np.float32(0.0)
@@ -225,7 +223,7 @@ def fork_paths(cost, metric, paths, list_size, rows, order, chosen):
     ``cost`` float32 (2 * paths,): metric of path p with bit b at ``2 p + b``. ``rows`` int32 (tables, list_size): where
     each path's data are; a path that doubles is copied by copying its column (Tal & Vardy 2015, "lazy copy"). No
     counting of references: all paths move in step, so a row is rewritten only when no path needs it any more.
-    ``metric`` float32 and ``chosen`` (the bit, as int8), both (list_size,), are updated. ``order`` is scratch.
+    ``metric`` float32 and ``chosen`` (the bit, as int32), both (list_size,), are updated. ``order`` is scratch.
     """
     kept = min(2 * paths, list_size)
     pick_candidates(cost[: 2 * paths], kept, order)

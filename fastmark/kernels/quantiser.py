@@ -13,8 +13,8 @@ def push_blocks(x, d, steps, least, limit, margin):
     """Enlarge delta coefficients ``d`` ``(8, 8, n)`` that lie close to a decision threshold of a quantiser.
 
     ``x`` are the host's coefficients, ``steps`` ``(8, 8)`` the quantiser. Where moving x in the direction
-    of d to the next threshold, and ``margin`` beyond, takes more than \|d\| but at most ``limit \|d\|``,
-    d becomes that move; where \|d\| < ``least`` it stays.
+    of d to the next threshold, and ``margin`` beyond, takes more than |d| but at most ``limit |d|``,
+    d becomes that move; where |d| < ``least`` it stays.
     """
     n = x.shape[2]
     half = np.float32(0.5)
@@ -45,6 +45,8 @@ def quantise(plane, steps, out):
     x, scratch = np.empty((8, 8, n), np.float32), np.empty((8, 8, n), np.float32)
     half = np.float32(0.5)
     out[:] = plane
+    if n == 0:
+        return
     for by in range(n_rows):
         load_blocks(plane, 8 * by, 0, x)
         forward_blocks(x, scratch)
@@ -69,6 +71,8 @@ def harden(plane, delta, steps, least, limit, margin, out):
     x, d = np.empty((8, 8, n), np.float32), np.empty((8, 8, n), np.float32)
     scratch = np.empty((8, 8, n), np.float32)
     out[:] = delta
+    if n == 0:
+        return
     for by in range(n_rows):
         load_blocks(plane, 8 * by, 0, x)
         load_blocks(delta, 8 * by, 0, d)

@@ -26,7 +26,7 @@ def _cubic(source, table, y, x):
     wy = table[int((y - y0) * 256 + 0.5)]
     wx = table[int((x - x0) * 256 + 0.5)]
     total = np.float32(0)
-    if 1 <= y0 and y0 + 2 < height and 1 <= x0 and x0 + 2 < width:
+    if y0 >= 1 and y0 + 2 < height and x0 >= 1 and x0 + 2 < width:
         for i in range(4):
             row = source[y0 - 1 + i]
             total += wy[i] * (
@@ -45,7 +45,8 @@ def warp_plane(source, table, matrix, offset, field, spacing, out, inside):
     """Sample ``source`` at ``matrix @ (i, j) + offset + field`` for every unit ``(i, j)`` of ``out``.
 
     ``matrix`` (2 x 2) and ``offset`` (2,) in (y, x) order and samples of ``source``. ``field`` float32
-    ``(gy, gx, 2)`` holds displacements at every ``spacing`` units, interpolated bilinearly.
+    ``(gy, gx, 2)`` holds displacements at every ``spacing`` units, interpolated bilinearly; one of 2 x 2 nodes
+    stands for none.
     ``inside[i, j]`` (uint8) tells whether the place lies within the source; others repeat its edge.
     """
     height, width = source.shape
