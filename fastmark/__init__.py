@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from fastmark._version import VERSION as __version__
+from fastmark import _version
 
 if TYPE_CHECKING:
     from fastmark.errors import (
@@ -40,6 +40,8 @@ _HOME = {
     "Watermarker": "watermarker",
     "detect": "watermarker",
 }
+
+__version__ = _version.VERSION
 
 __all__ = [
     "Detection",

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +44,8 @@ class Placement:
     """Where the torus lies on a plane.
 
     Attributes:
-        matrix, offset: float64 ``(2, 2)`` and ``(2,)``; sample ``matrix @ t + offset`` shows torus place ``t``.
+        matrix, offset: float64 ``(2, 2)`` and ``(2,)``; sample ``matrix @ t + offset`` shows torus
+            place ``t``.
         inverted: whether the picture's greys are turned round.
         n_tones: the prefix of the pilot's tones that the spectrum shows.
         log_phases: natural logarithm of the bound on the chance that the tones' phases agree so well here.
@@ -110,7 +112,7 @@ def resample(
 def _sliced(plane: Plane, offset: NDArray[np.int64]) -> UnitGrid:
     """The case that needs no interpolation: torus place t lies at sample t + offset."""
     # first torus place that is a multiple of eight and on the plane
-    start = -(-(-offset) // BLOCK) * BLOCK
+    start = -(offset // BLOCK) * BLOCK
     y, x = start + offset
     units = plane[y:, x:]
     units = np.ascontiguousarray(units[:MAX_UNITS, :MAX_UNITS])
@@ -125,7 +127,8 @@ class TorusSpectrum:
     """The scored picture folded onto the torus and transformed: what all keys share at one geometry.
 
     Attributes:
-        matrix, offset: where the grid's place (0, 0) lies on the plane; even numbers when nothing is resampled.
+        matrix, offset: where the grid's place (0, 0) lies on the plane; even numbers when nothing is
+            resampled.
         untouched: whether the geometry is the identity.
         spectrum: complex64 ``(1024, 513)``.
         level: float32 ``(512, 257)``, local mean power over the band of the tones.
@@ -153,7 +156,7 @@ class TorusSpectrum:
         folded = np.zeros((TORUS, TORUS), np.float32)
         kernels.fold_torus(plain, self._grid.inside, *self._grid.origin, folded)
         self.spectrum = fft.rfft2(folded)
-        self.level = _local_level(self.spectrum, np.count_nonzero(plain))
+        self.level = _local_level(self.spectrum, int(np.count_nonzero(plain)))
 
     def tones(self, carrier: Carrier) -> NDArray[np.complex128]:
         """Return the tones over the root of their local level, moduli at most 4: complex128 ``(384,)``."""
@@ -175,7 +178,7 @@ class TorusSpectrum:
         shift = np.array(origin) + self.offset
         angles = carrier.phases[:n_tones] + 2 * np.pi / TORUS * (carrier.tones[:n_tones] @ shift)
         total = float(np.sum(values * np.exp(-1j * angles)).real)
-        return total / np.sqrt(max(float(np.sum(np.abs(values) ** 2)) / 2, 1e-12))
+        return total / math.sqrt(max(float(np.sum(np.abs(values) ** 2)) / 2, 1e-12))
 
     def place(self, carrier: Carrier) -> Placement:
         """Find the shift at which the tones' phases agree best with the key's."""
@@ -220,24 +223,21 @@ class TorusSpectrum:
 
 
 def place_candidate(level: Level, candidate: Candidate, carrier: Carrier) -> Placement:
-    """Find the best shift for a candidate from the scan: its tones' Fourier coefficients, at their own frequencies.
+    """Find the best shift for a candidate from the scan: its tones' Fourier coefficients.
 
-    Nothing is resampled: a tone of a linearly distorted picture is still a tone.
+    They are taken at the tones' own frequencies. Nothing is resampled: a tone of a linearly
+    distorted picture is still a tone.
     """
     count = candidate.n_tones
     factor = level.factor
     centre = (np.array(level.plane.shape) * factor - 1) / 2
-    frequencies = (
-        carrier.tones[:count] / TORUS @ np.linalg.inv(candidate.matrix)
-    )  # cycles a sample of the plane
+    # cycles a sample of the plane
+    frequencies = carrier.tones[:count] / TORUS @ np.linalg.inv(candidate.matrix)
     inside = np.abs(frequencies * factor).max(axis=1) < _NYQUIST
     waves = []
     for axis in (0, 1):
-        at = (
-            (level.corner[axis] + np.arange(level.windowed.shape[axis])) * factor
-            + (factor - 1) / 2
-            - centre[axis]
-        )
+        at = (level.corner[axis] + np.arange(level.windowed.shape[axis])) * factor
+        at = at + (factor - 1) / 2 - centre[axis]
         waves.append(np.exp(-2j * np.pi * np.outer(frequencies[:, axis], at)).astype(np.complex64))
     rows = np.concatenate([waves[0].real, waves[0].imag]) @ level.windowed
     values = np.einsum("ij,ij->i", rows[:count] + 1j * rows[count:], waves[1]).astype(np.complex128)
@@ -260,11 +260,13 @@ def place_tones(
     """Find the shift at which the tones' phases agree best with the key's.
 
     Args:
-        values: complex128 ``(n,)``, the first n tones' coefficients of a picture on a grid of units, weighted.
+        values: complex128 ``(n,)``, the first n tones' coefficients of a picture on a grid of units,
+            weighted.
         carrier: of the key.
         matrix: of the grid on the plane, ``(2, 2)``.
         offset: of the grid's place (0, 0), samples.
-        first: the least shifts, even, of a picture that was not cropped, where origins are to be tried apart.
+        first: the least shifts, even, of a picture that was not cropped, where origins are to be tried
+            apart.
     """
     n_tones = values.size
     tones, phases = carrier.tones[:n_tones], carrier.phases[:n_tones]
@@ -324,8 +326,8 @@ def _window(shape: tuple[int, ...], region: Region) -> NDArray[np.bool_]:
 def _local_level(spectrum: NDArray[np.complex64], n_units: int) -> NDArray[np.float32]:
     """Local mean power of the band of the tones, lines left out: float32 ``(512, 257)``."""
     band = np.concatenate([spectrum[:_BAND, : _BAND + 1], spectrum[-_BAND:, : _BAND + 1]])
-    power = band.real**2 + band.imag**2
-    reach = int(min(_BAND // 4, round(_REACH * TORUS / np.sqrt(max(n_units, 1)))))
+    power: NDArray[np.float32] = band.real**2 + band.imag**2
+    reach = min(_BAND // 4, round(_REACH * TORUS / math.sqrt(max(n_units, 1))))
     level = np.empty_like(power)
     spectrum_kernels.local_mean(power, reach, level)
     np.minimum(power, np.float32(WHITE_LIMIT) * level, out=power)
@@ -347,7 +349,7 @@ def _weights(values: NDArray[np.complex128], carrier: Carrier) -> NDArray[np.flo
     excess = np.minimum(np.abs(values) ** 2, WHITE_LIMIT) - 1
     radius = np.log(np.hypot(carrier.tones[:n_tones, 0], carrier.tones[:n_tones, 1]))
     near = np.exp(-(((radius[:, None] - radius) / 0.2) ** 2))
-    smooth = (near @ excess) / near.sum(axis=1)
+    smooth: NDArray[np.float64] = (near @ excess) / near.sum(axis=1)
     return np.sqrt(np.clip(smooth, 0.05, None))
 
 
@@ -362,9 +364,9 @@ def _add_tones(
 
 
 def _shift_surface(c: NDArray[np.complex128], tones: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return ``Re sum c_i exp(-2 pi i f_i . o / 1024)``, but for a factor, at all even shifts o: ``(512, 512)``.
+    """Return ``Re sum c_i exp(-2 pi i f_i . o / 1024)``, but for a factor, at all even shifts o.
 
-    The tones end below a quarter of a cycle a unit, so nothing is lost between.
+    float32 ``(512, 512)``. The tones end below a quarter of a cycle a unit, so nothing is lost between.
     """
     n = TORUS // _COARSE
     spectrum = np.zeros((n, n // 2 + 1), np.complex64)
@@ -386,7 +388,10 @@ def _best_shift(
 def _refine_shift(
     c: NDArray[np.complex128], tones: NDArray[np.int64], at: NDArray[np.float64], reach: int
 ) -> tuple[float, NDArray[np.float64]]:
-    """Maximise ``Re sum c_i exp(-2 pi i f_i . o / 1024)`` over quarters of a unit less than ``reach`` from ``at``."""
+    """Maximise ``Re sum c_i exp(-2 pi i f_i . o / 1024)`` over shifts o, quarters of a unit.
+
+    They are less than ``reach`` units from ``at``, each way.
+    """
     n = reach * _FINE - 1
     steps = np.arange(-n, n + 1) / _FINE
     along_y = np.exp(-2j * np.pi / TORUS * np.outer(at[0] + steps, tones[:, 0]))

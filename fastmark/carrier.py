@@ -153,7 +153,8 @@ def _draw_code_bit_map(key: Key) -> NDArray[np.int16]:
 def _dct_basis() -> NDArray[np.float32]:
     """Orthonormal DCT-II rows 0..3 of length 8: float32 ``(4, 8)`` (Ahmed, Natarajan & Rao 1974)."""
     n, f = np.arange(BLOCK), np.arange(4)[:, None]
-    basis = np.cos(np.pi * (2 * n + 1) * f / (2 * BLOCK)) * np.sqrt(2.0 / BLOCK)
+    angles = np.pi * (2 * n + 1) * f / (2 * BLOCK)
+    basis: NDArray[np.float64] = np.cos(angles) * np.sqrt(2.0 / BLOCK)
     basis[0] /= np.sqrt(2.0)
     return basis.astype(np.float32)
 

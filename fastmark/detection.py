@@ -13,6 +13,7 @@ from fastmark.alignment import Placement, TorusSpectrum, place_candidate, resamp
 from fastmark.bending import local_shifts
 from fastmark.carrier import BLOCK, Carrier
 from fastmark.chips import ChipBlocks
+from fastmark.coherent import coherent_geometries
 from fastmark.logpolar import Templates
 from fastmark.message import Decoded, MessageCode
 from fastmark.perception import Perception, Plane
@@ -26,10 +27,8 @@ MIN_SIDE = 48
 """Samples; planes with a shorter side are not looked at."""
 
 MAX_SIDE = 2048
-_SCAN_SCORE = 4.5
-_UPRIGHT_SCORE = 2.0
-_MAX_UPRIGHT = 4
-_MAX_CANDIDATES = 8
+# Least score and number of the candidates placed: of any geometry, upright, upright with another aspect.
+_POOLS = ((4.5, 6), (2.0, 4), (3.0, 4))
 _WORTH_A_DENSE_LOOK = 5.0  # log_p of a placement
 _MAX_DENSE_LOOKS = 3
 _MAX_PIECEWISE = 3
@@ -132,28 +131,33 @@ class _Search:
         """Search until the message is proven or the hypotheses are used up."""
         if self.examine(self.analysis.identity):
             return
+        if self.scan() or not deep:
+            return
+        for matrix in coherent_geometries(self.analysis.plane, self.detector.carrier):
+            if self.examine(TorusSpectrum(self.analysis.plane, matrix)) or self.finding.log_p <= DETECTED:
+                return
+
+    def scan(self) -> bool:
+        """Try what the spectrum's magnitudes suggest; return whether the message is now proven."""
         hopefuls = self.hopefuls()
         if any(self.judge(hopeful) for hopeful in hopefuls):
-            return
+            return True
         if self.finding.log_p <= _CANDIDATE_AGREES and self.finding.placement is not None:
-            self.straighten(self.finding.placement)
-        else:
-            bent = [h for h in hopefuls if h.candidate.score >= _PIECEWISE_SCORE][:_MAX_PIECEWISE]
-            self.examine_pieces([TorusSpectrum(self.analysis.plane, h.candidate.matrix) for h in bent])
+            return self.straighten(self.finding.placement)
+        bent = [h for h in hopefuls if h.candidate.score >= _PIECEWISE_SCORE][:_MAX_PIECEWISE]
+        return self.examine_pieces([TorusSpectrum(self.analysis.plane, h.candidate.matrix) for h in bent])
 
     def hopefuls(self) -> list[Hopeful]:
         """Scan all levels and place the candidates; likeliest first."""
-        anyhow: list[tuple[Candidate, Level]] = []
-        upright: list[tuple[Candidate, Level]] = []
+        pools: list[list[tuple[Candidate, Level]]] = [[], [], []]
         for factor in self.analysis.factors:
             level = self.analysis.level(factor)
             found = scan(level, self.detector.templates)
-            anyhow += [(candidate, level) for candidate in found.anyhow if candidate.score >= _SCAN_SCORE]
-            upright += [
-                (candidate, level) for candidate in found.upright if candidate.score >= _UPRIGHT_SCORE
-            ]
-        chosen = _distinct(anyhow, [])[:_MAX_CANDIDATES]
-        chosen += _distinct(upright, chosen)[:_MAX_UPRIGHT]
+            for pool, candidates in zip(pools, (found.anyhow, found.upright, found.strained), strict=True):
+                pool += [(candidate, level) for candidate in candidates]
+        chosen: list[tuple[Candidate, Level]] = []
+        for pool, (least, most) in zip(pools, _POOLS, strict=True):
+            chosen += _distinct([pair for pair in pool if pair[0].score >= least], chosen)[:most]
         hopefuls = []
         for candidate, level in chosen:
             self.geometries += 1
@@ -231,7 +235,10 @@ class _Search:
         return False
 
     def _message_bound(self, decoded: Decoded, soft: NDArray[np.float64]) -> float:
-        """Bound the chance that any codeword fits as well: 2^K of them at every k, k given 2^-k of the total."""
+        """Bound the chance that any codeword fits as well: 2^K of them at every k.
+
+        k is given ``2^-k`` of the total.
+        """
         total = float((1.0 - 2.0 * decoded.codeword) @ soft[0, :-1])
         log_words = (self.detector.code.message_bits + decoded.k) * math.log(2)
         return evidence.union_bound(evidence.sign_sum_bound(total, float(soft[1, :-1].sum())), log_words)
@@ -264,7 +271,8 @@ def _log_likelihood_ratios(soft: NDArray[np.float64]) -> NDArray[np.float32]:
     if spread <= 0:
         return np.zeros(total.size, np.float32)
     gain = math.sqrt(max(excess, 0.02 * float(np.mean(variance))) / spread)
-    return np.clip(2.0 * gain * total, -60, 60).astype(np.float32)
+    ratios: NDArray[np.float64] = np.clip(2.0 * gain * total, -60, 60)
+    return ratios.astype(np.float32)
 
 
 def _report(detector: Detector, finding: Finding, log_p: float, message_log_p: float, k: int) -> Detection:

@@ -55,7 +55,10 @@ def union_bound(log_p: float, log_trials: float) -> float:
 
 
 def open_list(n: int) -> float:
-    """Return the price of the n-th hypothesis of an open-ended list: its share of the total is ``1 / (n (n + 1))``."""
+    """Return the price of the n-th hypothesis of an open-ended list.
+
+    Its share of the total is ``1 / (n (n + 1))``.
+    """
     return math.log(n * (n + 1))
 
 

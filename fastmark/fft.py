@@ -6,6 +6,8 @@ buffers belong to one thread (a shared plan gives wrong answers silently); plann
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 import threading
 from collections import OrderedDict
@@ -23,10 +25,8 @@ _local = threading.local()
 
 _pyfftw: Any = None
 if os.environ.get("FASTMARK_FFT", "fftw") != "numpy":
-    try:
-        import pyfftw as _pyfftw
-    except ImportError:
-        _pyfftw = None
+    with contextlib.suppress(ImportError):
+        _pyfftw = importlib.import_module("pyfftw")
 
 
 def backend() -> str:
@@ -48,7 +48,7 @@ def good_size(n: int) -> int:
 def rfft2(x: Real) -> Complex:
     """Forward transform of a float32 array ``(H, W)`` with even W -> complex64 ``(H, W // 2 + 1)``."""
     if _pyfftw is None:
-        return np.fft.rfft2(x)
+        return np.fft.rfft2(x).astype(np.complex64, copy=False)
     plan = _plan(x.shape, forward=True)
     np.copyto(plan.input_array, x)
     plan.execute()
@@ -60,7 +60,7 @@ def irfft2(spectrum: Complex) -> Real:
     """Inverse of :func:`rfft2`, normalised by 1 / (H W): ``(H, W // 2 + 1)`` -> ``(H, W)``."""
     shape = (spectrum.shape[0], 2 * (spectrum.shape[1] - 1))
     if _pyfftw is None:
-        return np.fft.irfft2(spectrum, s=shape)
+        return np.fft.irfft2(spectrum, s=shape).astype(np.float32, copy=False)
     plan = _plan(shape, forward=False)
     np.copyto(plan.input_array, spectrum)
     plan.execute()

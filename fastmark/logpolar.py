@@ -47,7 +47,8 @@ class Grid:
         self.log_step = _LOG_STEP * pool
         span = int(np.ceil(np.log(MAX_RADIUS / MIN_RADIUS) / self.log_step)) + 2
         self.size = fft.good_size(self.n_radii + span)
-        # A tone of frequency f at scale s lies at f / s: column shift c means ln s = start - ln f_min - c step
+        # A tone of frequency f at scale s lies at f / s: column shift c means
+        # ln s = start - ln f_min - c step
         shifts = np.arange(self.size)
         shifts = np.where(shifts > self.n_radii, shifts - self.size, shifts)
         self.scale = np.exp(_LOG_START - np.log(_MIN_FREQUENCY) - shifts * self.log_step)
@@ -58,7 +59,10 @@ FINE, COARSE = Grid(1), Grid(POOL)
 
 @dataclass(frozen=True, slots=True)
 class LogPolarSpectrum:
-    """A picture's spectrum on a log-polar grid, transformed: complex64 ``(angles, size // 2 + 1)``, unit variance."""
+    """A picture's spectrum on a log-polar grid, of unit variance, transformed.
+
+    ``transformed`` is complex64 ``(angles, size // 2 + 1)``.
+    """
 
     grid: Grid
     transformed: NDArray[np.complex64]
@@ -140,7 +144,10 @@ class LogPolarTemplates:
     def correlate(
         self, spectrum: LogPolarSpectrum, scales: tuple[float, float], keep: int
     ) -> tuple[list[Hypothesis], list[Hypothesis]]:
-        """Return the ``keep`` best hypotheses of each prefix and mirror, and of those at multiples of 90 degrees."""
+        """Return the ``keep`` best hypotheses of each prefix and mirror.
+
+        First those of any rotation, then those at multiples of 90 degrees alone.
+        """
         grid = self.grid
         allowed = (grid.scale >= scales[0]) & (grid.scale <= scales[1])
         anyhow: list[Hypothesis] = []

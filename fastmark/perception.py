@@ -91,4 +91,5 @@ def block_means(x: Plane, y0: int, x0: int, n_rows: int, n_columns: int) -> NDAr
 def tukey(n: int, share: float = 0.25) -> NDArray[np.float32]:
     """Tukey window of length n, cosine tapers over ``share`` of it in all (Harris 1978)."""
     ramp = np.minimum(np.arange(n) + 0.5, n - np.arange(n) - 0.5) / max(share * n / 2, 1e-9)
-    return (0.5 - 0.5 * np.cos(np.pi * np.minimum(ramp, 1.0))).astype(np.float32)
+    window: NDArray[np.float64] = 0.5 - 0.5 * np.cos(np.pi * np.minimum(ramp, 1.0))
+    return window.astype(np.float32)

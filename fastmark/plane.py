@@ -46,7 +46,8 @@ def add_delta(pixels: NDArray[Any], delta: Plane, k: int, peak: float = 255.0) -
         peak: the value of white; sums are clipped to 0..peak and, for integers, rounded.
 
     Returns:
-        An array of the shape and dtype of ``pixels``, and the mean square of the change, in grey levels of 255.
+        An array of the shape and dtype of ``pixels``, and the mean square of the change, in grey levels
+        of 255.
     """
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     flat = pixels.reshape(pixels.shape[0], -1)

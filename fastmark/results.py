@@ -9,7 +9,8 @@ from typing import Any, Literal
 State = Literal["detected", "possible", "absent"]
 
 _NOTES = {
-    "detected": "The mark of this key is in the picture; p_value bounds the chance of saying so of a picture without it.",
+    "detected": "The mark of this key is in the picture;"
+    " p_value bounds the chance of saying so of a picture without it.",
     "possible": "There is some evidence of the mark of this key, too little to rely on.",
     "absent": "No mark of this key was found. That does not mean that the picture was not generated.",
 }
@@ -27,8 +28,8 @@ class Detection:
         message: the message, or None unless it is itself proven at 1e-9.
         message_bits: length of the messages looked for.
         message_log10_p: the same bound for the message alone; 0 when none was decoded.
-        scale: pixels of this picture to one of the marked original, the root of the area ratio; None if absent.
-            Without a message it takes the original to be of this picture's size class.
+        scale: pixels of this picture to one of the marked original, the root of the area ratio; None if
+            absent. Without a message it takes the original to be of this picture's size class.
         rotation_deg: counterclockwise turn of the original in -180..180 degrees; None if absent.
         aspect: width over height of an original square; None if absent.
         mirrored: whether the original was mirrored (left and right swapped) before it was turned.

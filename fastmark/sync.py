@@ -111,10 +111,17 @@ def analyse(plane: Plane, factor: int) -> Level:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """Candidates, best first: of any geometry, and among pictures that are merely scaled, flipped or turned by 90."""
+    """Candidates, best first.
+
+    Attributes:
+        anyhow: of any geometry.
+        upright: of pictures merely scaled, flipped or turned by multiples of 90 degrees.
+        strained: of those whose aspect was changed as well.
+    """
 
     anyhow: list[Candidate]
     upright: list[Candidate]
+    strained: list[Candidate]
 
 
 def scan(level: Level, templates: Templates, *, keep: int = 4) -> Scan:
@@ -126,18 +133,21 @@ def scan(level: Level, templates: Templates, *, keep: int = 4) -> Scan:
     fine: list[tuple[Hypothesis, Matrix]] = []
     coarse: list[tuple[Hypothesis, Matrix]] = []
     straight: list[tuple[Hypothesis, Matrix]] = []
+    strained: list[tuple[Hypothesis, Matrix]] = []
     for strain, spectrum in level.views:
         if spectrum.grid is FINE:
             anyhow, upright = templates.fine.correlate(spectrum, scales, 2 * keep)
             fine += [(hypothesis, strain) for hypothesis in anyhow]
             straight += [(hypothesis, strain) for hypothesis in upright]
         else:
-            anyhow, _ = templates.coarse.correlate(spectrum, scales, keep // 2)
+            anyhow, upright = templates.coarse.correlate(spectrum, scales, keep // 2)
             coarse += [(hypothesis, strain) for hypothesis in anyhow]
+            strained += [(hypothesis, strain) for hypothesis in upright]
     best = [(*h, 0.006) for h in _top(fine, 2 * keep)] + [(*h, 0.02) for h in _top(coarse, 4 * keep)]
     return Scan(
         distinct([_refined(level, templates, *h) for h in best]),
         distinct([_refined(level, templates, *h, 0.003) for h in _top(straight, 4 * keep)]),
+        distinct([_refined(level, templates, *h, 0.01) for h in _top(strained, 4 * keep)]),
     )
 
 
@@ -166,7 +176,7 @@ def refine(level: Level, templates: Templates, g: Matrix, n_tones: int, step: fl
         other = kernels.tone_score(level.white, level.mean, level.spread, templates.tones, count, g)
         if other > score:
             score, n_tones = other, count
-    matrix = np.linalg.inv(g).T * level.factor
+    matrix = (np.linalg.inv(g).T * level.factor).astype(np.float64)
     return Candidate(matrix, n_tones, float(score))
 
 

@@ -23,7 +23,8 @@ from fastmark.results import Detection, EmbedReport
 MIN_SIDE = 128
 """Pixels; pictures with a shorter side are refused."""
 
-_In, _Out = TypeVar("_In"), TypeVar("_Out")
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
 Marked = Image.Image | NDArray[Any]
 
 
@@ -69,8 +70,8 @@ class Watermarker:
         """Mark a picture.
 
         Args:
-            image: path, encoded bytes, Pillow image, or array ``(H, W)``, ``(H, W, 1..4)`` of uint8, uint16 or
-                float in 0..1; at least 128 pixels a side. It is not changed.
+            image: path, encoded bytes, Pillow image, or array ``(H, W)``, ``(H, W, 1..4)`` of uint8, uint16
+                or float in 0..1; at least 128 pixels a side. It is not changed.
             message: ``0 <= int < 2 ** message_bits``, or ``message_bits / 8`` bytes, big-endian.
 
         Returns:

@@ -105,7 +105,7 @@ def add_delta_u8(pixels, channels, delta, k, out):
                 for c in range(channels):
                     steps[x * channels + c] = step
         source, target = pixels[y], out[y]
-        square = 0
+        square = np.int64(0)
         for i in range(n_bytes):
             value = min(max(np.int16(source[i]) + steps[i], 0), 255)
             change = np.int32(value) - np.int32(source[i])

@@ -72,7 +72,10 @@ def encode_polar(u: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
 
 @kernel
 def lower_llrs(alpha, alpha_row, paths, s):
-    """LLRs of left children, size 2^s, of every path: ``sign(a b) min(|a|, |b|)`` (min-sum, Leroux et al. 2011)."""
+    """LLRs of left children, size 2^s, of every path: ``sign(a b) min(|a|, |b|)``.
+
+    The min-sum approximation (Leroux et al. 2011).
+    """
     m = 1 << s
     for path in range(paths):
         source = alpha[alpha_row[s + 1, path]]
@@ -89,7 +92,7 @@ def lower_llrs(alpha, alpha_row, paths, s):
 
 @kernel
 def upper_llrs(alpha, alpha_row, left, left_row, paths, s):
-    """LLRs of right children, size 2^s, once the left ones are decided: ``b + (1 - 2 u) a``, of every path."""
+    """LLRs of right children, size 2^s, of every path, the left ones decided: ``b + (1 - 2 u) a``."""
     m = 1 << s
     for path in range(paths):
         source = alpha[alpha_row[s + 1, path]]
@@ -177,7 +180,10 @@ def add_frozen(alpha, alpha_row, right, metric, paths, s, is_left):
 
 @kernel
 def cost_repeat(alpha, alpha_row, metric, paths, s, cost):
-    """Metrics of every path extended by a repetition node of size 2^s, bit b of path p to ``cost[2 p + b]``."""
+    """Metrics of every path extended by a repetition node: bit b of path p to ``cost[2 p + b]``.
+
+    The node is of size 2^s.
+    """
     m = 1 << s
     for path in range(paths):
         zero, one = cost_node(alpha[alpha_row[s, path], m : 2 * m])
@@ -197,9 +203,9 @@ def write_repeat(target, left_row, chosen, paths, s, is_left):
 
 @kernel
 def pick_candidates(cost, kept, order):
-    """Mark the ``kept`` cheapest of ``cost``: their indices, cheapest first, to ``order[:kept]`` (insertion sort).
+    """Mark the ``kept`` cheapest of ``cost``: their indices, cheapest first, to ``order[:kept]``.
 
-    Equal costs: the lower index first.
+    An insertion sort. Equal costs: the lower index first.
     """
     count = 0
     for candidate in range(cost.shape[0]):
@@ -220,10 +226,11 @@ def pick_candidates(cost, kept, order):
 def fork_paths(cost, metric, paths, list_size, rows, order, chosen):
     """Split each path into bit 0 and bit 1, keep the ``list_size`` best; returns the new number of paths.
 
-    ``cost`` float32 (2 * paths,): metric of path p with bit b at ``2 p + b``. ``rows`` int32 (tables, list_size): where
-    each path's data are; a path that doubles is copied by copying its column (Tal & Vardy 2015, "lazy copy"). No
-    counting of references: all paths move in step, so a row is rewritten only when no path needs it any more.
-    ``metric`` float32 and ``chosen`` (the bit, as int32), both (list_size,), are updated. ``order`` is scratch.
+    ``cost`` float32 (2 * paths,): metric of path p with bit b at ``2 p + b``. ``rows`` int32
+    (tables, list_size): where each path's data are; a path that doubles is copied by copying its column
+    (Tal & Vardy 2015, "lazy copy"). No counting of references: all paths move in step, so a row is rewritten
+    only when no path needs it any more. ``metric`` float32 and ``chosen`` (the bit, as int32), both
+    (list_size,), are updated. ``order`` is scratch.
     """
     kept = min(2 * paths, list_size)
     pick_candidates(cost[: 2 * paths], kept, order)
@@ -256,8 +263,8 @@ def decode_polar_list(llr, schedule, list_size, codewords, metrics):
 
     llr: float32 (N,), finite, natural-log units (best within about |x| < 1e6); positive means bit 0.
     schedule: int32 (operations, 3) from ``plan_schedule``. list_size: 1..32.
-    codewords: uint8 (list_size, N), written with 0 and 1. metrics: float32 (list_size,), written with the path
-    metrics, ``-log P(codeword | llr)`` up to a constant common to all paths; smaller is more likely.
+    codewords: uint8 (list_size, N), written with 0 and 1. metrics: float32 (list_size,), written with the
+    path metrics, ``-log P(codeword | llr)`` up to a constant common to all paths; smaller is more likely.
     """
     size = llr.shape[0]
     levels = 0

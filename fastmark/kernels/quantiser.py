@@ -64,8 +64,8 @@ def quantise(plane, steps, out):
 def harden(plane, delta, steps, least, limit, margin, out):
     """Write ``delta`` with its coefficients pushed over the quantisers' thresholds into ``out``.
 
-    All float32 ``(H, W)``, grey levels; blocks start at ``(0, 0)`` as JPEG's do. The rest beyond whole blocks is
-    copied. ``steps`` float32 ``(8, 8)``; see :func:`push_blocks`.
+    All float32 ``(H, W)``, grey levels; blocks start at ``(0, 0)`` as JPEG's do. The rest beyond whole blocks
+    is copied. ``steps`` float32 ``(8, 8)``; see :func:`push_blocks`.
     """
     n_rows, n = plane.shape[0] // 8, plane.shape[1] // 8
     x, d = np.empty((8, 8, n), np.float32), np.empty((8, 8, n), np.float32)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastmark.kernels._jit import inline, kernel
 
 PHASES = 256
 
 
-def cubic_table() -> np.ndarray:  # type: ignore[type-arg]
+def cubic_table() -> NDArray[np.float32]:
     """Weights of Keys' cubic convolution (1981, a = -1/2) at 256 phases: float32 ``(257, 4)``."""
     t = np.arange(PHASES + 1)[:, None] / PHASES
     d = np.abs(t - np.array([-1, 0, 1, 2]))
     near = 1.5 * d**3 - 2.5 * d**2 + 1
     far = -0.5 * d**3 + 2.5 * d**2 - 4 * d + 2
-    return np.where(d <= 1, near, far).astype(np.float32)
+    weights: NDArray[np.float64] = np.where(d <= 1, near, far)
+    return weights.astype(np.float32)
 
 
 @inline
@@ -45,8 +47,8 @@ def warp_plane(source, table, matrix, offset, field, spacing, out, inside):
     """Sample ``source`` at ``matrix @ (i, j) + offset + field`` for every unit ``(i, j)`` of ``out``.
 
     ``matrix`` (2 x 2) and ``offset`` (2,) in (y, x) order and samples of ``source``. ``field`` float32
-    ``(gy, gx, 2)`` holds displacements at every ``spacing`` units, interpolated bilinearly; one of 2 x 2 nodes
-    stands for none.
+    ``(gy, gx, 2)`` holds displacements at every ``spacing`` units, interpolated bilinearly; one of 2 x 2
+    nodes stands for none.
     ``inside[i, j]`` (uint8) tells whether the place lies within the source; others repeat its edge.
     """
     height, width = source.shape
@@ -81,7 +83,7 @@ def warp_plane(source, table, matrix, offset, field, spacing, out, inside):
 
 @kernel
 def fold_torus(x, inside, sy, sx, out):
-    """Add ``x`` ``(H, W)`` where ``inside`` to ``out`` at ``(i + sy, j + sx)`` modulo the shape of ``out``."""
+    """Add ``x`` ``(H, W)`` where ``inside`` to ``out`` at ``(i + sy, j + sx)`` modulo its shape."""
     n_rows, n_columns = out.shape
     for i in range(x.shape[0]):
         target = out[(i + sy) % n_rows]
