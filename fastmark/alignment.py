@@ -17,8 +17,9 @@ from fastmark import evidence, fft
 from fastmark.carrier import BLOCK, TONE_COUNTS, TORUS, Carrier
 from fastmark.kernels import spectrum as spectrum_kernels
 from fastmark.kernels import warp as kernels
-from fastmark.perception import Perception, Plane, scores
-from fastmark.sync import WHITE_LIMIT, Candidate, Level, Matrix, reduce_plane
+from fastmark.perception import Plane
+from fastmark.scoring import SCORE_FLOOR, ScorePlanes
+from fastmark.sync import WHITE_LIMIT, Candidate, Level, Matrix
 
 MAX_UNITS = 1536
 """Units a side that are looked at; the short side of a marked picture never has more than 1200."""
@@ -67,32 +68,37 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class UnitGrid:
-    """A plane resampled to units.
+    """Scores resampled to units.
 
     Attributes:
-        origin: torus place of ``units[0, 0]`` (any representative).
-        units: float32 ``(H, W)`` luma; beyond the plane its edge is repeated.
+        origin: torus place of ``scores[0, 0]`` (any representative); multiples of eight.
+        scores: float32 ``(H, W)``, weighted scores; beyond the plane its edge is repeated.
         inside: uint8 ``(H, W)``, 1 where the unit lies on the plane.
     """
 
     origin: tuple[int, int]
-    units: Plane
+    scores: Plane
     inside: NDArray[np.uint8]
 
 
 def resample(
-    plane: Plane, matrix: Matrix, offset: NDArray[np.float64], field: NDArray[np.float32] | None = None
+    planes: ScorePlanes,
+    matrix: Matrix,
+    offset: NDArray[np.float64],
+    *,
+    floor: float = SCORE_FLOOR,
+    field: NDArray[np.float32] | None = None,
 ) -> UnitGrid:
-    """Resample ``plane`` to the units ``t`` for which ``matrix @ t + offset`` lies on it.
+    """Resample scores to the units ``t`` for which ``matrix @ t + offset`` lies on the plane.
 
     The grid starts at a multiple of eight units, so that its 8 x 8 blocks are the torus' blocks; it is
     cut to the middle 1536 units. ``field``, float32 ``(gy, gx, 2)``, adds displacements in samples, given
     at every 64 units of the grid.
     """
-    height, width = plane.shape
+    height, width = planes.shape
     rounded = np.rint(offset)
     if field is None and np.array_equal(matrix, np.eye(2)) and np.abs(offset - rounded).max() < 0.13:
-        return _sliced(plane, rounded.astype(int))
+        return _sliced(planes.weighted(1, floor), rounded.astype(int))
     corners = np.array([(y, x) for y in (-0.5, height - 0.5) for x in (-0.5, width - 0.5)])
     places = (corners - offset) @ np.linalg.inv(matrix).T
     low, high = places.min(axis=0), places.max(axis=0)
@@ -100,7 +106,7 @@ def resample(
     start = np.floor((middle - span / 2) / BLOCK).astype(int) * BLOCK
     size = np.maximum(np.ceil((middle + span / 2 - start) / BLOCK).astype(int), 1) * BLOCK
     reduction = max(1, int(np.sqrt(abs(np.linalg.det(matrix))) + 0.35))
-    source = reduce_plane(plane, reduction)
+    source = planes.weighted(reduction, floor)
     at = (matrix @ start + offset - (reduction - 1) / 2) / reduction
     units = np.empty((size[0], size[1]), np.float32)
     inside = np.empty((size[0], size[1]), np.uint8)
@@ -109,13 +115,12 @@ def resample(
     return UnitGrid((int(start[0]), int(start[1])), units, inside)
 
 
-def _sliced(plane: Plane, offset: NDArray[np.int64]) -> UnitGrid:
+def _sliced(scores: Plane, offset: NDArray[np.int64]) -> UnitGrid:
     """The case that needs no interpolation: torus place t lies at sample t + offset."""
     # first torus place that is a multiple of eight and on the plane
     start = -(offset // BLOCK) * BLOCK
     y, x = start + offset
-    units = plane[y:, x:]
-    units = np.ascontiguousarray(units[:MAX_UNITS, :MAX_UNITS])
+    units = np.ascontiguousarray(scores[y : y + MAX_UNITS, x : x + MAX_UNITS])
     return UnitGrid((int(start[0]), int(start[1])), units, np.ones(units.shape, np.uint8))
 
 
@@ -134,22 +139,21 @@ class TorusSpectrum:
         level: float32 ``(512, 257)``, local mean power over the band of the tones.
     """
 
-    def __init__(self, plane: Plane, matrix: Matrix) -> None:
-        """Resample ``plane`` by ``matrix`` about its middle, score, fold, transform."""
+    def __init__(self, planes: ScorePlanes, matrix: Matrix, floor: float = SCORE_FLOOR) -> None:
+        """Resample the scores by ``matrix`` about the plane's middle, fold, transform."""
         self.matrix = matrix
         self.untouched = np.array_equal(matrix, np.eye(2))
-        centre = (np.array(plane.shape) - 1) / 2
+        centre = (np.array(planes.shape) - 1) / 2
         self.offset = centre - matrix @ np.array([TORUS // 2, TORUS // 2])
         if self.untouched:
             self.offset = 2 * np.rint(self.offset / 2)
-        self._grid = resample(plane, matrix, self.offset)
-        self._plain = scores(self._grid.units) * Perception.of(self._grid.units).mask
-        self._transform(self._plain)
+        self._grid = resample(planes, matrix, self.offset, floor=floor)
+        self._transform(self._grid.scores)
 
     def restricted(self, region: Region) -> TorusSpectrum:
         """Return the same with the picture beyond ``region`` left out."""
         other = copy.copy(self)
-        other._transform(self._plain * _window(self._plain.shape, region))
+        other._transform(self._grid.scores * _window(self._grid.scores.shape, region))
         return other
 
     def _transform(self, plain: Plane) -> None:
@@ -230,7 +234,7 @@ def place_candidate(level: Level, candidate: Candidate, carrier: Carrier) -> Pla
     """
     count = candidate.n_tones
     factor = level.factor
-    centre = (np.array(level.plane.shape) * factor - 1) / 2
+    centre = (np.array(level.shape) * factor - 1) / 2
     # cycles a sample of the plane
     frequencies = carrier.tones[:count] / TORUS @ np.linalg.inv(candidate.matrix)
     inside = np.abs(frequencies * factor).max(axis=1) < _NYQUIST

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from fastmark import fft
 from fastmark.alignment import FIELD_SPACING, Placement, resample
 from fastmark.carrier import TORUS, Carrier
-from fastmark.perception import Perception, Plane, scores
+from fastmark.perception import Plane
+from fastmark.scoring import ScorePlanes
 
 Field = NDArray[np.float32]
 
@@ -22,11 +23,11 @@ _ROUNDS = 2
 _LEAST_PEAK = 4.0  # sigmas; tiles below it follow their neighbours
 
 
-def local_shifts(plane: Plane, placement: Placement, carrier: Carrier) -> Field:
-    """Return displacements, in samples of ``plane``, that bring the pilot into step everywhere.
+def local_shifts(planes: ScorePlanes, placement: Placement, carrier: Carrier) -> Field:
+    """Return displacements, in samples of the plane, that bring the pilot into step everywhere.
 
     Args:
-        plane: float32 ``(H, W)``, the picture's plane.
+        planes: the picture's scores.
         placement: about right in at least a part of it.
         carrier: of the key.
 
@@ -37,8 +38,8 @@ def local_shifts(plane: Plane, placement: Placement, carrier: Carrier) -> Field:
     pilot = carrier.pilot(placement.n_tones) * np.float32(-1.0 if placement.inverted else 1.0)
     field: Field = np.zeros((2, 2, 2), np.float32)
     for _ in range(_ROUNDS):
-        grid = resample(plane, placement.matrix, placement.offset, field)
-        plain = scores(grid.units) * Perception.of(grid.units).mask * grid.inside
+        grid = resample(planes, placement.matrix, placement.offset, field=field)
+        plain = grid.scores * grid.inside
         surfaces = _correlate_tiles(plain, pilot, grid.origin)
         shifts = _smooth_shifts(*_peaks(_blend(surfaces)))
         update = (shifts @ placement.matrix.T).astype(np.float32)

@@ -12,7 +12,7 @@ import numpy as np
 
 from fastmark.alignment import TorusSpectrum
 from fastmark.carrier import Carrier
-from fastmark.perception import Plane
+from fastmark.scoring import ScorePlanes
 from fastmark.sync import Matrix
 
 _WINDOW = 448  # samples a side of the middle that is searched; larger ones want finer steps
@@ -26,20 +26,20 @@ _FIRST_LOOK = (
 _STEPS = (0.002, 0.001, 0.0005)
 
 
-def coherent_geometries(plane: Plane, carrier: Carrier) -> Iterator[Matrix]:
+def coherent_geometries(planes: ScorePlanes, carrier: Carrier) -> Iterator[Matrix]:
     """Yield geometries at which pilot and anchors agree by more than chance, in the order of the search.
 
     Uniform scales 0.45..2.2 first, then mirrored ones, then small turns and other aspects at full scale.
 
     Args:
-        plane: float32 ``(H, W)``, the picture's plane.
+        planes: the picture's scores.
         carrier: of the key.
     """
-    top, left = (max(0, (n - _WINDOW) // 2) for n in plane.shape)
-    middle = np.ascontiguousarray(plane[top : top + _WINDOW, left : left + _WINDOW])
+    top, left = (max(0, (n - _WINDOW) // 2) for n in planes.shape)
+    middle = ScorePlanes(np.ascontiguousarray(planes.plane[top : top + _WINDOW, left : left + _WINDOW]))
     for matrix in _geometries():
         if TorusSpectrum(middle, matrix).place_densely(carrier)[0] >= _FIRST_LOOK:
-            yield _climb(plane, matrix, carrier)
+            yield _climb(planes, matrix, carrier)
 
 
 def _geometries() -> Iterator[Matrix]:
@@ -55,9 +55,9 @@ def _geometries() -> Iterator[Matrix]:
         yield np.diag([aspect, 1.0])
 
 
-def _climb(plane: Plane, matrix: Matrix, carrier: Carrier) -> Matrix:
+def _climb(planes: ScorePlanes, matrix: Matrix, carrier: Carrier) -> Matrix:
     """Improve scale, aspect, turn and shear on the whole plane by pattern search."""
-    best = TorusSpectrum(plane, matrix).place_densely(carrier)[0]
+    best = TorusSpectrum(planes, matrix).place_densely(carrier)[0]
     moves = [
         np.eye(2),
         np.diag([1.0, -1.0]),
@@ -68,7 +68,7 @@ def _climb(plane: Plane, matrix: Matrix, carrier: Carrier) -> Matrix:
         for move in moves:
             for sign in (1.0, -1.0):
                 trial = (np.eye(2) + sign * step * move) @ matrix
-                z = TorusSpectrum(plane, trial).place_densely(carrier)[0]
+                z = TorusSpectrum(planes, trial).place_densely(carrier)[0]
                 if z > best:
                     best, matrix = z, trial
                     break

@@ -16,11 +16,12 @@ from fastmark.chips import ChipBlocks
 from fastmark.coherent import coherent_geometries
 from fastmark.logpolar import Templates
 from fastmark.message import Decoded, MessageCode
-from fastmark.perception import Perception, Plane
+from fastmark.perception import Plane
 from fastmark.results import Detection, State
+from fastmark.scoring import ScorePlanes
 from fastmark.sync import Candidate, Level, Matrix, analyse, distinct, scan
 
-FLOORS = (4.0, 10.0, 1.5)
+FLOORS = (4.0, 10.0, 1.0)
 DETECTED, POSSIBLE = math.log(1e-9), math.log(1e-4)
 
 MIN_SIDE = 48
@@ -65,7 +66,7 @@ class Analysis:
         """Analyse the middle of a plane, at most 2048 samples a side."""
         height, width = (min(n, MAX_SIDE) for n in plane.shape)
         top, left = (plane.shape[0] - height) // 2, (plane.shape[1] - width) // 2
-        self.plane: Plane = np.ascontiguousarray(plane[top : top + height, left : left + width])
+        self.planes = ScorePlanes(np.ascontiguousarray(plane[top : top + height, left : left + width]))
         self._identity: TorusSpectrum | None = None
         self._levels: dict[int, Level] = {}
 
@@ -73,19 +74,19 @@ class Analysis:
     def identity(self) -> TorusSpectrum:
         """The spectrum on the torus of the plane as it is."""
         if self._identity is None:
-            self._identity = TorusSpectrum(self.plane, np.eye(2))
+            self._identity = TorusSpectrum(self.planes, np.eye(2))
         return self._identity
 
     @property
     def factors(self) -> tuple[int, ...]:
         """The levels worth scanning."""
-        short = min(self.plane.shape)
+        short = min(self.planes.shape)
         return tuple(f for f in (1, 2, 4) if f == 1 or short >= 256 * f // 2)
 
     def level(self, factor: int) -> Level:
         """The whitened spectrum of the plane averaged ``factor`` times."""
         if factor not in self._levels:
-            self._levels[factor] = analyse(self.plane, factor)
+            self._levels[factor] = analyse(self.planes, factor)
         return self._levels[factor]
 
 
@@ -109,7 +110,7 @@ class Detector:
         """
         finding = Finding()
         search = _Search(self, analysis, finding)
-        if min(analysis.plane.shape) >= MIN_SIDE:
+        if min(analysis.planes.shape) >= MIN_SIDE:
             search.run(deep=deep)
         log_p = min(finding.log_p, finding.message_log_p) + _SHARES + math.log(n_keys)
         message_log_p = finding.message_log_p + _SHARES + math.log(n_keys)
@@ -133,8 +134,8 @@ class _Search:
             return
         if self.scan() or not deep:
             return
-        for matrix in coherent_geometries(self.analysis.plane, self.detector.carrier):
-            if self.examine(TorusSpectrum(self.analysis.plane, matrix)) or self.finding.log_p <= DETECTED:
+        for matrix in coherent_geometries(self.analysis.planes, self.detector.carrier):
+            if self.examine(TorusSpectrum(self.analysis.planes, matrix)) or self.finding.log_p <= DETECTED:
                 return
 
     def scan(self) -> bool:
@@ -145,7 +146,7 @@ class _Search:
         if self.finding.log_p <= _CANDIDATE_AGREES and self.finding.placement is not None:
             return self.straighten(self.finding.placement)
         bent = [h for h in hopefuls if h.candidate.score >= _PIECEWISE_SCORE][:_MAX_PIECEWISE]
-        return self.examine_pieces([TorusSpectrum(self.analysis.plane, h.candidate.matrix) for h in bent])
+        return self.examine_pieces([TorusSpectrum(self.analysis.planes, h.candidate.matrix) for h in bent])
 
     def hopefuls(self) -> list[Hopeful]:
         """Scan all levels and place the candidates; likeliest first."""
@@ -173,7 +174,7 @@ class _Search:
         if hopeful.placement.log_p > _WORTH_A_DENSE_LOOK or self.dense_looks >= _MAX_DENSE_LOOKS:
             return False
         self.dense_looks += 1
-        return self.look_densely(TorusSpectrum(self.analysis.plane, hopeful.candidate.matrix))
+        return self.look_densely(TorusSpectrum(self.analysis.planes, hopeful.candidate.matrix))
 
     def examine(self, torus: TorusSpectrum) -> bool:
         """Judge one geometry; return whether the message is now proven."""
@@ -201,7 +202,7 @@ class _Search:
 
     def straighten(self, placement: Placement) -> bool:
         """Read the chips with the local shifts taken out; return whether the message is now proven."""
-        field = local_shifts(self.analysis.plane, placement, self.detector.carrier)
+        field = local_shifts(self.analysis.planes, placement, self.detector.carrier)
         return self.read(placement, field)
 
     def read(self, placement: Placement, field: NDArray[np.float32] | None = None) -> bool:
@@ -211,12 +212,13 @@ class _Search:
         """
         phases, trials = (placement.log_phases, placement.log_trials) if field is None else (0.0, 0.0)
         carrier = self.detector.carrier
-        grid = resample(self.analysis.plane, placement.matrix, placement.offset, field)
-        mask = Perception.of(grid.units).mask
-        origin = (grid.origin[0] // BLOCK, grid.origin[1] // BLOCK)
         sign = -1.0 if placement.inverted else 1.0
         for floor in FLOORS:
-            soft = ChipBlocks.of(grid.units, mask, grid.inside, floor).soft_bits(carrier, origin)
+            grid = resample(
+                self.analysis.planes, placement.matrix, placement.offset, floor=floor, field=field
+            )
+            origin = (grid.origin[0] // BLOCK, grid.origin[1] // BLOCK)
+            soft = ChipBlocks.of(grid.scores, grid.inside).soft_bits(carrier, origin)
             soft[0] *= sign
             self.readings += 1
             price = evidence.open_list(self.readings)

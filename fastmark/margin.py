@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmark.alignment import LOG_SHIFTS, TorusSpectrum
+from fastmark.alignment import LOG_SHIFTS, TorusSpectrum, resample
 from fastmark.carrier import BLOCK, Carrier
 from fastmark.chips import ChipBlocks
 from fastmark.kernels import quantiser as kernels
-from fastmark.perception import SCORE_FLOOR, Perception, Plane
+from fastmark.perception import Plane
+from fastmark.scoring import ScorePlanes
 
 REFERENCE_QUALITY = 50
 """JPEG quality of the reference attack."""
@@ -69,17 +70,19 @@ def measure(
     """
     compressed = np.empty_like(plane)
     kernels.quantise(plane, jpeg_steps(REFERENCE_QUALITY), compressed)
-    z, z_jpeg = (_message_z(p, origin, carrier, codeword) for p in (plane, compressed))
-    pilot = TorusSpectrum(plane, np.eye(2)).coherence(carrier, n_tones, origin)
+    planes = ScorePlanes(plane)
+    z = _message_z(planes, origin, carrier, codeword)
+    z_jpeg = _message_z(ScorePlanes(compressed), origin, carrier, codeword)
+    pilot = TorusSpectrum(planes, np.eye(2)).coherence(carrier, n_tones, origin)
     needed = NEEDED_Z[message_bits]
     return Margins(z / needed, z_jpeg / needed, pilot / NEEDED_PILOT_Z)
 
 
-def _message_z(plane: Plane, origin: tuple[int, int], carrier: Carrier, codeword: NDArray[np.uint8]) -> float:
+def _message_z(
+    planes: ScorePlanes, origin: tuple[int, int], carrier: Carrier, codeword: NDArray[np.uint8]
+) -> float:
     """Return the total signal-to-noise ratio ``sum c L / sqrt(sum z^2)`` of a known codeword."""
-    units = np.ascontiguousarray(plane[BLOCK // 2 :, BLOCK // 2 :])
-    mask = Perception.of(units).mask
-    blocks = ChipBlocks.of(units, mask, np.ones(units.shape, np.uint8), SCORE_FLOOR)
-    place = ((origin[0] + BLOCK // 2) // BLOCK, (origin[1] + BLOCK // 2) // BLOCK)
-    total, variance = blocks.soft_bits(carrier, place)[:, :-1]
+    grid = resample(planes, np.eye(2), -np.array(origin, np.float64))
+    place = (grid.origin[0] // BLOCK, grid.origin[1] // BLOCK)
+    total, variance = ChipBlocks.of(grid.scores, grid.inside).soft_bits(carrier, place)[:, :-1]
     return float((1.0 - 2.0 * codeword) @ total) / math.sqrt(max(float(variance.sum()), 1e-12))

@@ -1,4 +1,4 @@
-"""How much each place of a plane may change, and how much it tells: mask and scores."""
+"""How much each place of a plane may change."""
 
 from __future__ import annotations
 
@@ -8,21 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmark.kernels import local as kernels
-from fastmark.kernels import score as score_kernels
 
 Plane = NDArray[np.float32]
-
-BLOCK = 8
 
 _BASE = 1.5
 _GAIN = 0.8
 _EXPONENT = 0.6
 _MAX_ACTIVITY = 40.0
 _STEPS = 16  # table entries a grey level of activity
-
-SCORE_FLOOR = 4.0
-_SCORE_LIMIT = 1.5
-_SCORE_GRIDS = ((0, 0), (2, 4), (4, 2), (6, 6))
 
 
 def _mask_table() -> NDArray[np.float32]:
@@ -63,22 +56,6 @@ class Perception:
         out = np.empty_like(self.mask)
         kernels.box9(self.mask, out)
         return out
-
-
-def scores(plane: Plane, floor: float = SCORE_FLOOR) -> Plane:
-    """Return the score plane: float32 of the plane's shape, 1 / grey levels.
-
-    Every 8 x 8 DCT coefficient x is replaced by ``clip(x / v, -1.5, 1.5) / v``, v its own neighbourhood's
-    magnitude over ``floor`` grey levels; the mean is taken over four block grids (cycle spinning,
-    Coifman & Donoho 1995). Correlating it with a weak pattern is about the locally optimum detector.
-    Planes under 8 samples a side have no scores: zeros.
-    """
-    out = np.zeros_like(plane)
-    if min(plane.shape) >= BLOCK:
-        gain = np.float32(1.0 / len(_SCORE_GRIDS))
-        for oy, ox in _SCORE_GRIDS:
-            score_kernels.add_scores(plane, oy, ox, np.float32(floor), np.float32(_SCORE_LIMIT), gain, out)
-    return out
 
 
 def block_means(x: Plane, y0: int, x0: int, n_rows: int, n_columns: int) -> NDArray[np.float32]:

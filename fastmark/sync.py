@@ -17,8 +17,8 @@ from fastmark import fft
 from fastmark.carrier import TONE_COUNTS
 from fastmark.kernels import spectrum as kernels
 from fastmark.logpolar import COARSE, FINE, Hypothesis, LogPolarSpectrum, Templates, log_polar
-from fastmark.perception import Perception, Plane, scores, tukey
-from fastmark.plane import canonical_plane
+from fastmark.perception import Plane, tukey
+from fastmark.scoring import ScorePlanes
 
 Matrix = NDArray[np.float64]
 
@@ -44,11 +44,11 @@ _STRAINS += [_strain_matrix(strain, diagonal=True) for strain in (-0.08, -0.04, 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """A picture's plane, box-averaged ``factor`` times, and its whitened power spectrum.
+    """The scores of a picture's plane, box-averaged ``factor`` times, and their whitened power spectrum.
 
     Attributes:
         factor: samples of the plane to a sample of this level, each way.
-        plane: float32 luma.
+        shape: height and width of the plane at this level, samples.
         windowed: float32, the scores of its middle, windowed; ``corner`` is the place of their first sample.
         power: float32 ``(N, N // 2 + 1)``, local mean of the power spectrum of ``windowed``.
         white: float32 ``(N, N // 2 + 1)``, power over its local mean, at most 8.
@@ -57,7 +57,7 @@ class Level:
     """
 
     factor: int
-    plane: Plane
+    shape: tuple[int, ...]
     windowed: Plane
     corner: tuple[int, int]
     power: NDArray[np.float32]
@@ -76,21 +76,16 @@ class Candidate:
     score: float
 
 
-def reduce_plane(plane: Plane, factor: int) -> Plane:
-    """Box-average a plane ``factor`` times."""
-    return plane if factor == 1 else canonical_plane(plane, factor)
-
-
-def analyse(plane: Plane, factor: int) -> Level:
-    """Compute the whitened spectrum of the middle of a plane, at most 1024 samples a side."""
-    reduced = reduce_plane(plane, factor)
-    height, width = (min(n, _MAX_SIDE) for n in reduced.shape)
-    top, left = (reduced.shape[0] - height) // 2, (reduced.shape[1] - width) // 2
-    middle = np.ascontiguousarray(reduced[top : top + height, left : left + width])
+def analyse(planes: ScorePlanes, factor: int) -> Level:
+    """Compute the whitened spectrum of the middle of a picture, at most 1024 samples a side."""
+    weighted = planes.weighted(factor)
+    height, width = (min(n, _MAX_SIDE) for n in weighted.shape)
+    top, left = (weighted.shape[0] - height) // 2, (weighted.shape[1] - width) // 2
+    taper = tukey(height)[:, None] * tukey(width)
+    windowed = weighted[top : top + height, left : left + width] * taper
     # NOTE: half as many zeros again: tones between bins lose a third of their power otherwise
     n = fft.good_size(max(_MIN_FFT, round(1.4 * max(height, width))))
     padded = np.zeros((n, n), np.float32)
-    windowed = scores(middle) * Perception.of(middle).mask * (tukey(height)[:, None] * tukey(width))
     padded[:height, :width] = windowed
     spectrum = fft.rfft2(padded)
     power = spectrum.real**2 + spectrum.imag**2
@@ -106,7 +101,7 @@ def analyse(plane: Plane, factor: int) -> Level:
     views = [(np.eye(2), spectrum) for spectrum in log_polar(white, np.eye(2), [FINE, COARSE])]
     views += [(strain, log_polar(white, strain, [COARSE])[0]) for strain in _STRAINS]
     mean, spread = float(band.mean()), float(band.std())
-    return Level(factor, reduced, windowed, (top, left), level, white, mean, spread, views)
+    return Level(factor, weighted.shape[:2], windowed, (top, left), level, white, mean, spread, views)
 
 
 @dataclass(frozen=True, slots=True)

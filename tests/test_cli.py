@@ -66,7 +66,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     )
     Key.generate("ours").save(key)
     Key.generate().save(other_key)
-    Image.fromarray(data.astronaut()[:384, :384]).save(plain)
+    Image.fromarray(data.rocket()[:384, :384]).save(plain)
     embedded = run("embed", plain, "-o", marked, "--key", key, "--message", MESSAGE)
     return Bench(key, other_key, plain, marked, embedded)
 
@@ -305,7 +305,7 @@ def test_jpeg_keeps_metadata_and_is_turned_upright(bench, tmp_path):
 
 def test_png_keeps_alpha_and_metadata(bench, tmp_path):
     path, marked = tmp_path / "a.png", tmp_path / "b.png"
-    colour = data.astronaut()[:384, :384]
+    colour = np.asarray(Image.open(bench.plain))
     alpha = np.add.outer(np.arange(384), np.arange(384)).astype(np.uint8)
     text = PngImagePlugin.PngInfo()
     text.add_text("parameters", "an astronaut, 20 steps")
@@ -338,6 +338,7 @@ PICTURES = {
     "cmyk.jpg": lambda: encoded(Image.fromarray(data.astronaut()).convert("CMYK"), "JPEG"),
     "flat.png": lambda: encoded(Image.new("RGB", (256, 256), "white"), "PNG"),
     "alpha.png": lambda: encoded(Image.fromarray(data.astronaut()[:256, :256]).convert("RGBA"), "PNG"),
+    "narrow.png": lambda: encoded(Image.fromarray(data.astronaut()[:127, :400]), "PNG"),
     "small.png": lambda: encoded(Image.fromarray(data.astronaut()[:60, :60]), "PNG"),
     "text.png": lambda: b"this is no picture",
     "empty.png": lambda: b"",
@@ -350,7 +351,7 @@ PICTURES = {
         ("truncated.png", "out.png", MESSAGE, "cannot be read"),
         ("animated.gif", "out.png", MESSAGE, "animated"),
         ("cmyk.jpg", "out.png", MESSAGE, "CMYK: convert it to RGB"),
-        ("flat.png", "out.png", MESSAGE, ""),
+        ("narrow.png", "out.png", MESSAGE, "400 x 127"),
         ("small.png", "out.png", MESSAGE, "60 x 60"),
         ("missing.png", "out.png", MESSAGE, "no such file"),
         ("alpha.png", "out.jpg", MESSAGE, "JPEG cannot keep transparency: use png"),
