@@ -19,7 +19,7 @@ from fastmark.message import Decoded, MessageCode
 from fastmark.perception import Plane
 from fastmark.results import Detection, State
 from fastmark.scoring import ScorePlanes
-from fastmark.sync import Candidate, Level, Matrix, analyse, distinct, scan
+from fastmark.sync import Candidate, Level, Matrix, analyse, distinct, levels, scan
 
 FLOORS = (4.0, 10.0, 1.0)
 DETECTED, POSSIBLE = math.log(1e-9), math.log(1e-4)
@@ -76,12 +76,6 @@ class Analysis:
         if self._identity is None:
             self._identity = TorusSpectrum(self.planes, np.eye(2))
         return self._identity
-
-    @property
-    def factors(self) -> tuple[int, ...]:
-        """The levels worth scanning."""
-        short = min(self.planes.shape)
-        return tuple(f for f in (1, 2, 4) if f == 1 or short >= 256 * f // 2)
 
     def level(self, factor: int) -> Level:
         """The whitened spectrum of the plane averaged ``factor`` times."""
@@ -151,9 +145,9 @@ class _Search:
     def hopefuls(self) -> list[Hopeful]:
         """Scan all levels and place the candidates; likeliest first."""
         pools: list[list[tuple[Candidate, Level]]] = [[], [], []]
-        for factor in self.analysis.factors:
+        for factor, scales in levels(self.analysis.planes.shape).items():
             level = self.analysis.level(factor)
-            found = scan(level, self.detector.templates)
+            found = scan(level, self.detector.templates, scales)
             for pool, candidates in zip(pools, (found.anyhow, found.upright, found.strained), strict=True):
                 pool += [(candidate, level) for candidate in candidates]
         chosen: list[tuple[Candidate, Level]] = []

@@ -68,27 +68,25 @@ class LogPolarSpectrum:
     transformed: NDArray[np.complex64]
 
 
-def log_polar(
-    white: NDArray[np.float32], strain: NDArray[np.float64], grids: list[Grid]
-) -> list[LogPolarSpectrum]:
-    """Sample a whitened spectrum ``(N, N // 2 + 1)``, seen through a 2 x 2 strain, on log-polar grids."""
-    angles = np.arange(N_ANGLES) * (np.pi / N_ANGLES)
-    cells = np.empty((N_ANGLES, N_RADII), np.float32)
-    kernels.sample_log_polar(white, strain, np.cos(angles), np.sin(angles), _RADII, cells)
-    result = []
-    for grid in grids:
-        pooled = cells
-        if grid.pool > 1:
-            shape = (grid.n_angles, grid.pool, grid.n_radii, grid.pool)
-            pooled = cells.reshape(shape).mean(axis=(1, 3), dtype=np.float32)
-        inside = pooled != 0
-        mean = pooled.sum(axis=0) / np.maximum(inside.sum(axis=0), 1)
-        centred = np.where(inside, pooled - mean, np.float32(0))
-        spread = np.sqrt(np.sum(centred * centred) / max(np.count_nonzero(inside), 1))
-        padded = np.zeros((grid.n_angles, grid.size), np.float32)
-        padded[:, : grid.n_radii] = centred / max(float(spread), 1e-12)
-        result.append(LogPolarSpectrum(grid, fft.rfft2(padded)))
-    return result
+def log_polar(white: NDArray[np.float32], strain: NDArray[np.float64], grid: Grid) -> LogPolarSpectrum:
+    """Sample a whitened spectrum ``(N, N // 2 + 1)``, seen through a 2 x 2 strain, on a log-polar grid.
+
+    A coarse cell is the mean of a quarter of the finest cells in it, those of every other row and column.
+    """
+    stride = max(1, grid.pool // 2)
+    angles = np.arange(0, N_ANGLES, stride) * (np.pi / N_ANGLES)
+    cells = np.empty((N_ANGLES // stride, N_RADII // stride), np.float32)
+    kernels.sample_log_polar(white, strain, np.cos(angles), np.sin(angles), _RADII[::stride], cells)
+    if grid.pool > 1:
+        side = grid.pool // stride
+        cells = cells.reshape(grid.n_angles, side, grid.n_radii, side).mean(axis=(1, 3), dtype=np.float32)
+    inside = cells != 0
+    mean = cells.sum(axis=0) / np.maximum(inside.sum(axis=0), 1)
+    centred = np.where(inside, cells - mean, np.float32(0))
+    spread = np.sqrt(np.sum(centred * centred) / max(np.count_nonzero(inside), 1))
+    padded = np.zeros((grid.n_angles, grid.size), np.float32)
+    padded[:, : grid.n_radii] = centred / max(float(spread), 1e-12)
+    return LogPolarSpectrum(grid, fft.rfft2(padded))
 
 
 class Templates:

@@ -27,7 +27,10 @@ _MIN_FFT, _MAX_SIDE = 256, 1024
 _WHITENING_REACH = 10  # bins either side, of a spectrum that is not zero-padded
 
 # Largest and least scale sought at one level, samples a unit.
-_LEVEL_SCALES = {1: (0.2, 1.6), 2: (0.75, 1.6), 4: (0.75, 1.6)}
+_SCALES = (0.2, 1.6)
+_COARSER_SCALES = (0.75, 1.6)
+_LARGE_PLANE = 1000
+_LARGE_SCALES = (0.4, 1.6)
 
 
 def _strain_matrix(strain: float, *, diagonal: bool) -> Matrix:
@@ -67,6 +70,20 @@ class Level:
     views: list[tuple[Matrix, LogPolarSpectrum]]
 
 
+def levels(shape: tuple[int, int]) -> dict[int, tuple[float, float]]:
+    """Return the factors at which a plane is scanned, each with the scales sought there, samples a unit.
+
+    No marked picture has more than 1200 units on its short side, so large planes are not scanned at full
+    resolution: their scale is at least about 0.8. Larger factors are for crops of larger pictures.
+    """
+    short = min(shape)
+    found = {2: _LARGE_SCALES} if short >= _LARGE_PLANE else {1: _SCALES}
+    for factor in (2, 4):
+        if short >= 128 * factor:
+            found.setdefault(factor, _COARSER_SCALES)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A geometry worth a look: ``matrix`` maps units to samples of the plane; ``score`` in sigmas."""
@@ -98,8 +115,8 @@ def analyse(planes: ScorePlanes, factor: int) -> Level:
     kernels.local_mean(power, reach, level)
     kernels.whiten(spectrum.real**2 + spectrum.imag**2, level, np.float32(WHITE_LIMIT), white)
     band = white[n // 32 : n // 2, n // 32 :]
-    views = [(np.eye(2), spectrum) for spectrum in log_polar(white, np.eye(2), [FINE, COARSE])]
-    views += [(strain, log_polar(white, strain, [COARSE])[0]) for strain in _STRAINS]
+    views = [(np.eye(2), log_polar(white, np.eye(2), FINE))]
+    views += [(strain, log_polar(white, strain, COARSE)) for strain in (np.eye(2), *_STRAINS)]
     mean, spread = float(band.mean()), float(band.std())
     return Level(factor, weighted.shape[:2], windowed, (top, left), level, white, mean, spread, views)
 
@@ -119,12 +136,11 @@ class Scan:
     strained: list[Candidate]
 
 
-def scan(level: Level, templates: Templates, *, keep: int = 4) -> Scan:
+def scan(level: Level, templates: Templates, scales: tuple[float, float], *, keep: int = 4) -> Scan:
     """Search every scale, rotation, mirror image, aspect and mild shear; candidates are refined.
 
-    Few hypotheses are upright, so chance gets less far among them, and weaker ones are worth a look.
+    ``scales``: the least and the largest, samples of the level a unit. Few hypotheses are upright, so chance gets less far among them, and weaker ones are worth a look.
     """
-    scales = _LEVEL_SCALES[level.factor]
     fine: list[tuple[Hypothesis, Matrix]] = []
     coarse: list[tuple[Hypothesis, Matrix]] = []
     straight: list[tuple[Hypothesis, Matrix]] = []
