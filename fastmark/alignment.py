@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,11 +33,18 @@ _TONE_LIMIT = 4.0
 _BAND = 256  # bins; the tones end at 245
 _REACH = 10.0
 _NYQUIST = 0.49  # cycles a sample
+_WHOLE_BONUS = 6.0  # nats by which whole shifts are preferred when a place is chosen, not when it is judged
 _COARSE = 2  # units between the shifts looked at first
 _FINE = 4  # places a unit, each way, at which the pilot's phases are compared
-# Half of the false-positive rate is given to pictures at their origin, neither turned nor inverted.
-LOG_SHIFTS = float(np.log((_FINE * TORUS) ** 2 * 2 * 2 * 2))
-LOG_ORIGINS = float(np.log((TORUS // BLOCK) ** 2 * 2))
+# Half of the false-positive rate is given to pictures neither turned by 180 degrees nor inverted, the other half
+# to the three other cases; of a picture not resampled, half of the first half to shifts that are its origins.
+_LOG_SHIFTS = float(np.log((_FINE * TORUS) ** 2))
+LOG_ORIGINS = float(np.log((TORUS // BLOCK) ** 2 * 4))
+
+
+def _log_trials(*, turned: bool, inverted: bool, untouched: bool = False) -> float:
+    """Return the logarithm of the price of a shift."""
+    return _LOG_SHIFTS + float(np.log(6 if turned or inverted else 4 if untouched else 2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +58,7 @@ class Placement:
         n_tones: the prefix of the pilot's tones that the spectrum shows.
         log_phases: natural logarithm of the bound on the chance that the tones' phases agree so well here.
         log_trials: of the number of places (shifts, half turn, sign) among which this one was sought.
+        by_anchors: whether the anchors helped to choose it, and so count no more than the phases.
     """
 
     matrix: Matrix
@@ -59,6 +67,7 @@ class Placement:
     n_tones: int
     log_phases: float
     log_trials: float
+    by_anchors: bool = False
 
     @property
     def log_p(self) -> float:
@@ -221,9 +230,12 @@ class TorusSpectrum:
         c = (np.conj(values) if turned else values) * np.exp(-1j * phases) * (-1 if inverted else 1)
         if not self.untouched:
             shift = _refine_shift(c, tones, shift, 1)[1]
-        total = float(np.sum(c * np.exp(-2j * np.pi / TORUS * (tones @ shift))).real)
-        log_phases = evidence.phase_sum_bound(total, np.abs(values))
-        return z, _placed(self.matrix, self.offset, shift, turned, inverted, n_tones, log_phases, LOG_SHIFTS)
+        log_phases = evidence.phase_sum_bound(_total(c, tones, shift), np.abs(values))
+        trials = _log_trials(turned=turned, inverted=inverted)
+        placement = _placed(
+            self.matrix, self.offset, shift, turned, inverted, n_tones, log_phases, trials, by_anchors=True
+        )
+        return z, placement
 
 
 def place_candidate(level: Level, candidate: Candidate, carrier: Carrier) -> Placement:
@@ -279,15 +291,31 @@ def place_tones(
     for turned in (False, True):
         c = (np.conj(values) if turned else values) * np.exp(-1j * phases)
         surface = _shift_surface(c, tones)
-        found = [(*_best_shift(surface, c, tones), LOG_SHIFTS)]
-        if first is not None and not turned:
-            found.append((*_best_origin(surface, c, tones, first), LOG_ORIGINS))
+        total, inverted, shift = _best_shift(surface, c, tones)
+        trials = _log_trials(turned=turned, inverted=inverted, untouched=first is not None)
+        found = [(total, inverted, shift, trials)]
+        if first is not None:
+            # A crop moves by whole units if k = 1: fractions are noise unless they fit much better.
+            whole = np.rint(shift)
+            found.append(
+                (_total(-c if inverted else c, tones, whole), inverted, whole, trials - _WHOLE_BONUS)
+            )
+            if not turned:
+                found.append((*_best_origin(surface, c, tones, first), LOG_ORIGINS - _WHOLE_BONUS))
         for total, inverted, shift, log_trials in found:
             log_phases = evidence.phase_sum_bound(total, radii)
             placements.append(
                 _placed(matrix, offset, shift, turned, inverted, n_tones, log_phases, log_trials)
             )
-    return min(placements, key=lambda placement: placement.log_p)
+    best = min(placements, key=lambda placement: placement.log_p)
+    if first is not None and np.array_equal(best.offset, np.rint(best.offset)):
+        best = replace(best, log_trials=best.log_trials + _WHOLE_BONUS)
+    return best
+
+
+def _total(c: NDArray[np.complex128], tones: NDArray[np.int64], shift: NDArray[np.float64]) -> float:
+    """Return ``Re sum c_i exp(-2 pi i f_i . o / 1024)`` at one shift o."""
+    return float(np.sum(c * np.exp(-2j * np.pi / TORUS * (tones @ shift))).real)
 
 
 def _placed(
@@ -299,11 +327,13 @@ def _placed(
     n_tones: int,
     log_phases: float,
     log_trials: float,
+    *,
+    by_anchors: bool = False,
 ) -> Placement:
     """Place the torus so that unit u of the grid (-u when turned) shows u + shift."""
     if turned:
         matrix = -matrix
-    return Placement(matrix, offset - matrix @ shift, inverted, n_tones, log_phases, log_trials)
+    return Placement(matrix, offset - matrix @ shift, inverted, n_tones, log_phases, log_trials, by_anchors)
 
 
 def _best_origin(
@@ -316,8 +346,7 @@ def _best_origin(
     stride = BLOCK // _COARSE
     part = surface[first[0] // _COARSE :: stride, first[1] // _COARSE :: stride]
     at = first + BLOCK * np.array(divmod(int(part.argmax()), part.shape[1]))
-    total = np.sum(c * np.exp(-2j * np.pi / TORUS * (tones @ at)))
-    return float(total.real), False, at.astype(np.float64)
+    return _total(c, tones, at), False, at.astype(np.float64)
 
 
 def _window(shape: tuple[int, ...], region: Region) -> NDArray[np.bool_]:

@@ -24,10 +24,14 @@ _FIRST_LOOK = (
     6.2  # z of about 2 million shifts and 1000 geometries: chance gets there once in a hundred pictures
 )
 _STEPS = (0.002, 0.001, 0.0005)
+_MOVES = tuple(
+    np.array(move)
+    for move in (((1.0, 0), (0, 1)), ((1.0, 0), (0, -1)), ((0.0, 1), (-1, 0)), ((0.0, 1), (1, 0)))
+)
 
 
-def coherent_geometries(planes: ScorePlanes, carrier: Carrier) -> Iterator[Matrix]:
-    """Yield geometries at which pilot and anchors agree by more than chance, in the order of the search.
+def coherent_geometries(planes: ScorePlanes, carrier: Carrier) -> Iterator[tuple[Matrix, int]]:
+    """Yield geometries at which pilot and anchors agree by more than chance, and how many were tried so far.
 
     Uniform scales 0.45..2.2 first, then mirrored ones, then small turns and other aspects at full scale.
 
@@ -37,9 +41,12 @@ def coherent_geometries(planes: ScorePlanes, carrier: Carrier) -> Iterator[Matri
     """
     top, left = (max(0, (n - _WINDOW) // 2) for n in planes.shape)
     middle = ScorePlanes(np.ascontiguousarray(planes.plane[top : top + _WINDOW, left : left + _WINDOW]))
+    tried = 0
     for matrix in _geometries():
+        tried += 1
         if TorusSpectrum(middle, matrix).place_densely(carrier)[0] >= _FIRST_LOOK:
-            yield _climb(planes, matrix, carrier)
+            tried += 2 * len(_MOVES) * len(_STEPS)
+            yield _climb(planes, matrix, carrier), tried
 
 
 def _geometries() -> Iterator[Matrix]:
@@ -58,14 +65,8 @@ def _geometries() -> Iterator[Matrix]:
 def _climb(planes: ScorePlanes, matrix: Matrix, carrier: Carrier) -> Matrix:
     """Improve scale, aspect, turn and shear on the whole plane by pattern search."""
     best = TorusSpectrum(planes, matrix).place_densely(carrier)[0]
-    moves = [
-        np.eye(2),
-        np.diag([1.0, -1.0]),
-        np.array([[0.0, 1.0], [-1.0, 0.0]]),
-        np.array([[0.0, 1.0], [1.0, 0.0]]),
-    ]
     for step in _STEPS:
-        for move in moves:
+        for move in _MOVES:
             for sign in (1.0, -1.0):
                 trial = (np.eye(2) + sign * step * move) @ matrix
                 z = TorusSpectrum(planes, trial).place_densely(carrier)[0]

@@ -139,7 +139,7 @@ def choose_tones(host: Host, carrier: Carrier, pilot_gain: float) -> int:
     y, x = np.where(x < 0, -y, y) % n, np.abs(x)
     for count in TONE_COUNTS:
         tone_power = 0.25 * amplitude**2 * 2 / count
-        if np.median(tone_power / level[y[:count], x[:count]]) <= _MAX_TONE_POWER:
+        if np.median(tone_power / np.maximum(level[y[:count], x[:count]], 1e-12)) <= _MAX_TONE_POWER:
             return count
     return TONE_COUNTS[-1]
 

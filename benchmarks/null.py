@@ -1,0 +1,212 @@
+"""How often unmarked pictures look marked: the tail of the p-values against the bound they claim to be.
+
+A trial is one unmarked picture and one key. The pictures are seeded crops, 256 to 640 pixels a side, so that
+tens of thousands of trials take hours and not days; with `--whole` also the pictures themselves. Every crop
+and attack is judged with keys of its own, so that the trials are independent over the keys, for which the
+bound is made.
+
+`fastmark.detect` looks at a picture once for all keys and multiplies every p-value by their number. The table
+has both views. "trials" undoes the multiplication, log10 p - log10(keys), which is exact as long as the
+product was not cut off at 1: levels of 1 / keys and above are therefore left out of it. "pictures" takes what
+was reported, the best key of each picture, whose chance the product bounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import multiprocessing
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _common import (
+    find_pictures,
+    header,
+    label,
+    one_thread_each,
+    print_table,
+    read_rgb,
+    seeded_bytes,
+    write_csv,
+)
+from robustness import chosen
+
+Row = dict[str, Any]
+
+LEAST_SIDE, MOST_SIDE = 256, 640
+EXPONENTS = range(1, 13)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What every worker needs to know."""
+
+    patterns: tuple[str, ...]
+    message_bits: int
+    keys: int
+    deep: bool
+    whole: bool
+
+
+def views(rgb: np.ndarray, numbers: Sequence[int], whole: bool) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the crops of these numbers, each of its own seeded place and size; first the whole, if asked for."""
+    if whole:
+        yield "whole", rgb
+    for number in numbers:
+        rng = np.random.default_rng(int.from_bytes(seeded_bytes(f"null crop {number}", 8)))
+        height, width = (min(n, int(rng.integers(LEAST_SIDE, MOST_SIDE + 1))) for n in rgb.shape[:2])
+        top, left = (
+            int(rng.integers(n - part + 1)) for n, part in zip(rgb.shape, (height, width), strict=False)
+        )
+        yield str(number), np.ascontiguousarray(rgb[top : top + height, left : left + width])
+
+
+def judge(picture: np.ndarray, purpose: str, settings: Settings) -> list[Row]:
+    """Look for the marks of fresh keys in one picture: a row a key."""
+    import fastmark as fm
+
+    secrets = [seeded_bytes(f"{purpose}, key {n}") for n in range(settings.keys)]
+    markers = [fm.Watermarker(fm.Key(secret), settings.message_bits) for secret in secrets]
+    options = {"deep": True} if settings.deep else {}
+    start = time.perf_counter()
+    try:
+        found = fm.detect(picture, keys=markers, **options)
+    except Exception as error:  # one bad trial must not cost the run
+        return [{"state": "error", "error": f"{type(error).__name__}: {error}"}]
+    ms = 1e3 * (time.perf_counter() - start) / settings.keys
+    return [
+        {
+            "state": one.state,
+            "log10_p": one.log10_p,
+            "message": int(one.message is not None),
+            "ms": ms,
+            "key_id": one.key_id,
+        }
+        for one in found
+    ]
+
+
+def run_picture(path: Path, numbers: Sequence[int], settings: Settings) -> list[Row]:
+    """All trials of one picture."""
+    rows = []
+    for view, rgb in views(read_rgb(path), numbers, settings.whole):
+        for attack in chosen(settings.patterns, *rgb.shape[:2]):
+            name = f"null {path.name} {view} {attack.name}"
+            base = {"picture": label(path), "view": view, "attack": attack.name}
+            rows += [base | row for row in judge(attack(rgb), name, settings)]
+    return rows
+
+
+def run(jobs: Sequence[tuple[Path, Sequence[int]]], settings: Settings, workers: int) -> list[Row]:
+    """Run a job a picture in fresh processes; fork would copy the thread state of Numba and FFTW."""
+    rows: list[Row] = []
+    start = time.perf_counter()
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        futures = [pool.submit(run_picture, path, numbers, settings) for path, numbers in jobs]
+        for done, future in enumerate(as_completed(futures), 1):
+            rows += future.result()
+            seconds = time.perf_counter() - start
+            print(f"{done}/{len(jobs)} pictures: {len(rows)} trials, {seconds:.0f} s", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("interrupted: what is done is reported", file=sys.stderr)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+    return rows
+
+
+def tail(rows: list[Row], n_keys: int) -> list[Row]:
+    """Compare the share of p-values at or below each level with the level, by trial and by picture."""
+    single = np.array([row["log10_p"] for row in rows]) - math.log10(n_keys)
+    of_picture: dict[tuple[str, str, str], float] = {}
+    for row in rows:
+        place = (row["picture"], row["view"], row["attack"])
+        of_picture[place] = min(row["log10_p"], of_picture.get(place, 0.0))
+    best = np.array(list(of_picture.values()))
+    table = []
+    for exponent in EXPONENTS:
+        line: Row = {"p <=": f"1e-{exponent}"}
+        fault = False
+        for name, values, known in (
+            ("trials", single, exponent > math.log10(n_keys)),
+            ("pictures", best, True),
+        ):
+            seen = int(np.sum(values <= -exponent))
+            allowed = values.size * 10.0**-exponent
+            # the trials are independent: a breach is what lies beyond four standard deviations
+            fault |= known and seen > allowed + 4 * math.sqrt(allowed) + 1
+            line[name] = seen if known else ""
+            line[f"{name}, share"] = f"{seen / values.size:.1e}" if known else ""
+            line[f"{name}, allowed"] = f"{allowed:.3g}" if known else ""
+        table.append(line | {"result": "FAULT" if fault else "ok"})
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
+    parser.add_argument("--trials", type=int, default=2000, help="at least so many; default: %(default)s")
+    parser.add_argument("--keys", type=int, default=8, help="fresh keys a crop; default: %(default)s")
+    parser.add_argument("--attacks", default="none", help="patterns of names or groups, comma between")
+    parser.add_argument("--whole", action="store_true", help="the pictures as they are, too")
+    parser.add_argument("--pictures", type=int, default=0, help="only so many, spread over all")
+    parser.add_argument("--message-bits", type=int, default=64)
+    parser.add_argument("--deep", action="store_true", help="detect with deep=True")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("-o", "--output", type=Path, help="CSV of the table")
+    options = parser.parse_args()
+
+    one_thread_each()
+    paths = find_pictures(options.folders, options.pictures)
+    patterns = tuple(options.attacks.split(","))
+    n_attacks = len(chosen(patterns, LEAST_SIDE, LEAST_SIDE))
+    if not n_attacks:
+        raise SystemExit(f"no attack for crops is called {options.attacks}")
+    settings = Settings(patterns, options.message_bits, options.keys, options.deep, options.whole)
+    n_crops = math.ceil(options.trials / (options.keys * n_attacks))
+    jobs = [(path, range(i, n_crops, len(paths))) for i, path in enumerate(paths)]
+    jobs = [job for job in jobs if job[1] or options.whole]
+    start = time.perf_counter()
+    results = run(jobs, settings, options.workers)
+
+    errors = [row for row in results if row["state"] == "error"]
+    print_table("errors in detect (first twelve)", errors[:12])
+    rows = [row for row in results if row["state"] != "error"]
+    if not rows:
+        raise SystemExit("no trial was run")
+    head = header(
+        "null",
+        options.workers,
+        pictures=len(jobs),
+        crops=n_crops,
+        keys=options.keys,
+        attacks=options.attacks,
+        whole=options.whole,
+        message_bits=options.message_bits,
+        deep=options.deep,
+    )
+    states = [row["state"] for row in rows]
+    head += [
+        f"{len(rows)} trials, {states.count('detected')} detected, {states.count('possible')} possible, "
+        f"{sum(row['message'] for row in rows)} messages, {len(errors)} errors, "
+        f"least log10 p {min(row['log10_p'] for row in rows):.2f}, "
+        f"median {statistics.median(row['ms'] for row in rows):.0f} ms a trial, "
+        f"{time.perf_counter() - start:.0f} s in all",
+    ]
+    print(*head, sep="\n")
+    table = tail(rows, options.keys)
+    print_table(f"p-values of {len(rows)} unmarked trials", table)
+    print_table("FAULTS", [row for row in rows if row["message"] or row["state"] == "detected"])
+    if options.output:
+        write_csv(options.output, head, table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,422 @@
+"""The public verbs: every kind of picture and message goes round, and nothing depends on chance."""
+
+import dataclasses
+import hashlib
+import io
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pictures import drawn, grey, photograph, psnr_db
+from PIL import Image
+
+import fastmark as fm
+from fastmark.message import MESSAGE_BITS
+
+PATTERN = bytes.fromhex("0123456789abcdeffedcba9876543210")
+MESSAGE = 0x0123456789ABCDEF
+PEAKS = {"uint8": 255, "uint16": 65535, "float16": 1, "float32": 1, "float64": 1}
+
+
+@pytest.fixture(scope="session")
+def marker(key):
+    """64 bits under the first key."""
+    return fm.Watermarker(key)
+
+
+@pytest.fixture(scope="session")
+def marked(marker):
+    """A photograph and the same with ``MESSAGE`` in it."""
+    picture = photograph("astronaut")
+    return picture, marker.embed(picture, MESSAGE)
+
+
+def levels(picture, dtype):
+    """A uint8 picture in another dtype, over its whole range."""
+    scaled = picture * (PEAKS[dtype] / 255)
+    return (np.rint(scaled) if PEAKS[dtype] > 1 else scaled).astype(dtype)
+
+
+def encoded(image, name, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, name, **options)
+    return buffer.getvalue()
+
+
+# ---- messages --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bits", MESSAGE_BITS)
+def test_messages_of_every_length_go_round_as_int_and_as_bytes(key, bits):
+    marker = fm.Watermarker(key, bits)
+    picture = photograph("coffee")
+    for data in (bytes(bits // 8), b"\xff" * (bits // 8), PATTERN[: bits // 8]):
+        number = int.from_bytes(data, "big")
+        marked = marker.embed(picture, data)
+        np.testing.assert_array_equal(marked, marker.embed(picture, number))
+        found = marker.detect(marked)
+        assert (found.state, found.message, found.message_bytes) == ("detected", number, data)
+        assert found.message_bits == bits
+
+
+@pytest.mark.parametrize("bits", MESSAGE_BITS)
+@pytest.mark.parametrize(
+    "wrong", ["-1", "2 ** bits", "b''", "bytes(bits // 8 + 1)", "1.0", "'00'", "None", "True"]
+)
+def test_what_is_no_message_of_that_length_is_refused(key, bits, wrong):
+    marker = fm.Watermarker(key, bits)
+    with pytest.raises(fm.InvalidMessage):
+        marker.embed(photograph("astronaut", 256), eval(wrong, {"bits": bits}))
+
+
+def test_another_message_length_sees_the_mark_and_no_message(key, marked):
+    for bits in (32, 128):
+        found = fm.Watermarker(key, bits).detect(marked[1])
+        assert (found.state, found.message, found.message_bytes) == ("detected", None, None)
+
+
+def test_another_key_finds_nothing(other_key, marked):
+    found = fm.Watermarker(other_key).detect(marked[1])
+    assert (found.state, found.message, found.scale, found.rotation_deg) == ("absent", None, None, None)
+    assert found.p_value > 1e-4
+    assert found.key_id == other_key.id
+    assert "not mean" in found.note
+
+
+def test_a_picture_nobody_marked_is_absent(marker, marked):
+    found = marker.detect(marked[0])
+    assert (found.state, found.message, found.mirrored, found.inverted) == ("absent", None, False, False)
+
+
+def test_32_bits_fit_into_256_pixels(key):
+    marker = fm.Watermarker(key, 32)
+    for name in ("astronaut", "chelsea", "coffee", "rocket", "camera"):
+        marked, report = marker.embed_report(photograph(name, 256), 0xDEADBEEF)
+        assert marker.detect(marked).message == 0xDEADBEEF
+        assert report.margin > 1
+
+
+# ---- kinds of pictures -----------------------------------------------------------------------------
+
+SHAPES = {
+    "HxW": grey,
+    "HxWx1": lambda rgb: grey(rgb)[..., None],
+    "HxWx2": lambda rgb: np.dstack([grey(rgb), rgb[..., 0]]),
+    "HxWx3": lambda rgb: rgb,
+    "HxWx4": lambda rgb: np.dstack([rgb, 255 - rgb[..., 1]]),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("dtype", PEAKS)
+def test_arrays_come_back_marked_in_shape_and_dtype(marker, dtype, shape):
+    before = levels(SHAPES[shape](photograph("rocket", 320)), dtype)
+    untouched = before.copy()
+    after = marker.embed(before, MESSAGE)
+    assert (type(after), after.shape, after.dtype) == (np.ndarray, before.shape, before.dtype)
+    assert not np.shares_memory(before, after)
+    np.testing.assert_array_equal(before, untouched)
+    assert after.min() >= 0
+    assert after.max() <= PEAKS[dtype]
+    if shape in ("HxWx2", "HxWx4"):
+        np.testing.assert_array_equal(after[..., -1], before[..., -1])
+        before, colour = before[..., :-1], after[..., :-1]
+    else:
+        colour = after
+    assert 40 < psnr_db(before, colour, PEAKS[dtype]) < 55
+    assert marker.detect(after).message == MESSAGE
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "RGBX", "YCbCr", "I;16"])
+def test_pillow_images_come_back_marked_in_mode_and_size(marker, mode):
+    rgb = Image.fromarray(photograph("rocket", 320))
+    if mode == "I;16":
+        image = Image.fromarray(levels(grey(photograph("rocket", 320)), "uint16"))
+    else:
+        image = rgb.convert("L" if mode == "LA" else mode).convert(mode)
+    image.info["comment"] = b"kept"
+    untouched = image.tobytes()
+    marked = marker.embed(image, MESSAGE)
+    assert (marked.mode, marked.size, marked.info["comment"]) == (mode, image.size, b"kept")
+    assert image.tobytes() == untouched != marked.tobytes()
+    assert marker.detect(marked).message == MESSAGE
+
+
+@pytest.mark.parametrize("opening", [str, Path, Path.read_bytes, lambda path: memoryview(path.read_bytes())])
+def test_files_and_their_bytes_come_back_as_pillow_images(marker, tmp_path, opening):
+    path = tmp_path / "picture.png"
+    Image.fromarray(photograph("rocket", 320)).save(path)
+    size = path.stat().st_size
+    marked = marker.embed(opening(path), MESSAGE)
+    assert (marked.mode, marked.size) == ("RGB", (320, 320))
+    np.testing.assert_array_equal(marked, marker.embed(photograph("rocket", 320), MESSAGE))
+    marked.save(tmp_path / "marked.png")
+    assert marker.detect(opening(tmp_path / "marked.png")).message == MESSAGE
+    assert path.stat().st_size == size
+
+
+@pytest.mark.parametrize("mode", ["P", "CMYK", "HSV", "PA"])
+def test_detection_takes_the_modes_that_cannot_be_marked(marker, marked, mode):
+    image = Image.fromarray(marked[1])
+    image = image.convert("RGBA").quantize(256).convert("PA") if mode == "PA" else image.convert(mode)
+    assert marker.detect(image).message == MESSAGE
+
+
+def test_jpeg_bytes_are_read_by_their_luma_alone(marker, marked):
+    for options in ({}, {"subsampling": 0}, {"progressive": True}):
+        assert (
+            marker.detect(encoded(Image.fromarray(marked[1]), "JPEG", quality=75, **options)).message
+            == MESSAGE
+        )
+
+
+LAYOUTS = {
+    "of Fortran order": np.asfortranarray,
+    "turned upside down": lambda a: np.ascontiguousarray(a[::-1])[::-1],
+    "in BGR": lambda a: np.ascontiguousarray(a[..., ::-1])[..., ::-1],
+    "with gaps": lambda a: a.repeat(2, axis=0).repeat(2, axis=1)[::2, ::2],
+    "channels first": lambda a: np.moveaxis(np.ascontiguousarray(np.moveaxis(a, -1, 0)), 0, -1),
+    "writeable": np.array,
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_memory_layout_does_not_matter(marker, marked, layout):
+    before, after = marked
+    np.testing.assert_array_equal(marker.embed(LAYOUTS[layout](before), MESSAGE), after)
+    assert marker.detect(LAYOUTS[layout](after)) == marker.detect(after)
+
+
+@pytest.mark.parametrize("shape", [(127, 127, 3), (127, 400), (1, 5000, 3), (5000, 1), (1, 1)], ids=str)
+def test_pictures_under_128_pixels_are_not_marked_and_hold_nothing(marker, shape):
+    picture = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    with pytest.raises(fm.ImageTooSmall, match=f"128 pixels.* {shape[1]} x {shape[0]}"):
+        marker.embed(picture, MESSAGE)
+    found = marker.detect(picture)
+    assert (found.state, found.message) == ("absent", None)
+
+
+def test_a_picture_that_cannot_hold_so_many_bits_is_refused_with_its_size(key):
+    with pytest.raises(fm.ImageTooSmall, match=r"128 x 128.*128 bits"):
+        fm.Watermarker(key, 128).embed(photograph("chelsea", 128), 1)
+
+
+@pytest.mark.parametrize("level", [0, 3, 128, 252, 255])
+def test_flat_pictures_carry_a_message(marker, level):
+    picture = np.full((512, 512, 3), level, np.uint8)
+    marked, report = marker.embed_report(picture, MESSAGE)
+    assert marker.detect(marked).message == MESSAGE
+    assert np.abs(marked.astype(int) - level).max() < 16
+    assert report.psnr_db > 40
+
+
+# ---- strength and reports --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strength", [0, 0.24, 4.01, -1, float("nan"), float("inf"), "1", None])
+def test_strengths_beyond_a_quarter_to_four_are_refused(key, strength):
+    with pytest.raises(ValueError, match=r"0\.25\.\.4"):
+        fm.Watermarker(key, strength=strength)
+
+
+def test_what_is_no_key_or_length_is_refused(key):
+    with pytest.raises(TypeError, match="Key"):
+        fm.Watermarker(bytes(32))
+    with pytest.raises(fm.InvalidMessage):
+        fm.Watermarker(key, 63)
+
+
+def test_more_strength_changes_more_and_reads_better(key):
+    picture = photograph("rocket")
+    reports = []
+    for strength in (0.5, 1, 2, 4):
+        marker = fm.Watermarker(key, strength=strength)
+        marked, report = marker.embed_report(picture, MESSAGE)
+        assert marker.detect(marked).message == MESSAGE
+        reports.append(report)
+    for field in ("strength", "margin", "margin_jpeg"):
+        values = [getattr(report, field) for report in reports]
+        assert values == sorted(values)
+    psnrs = [report.psnr_db for report in reports]
+    assert psnrs == sorted(psnrs, reverse=True)
+
+
+@pytest.mark.parametrize("name", ["astronaut", "chelsea", "coffee", "rocket", "camera"])
+def test_the_report_of_embedding_is_what_was_done(marker, name):
+    picture = photograph(name)
+    marked, report = marker.embed_report(picture, MESSAGE)
+    np.testing.assert_array_equal(marked, marker.embed(picture, MESSAGE))
+    assert report.psnr_db == pytest.approx(psnr_db(picture, marked), abs=1e-3)
+    assert report.psnr_db > 41
+    assert report.tones in (48, 96, 192, 384)
+    assert report.pixels_per_unit == 1
+    assert 0.25 < report.strength < 2
+    assert report.margin > report.margin_jpeg > 1
+    assert report.pilot_margin > 0.5
+    assert all(isinstance(warning, str) for warning in report.warnings)
+    assert json.loads(json.dumps(report.to_dict(), allow_nan=False))["psnr_db"] == report.psnr_db
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_the_psnr_reported_of_other_dtypes_is_the_measured_one(marker, dtype):
+    picture = levels(photograph("astronaut", 256), dtype)
+    marked, report = marker.embed_report(picture, MESSAGE)
+    assert report.psnr_db == pytest.approx(psnr_db(picture, marked, PEAKS[dtype]), abs=0.01)
+
+
+def test_what_detection_reports_is_json_and_frozen(marker, marked):
+    for picture in marked:
+        found = marker.detect(picture)
+        fields = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+        assert fields.keys() >= {field.name for field in dataclasses.fields(found)}
+        assert fields["p_value"] == found.p_value == 10**found.log10_p
+        assert fields["message_bytes"] == (None if found.message is None else "0123456789abcdef")
+        assert fields["note"] == found.note
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            found.state = "detected"
+
+
+def test_an_untouched_picture_is_found_as_it_was(marker, marked):
+    found = marker.detect(marked[1])
+    assert (found.state, found.message, found.key_id) == ("detected", MESSAGE, marker.key.id)
+    assert (found.scale, found.rotation_deg, found.aspect) == pytest.approx((1, 0, 1), abs=1e-6)
+    assert not found.mirrored and not found.inverted
+    assert found.log10_p <= found.message_log10_p < -9
+
+
+# ---- pictures of more than one pixel a unit --------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def large(marker):
+    """A drawn picture of two pixels a unit, marked, and the report."""
+    return marker.embed_report(drawn(1300, 1700), MESSAGE)
+
+
+def test_a_large_picture_is_marked_in_units_of_two_pixels(marker, large):
+    marked, report = large
+    assert report.pixels_per_unit == 2
+    assert report.psnr_db == pytest.approx(psnr_db(drawn(1300, 1700), marked), abs=1e-3)
+    found = marker.detect(marked)
+    assert (found.message, found.scale, found.rotation_deg) == (MESSAGE, pytest.approx(1), pytest.approx(0))
+
+
+@pytest.mark.parametrize("size", [(850, 650), (1275, 975), (1024, 783)], ids=str)
+def test_scale_is_told_against_the_original_s_pixels(marker, large, size):
+    shrunk = Image.fromarray(large[0]).resize(size, Image.Resampling.LANCZOS)
+    found = marker.detect(shrunk)
+    assert found.message == MESSAGE
+    assert found.scale == pytest.approx(size[0] / 1700, rel=0.005)
+    assert found.rotation_deg == pytest.approx(0, abs=0.2)
+
+
+def test_a_crop_of_a_large_picture_has_smaller_units_and_is_found(marker, large):
+    found = marker.detect(large[0][201:1101, 333:1333])
+    assert found.message == MESSAGE
+    assert found.scale == pytest.approx(1, rel=0.005)
+
+
+# ---- many pictures, many keys ----------------------------------------------------------------------
+
+
+def test_batches_keep_their_order_whatever_the_number_of_threads(marker):
+    pictures = [photograph(name, 256) for name in ("astronaut", "chelsea", "coffee", "rocket", "camera")]
+    messages = [7 * i + 1 for i in range(len(pictures))]
+    alone = [marker.embed(*pair) for pair in zip(pictures, messages, strict=True)]
+    for threads in (0, 1, 2, 7):
+        together = marker.embed_batch(iter(pictures), iter(messages), threads)
+        for one, other in zip(alone, together, strict=True):
+            np.testing.assert_array_equal(one, other)
+        found = marker.detect_batch(iter(together), threads)
+        assert [f.message for f in found] == messages
+        assert found == [marker.detect(picture) for picture in alone]
+
+
+def test_batches_take_arrays_of_pictures(marker):
+    pictures = np.stack([photograph("astronaut", 256), photograph("coffee", 256)])
+    marked = np.stack(marker.embed_batch(pictures, [3, b"\x00" * 7 + b"\x04"]))
+    assert marked.shape == pictures.shape
+    assert [found.message for found in marker.detect_batch(marked)] == [3, 4]
+
+
+def test_batches_that_do_not_match_are_refused(marker):
+    picture = photograph("astronaut", 256)
+    for pictures, messages in (([picture], []), ([], [1]), ([picture] * 2, [1, 2, 3])):
+        with pytest.raises(fm.InvalidMessage, match=f"{len(pictures)} pictures .* not {len(messages)}"):
+            marker.embed_batch(pictures, messages)
+    with pytest.raises(ValueError, match="threads"):
+        marker.detect_batch([picture], threads=-1)
+    with pytest.raises(fm.ImageTooSmall):
+        marker.embed_batch([picture, picture[:100]], [1, 2])
+    assert marker.embed_batch([], []) == marker.detect_batch([]) == []
+
+
+def test_several_keys_come_back_best_first_and_pay_for_their_number(marker, key, other_key, marked):
+    third = fm.Key(bytes(32))
+    found = fm.detect(marked[1], [third, other_key, marker])
+    assert found[0].key_id == key.id
+    assert {f.key_id for f in found} == {key.id, other_key.id, third.id}
+    assert [f.state for f in found] == ["detected", "absent", "absent"]
+    assert [f.message for f in found] == [MESSAGE, None, None]
+    alone = marker.detect(marked[1])
+    assert found[0].log10_p == pytest.approx(alone.log10_p + np.log10(3))
+    assert found[0].message_log10_p == pytest.approx(alone.message_log10_p + np.log10(3))
+    assert fm.detect(marked[1], key) == fm.detect(marked[1], [key]) == [alone]
+
+
+def test_two_marks_in_one_picture_are_both_found(marker, other_key, marked):
+    twice = fm.Watermarker(other_key, 32).embed(marked[1], 99)
+    found = fm.detect(twice, [marker, fm.Watermarker(other_key, 32)])
+    assert {f.message for f in found} == {MESSAGE, 99}
+
+
+# ---- the same bits every time ----------------------------------------------------------------------
+
+DIGEST = """
+import hashlib
+from pictures import photograph
+import fastmark as fm
+marker = fm.Watermarker(fm.Key(bytes(range(32))))
+marked = marker.embed(photograph("astronaut"), 0x0123456789ABCDEF)
+print(hashlib.sha256(marked.tobytes()).hexdigest(), marker.detect(marked).log10_p)
+"""
+
+
+def test_marked_pictures_are_the_same_in_every_run_thread_and_process(key, marked):
+    picture, after = marked
+
+    def embed(_):
+        return hashlib.sha256(fm.Watermarker(key).embed(picture, MESSAGE).tobytes()).hexdigest()
+
+    with ThreadPoolExecutor(8) as pool:
+        digests = set(pool.map(embed, range(16)))
+    command = [sys.executable, "-c", DIGEST]
+    other = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    digest, log10_p = other.stdout.split()
+    assert digests | {digest} == {hashlib.sha256(after.tobytes()).hexdigest()}
+    assert float(log10_p) == fm.Watermarker(key).detect(after).log10_p
+
+
+def test_one_watermarker_serves_eight_threads_at_once(marker, marked):
+    turned = np.ascontiguousarray(marked[1][60:, 30:470])
+    alone = [marker.detect(picture) for picture in (*marked, turned)]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(marker.detect, [*marked, turned] * 3)) == alone * 3
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    code = "import sys, fastmark; print(sorted({'numpy', 'numba', 'pyfftw', 'PIL'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_the_public_names_are_there_and_no_others():
+    assert set(dir(fm)) == set(fm.__all__)
+    for name in fm.__all__:
+        assert getattr(fm, name) is not None
+    with pytest.raises(AttributeError, match="no_such_name"):
+        fm.no_such_name  # noqa: B018  # reading it is what is tested
