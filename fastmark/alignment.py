@@ -58,7 +58,6 @@ class Placement:
         n_tones: the prefix of the pilot's tones that the spectrum shows.
         log_phases: natural logarithm of the bound on the chance that the tones' phases agree so well here.
         log_trials: of the number of places (shifts, half turn, sign) among which this one was sought.
-        by_anchors: whether the anchors helped to choose it, and so count no more than the phases.
     """
 
     matrix: Matrix
@@ -67,7 +66,6 @@ class Placement:
     n_tones: int
     log_phases: float
     log_trials: float
-    by_anchors: bool = False
 
     @property
     def log_p(self) -> float:
@@ -231,10 +229,8 @@ class TorusSpectrum:
         if not self.untouched:
             shift = _refine_shift(c, tones, shift, 1)[1]
         log_phases = evidence.phase_sum_bound(_total(c, tones, shift), np.abs(values))
-        trials = _log_trials(turned=turned, inverted=inverted)
-        placement = _placed(
-            self.matrix, self.offset, shift, turned, inverted, n_tones, log_phases, trials, by_anchors=True
-        )
+        trials = _log_trials(turned=turned, inverted=inverted, untouched=self.untouched)
+        placement = _placed(self.matrix, self.offset, shift, turned, inverted, n_tones, log_phases, trials)
         return z, placement
 
 
@@ -327,13 +323,11 @@ def _placed(
     n_tones: int,
     log_phases: float,
     log_trials: float,
-    *,
-    by_anchors: bool = False,
 ) -> Placement:
     """Place the torus so that unit u of the grid (-u when turned) shows u + shift."""
     if turned:
         matrix = -matrix
-    return Placement(matrix, offset - matrix @ shift, inverted, n_tones, log_phases, log_trials, by_anchors)
+    return Placement(matrix, offset - matrix @ shift, inverted, n_tones, log_phases, log_trials)
 
 
 def _best_origin(

@@ -29,6 +29,9 @@ _MOVES = tuple(
     for move in (((1.0, 0), (0, 1)), ((1.0, 0), (0, -1)), ((0.0, 1), (-1, 0)), ((0.0, 1), (1, 0)))
 )
 
+LOG_CLIMBS = float(len(_MOVES) * len(_STEPS) * np.log(3))
+"""Price of a climb: every step goes one way, the other, or stays."""
+
 
 def coherent_geometries(planes: ScorePlanes, carrier: Carrier) -> Iterator[tuple[Matrix, int]]:
     """Yield geometries at which pilot and anchors agree by more than chance, and how many were tried so far.
@@ -45,7 +48,6 @@ def coherent_geometries(planes: ScorePlanes, carrier: Carrier) -> Iterator[tuple
     for matrix in _geometries():
         tried += 1
         if TorusSpectrum(middle, matrix).place_densely(carrier)[0] >= _FIRST_LOOK:
-            tried += 2 * len(_MOVES) * len(_STEPS)
             yield _climb(planes, matrix, carrier), tried
 
 

@@ -19,7 +19,7 @@ from fastmark.alignment import Placement, TorusSpectrum, place_candidate, resamp
 from fastmark.bending import Field, local_shifts
 from fastmark.carrier import BLOCK, Carrier
 from fastmark.chips import ChipBlocks
-from fastmark.coherent import coherent_geometries
+from fastmark.coherent import LOG_CLIMBS, coherent_geometries
 from fastmark.logpolar import Templates
 from fastmark.message import Decoded, MessageCode
 from fastmark.perception import Plane
@@ -113,13 +113,12 @@ class Search:
     def run(self, *, deep: bool) -> None:
         """Search until the message is proven or the hypotheses are used up."""
         identity = self._analysis.identity
-        if self._judge(identity.place(self._carrier), self._next_price(), identity):
-            return
-        if self._scan() or not deep:
+        placement = identity.place(self._carrier)
+        if self._judge(placement, self._next_price(), identity) or self._scan(placement) or not deep:
             return
         for matrix, tried in coherent_geometries(self._analysis.planes, self._carrier):
             torus = TorusSpectrum(self._analysis.planes, matrix)
-            price = evidence.open_list(self._geometries + tried)
+            price = evidence.open_list(self._geometries + tried) + LOG_CLIMBS
             if (
                 self._judge(torus.place(self._carrier), price, torus)
                 or self.finding.log_p <= DETECTED - LOG_SHARES
@@ -131,7 +130,7 @@ class Search:
         self._geometries += 1
         return evidence.open_list(self._geometries)
 
-    def _scan(self) -> bool:
+    def _scan(self, identity: Placement) -> bool:
         """Try what the spectrum's magnitudes suggest; return whether the message is now proven."""
         hopefuls = self._hopefuls()
         for hopeful in hopefuls:
@@ -144,8 +143,10 @@ class Search:
                 torus = TorusSpectrum(self._analysis.planes, hopeful.candidate.matrix)
             if self._judge(hopeful.placement, hopeful.price, torus):
                 return True
-        if self.finding.log_p <= _AGREES and self.finding.placement is not None:
-            return self._straighten(self.finding.placement)
+        # NOTE: the choice is by phases alone, so that anchors and chips may judge what comes of it.
+        likeliest = min([identity, *(h.placement for h in hopefuls)], key=lambda p: p.log_p)
+        if likeliest.log_p <= _AGREES:
+            return self._straighten(likeliest)
         bent = [h for h in hopefuls if h.candidate.score >= _PIECEWISE_SCORE][:_MAX_PIECEWISE]
         return self._examine_pieces([TorusSpectrum(self._analysis.planes, h.candidate.matrix) for h in bent])
 
@@ -199,8 +200,6 @@ class Search:
         """Read the chips with the local shifts taken out; return whether the message is now proven."""
         self._straightened += 1
         price = evidence.open_list(self._straightened)
-        if placement.by_anchors:
-            price += placement.log_trials + evidence.open_list(self._geometries)
         field = local_shifts(self._analysis.planes, placement, self._carrier)
         return self._read(placement, price, field)
 

@@ -117,7 +117,7 @@ def analyse(planes: ScorePlanes, factor: int) -> Level:
     band = white[n // 32 : n // 2, n // 32 :]
     views = [(np.eye(2), log_polar(white, np.eye(2), FINE))]
     views += [(strain, log_polar(white, strain, COARSE)) for strain in (np.eye(2), *_STRAINS)]
-    mean, spread = float(band.mean()), float(band.std())
+    mean, spread = float(band.mean()), max(float(band.std()), 1e-12)
     return Level(factor, weighted.shape[:2], windowed, (top, left), level, white, mean, spread, views)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fastmark.carrier import Carrier
-from fastmark.detection import Analysis, Detector
+from fastmark.detection import Detector
 from fastmark.embedding import mark
 from fastmark.errors import ImageTooSmall, InvalidMessage
 from fastmark.images import ImageInput, open_luma, open_source
@@ -19,6 +19,7 @@ from fastmark.key import Key
 from fastmark.message import MessageCode
 from fastmark.plane import canonical_plane, pixels_per_unit
 from fastmark.results import Detection, EmbedReport
+from fastmark.search import Analysis
 
 MIN_SIDE = 128
 """Pixels; pictures with a shorter side are refused."""
