@@ -33,7 +33,8 @@ _TONE_LIMIT = 4.0
 _BAND = 256  # bins; the tones end at 245
 _REACH = 10.0
 _NYQUIST = 0.49  # cycles a sample
-_WHOLE_BONUS = 6.0  # nats by which whole shifts are preferred when a place is chosen, not when it is judged
+# Nats by which whole shifts are preferred when a place is chosen, not when it is judged.
+_WHOLE_BONUS = 6.0
 _COARSE = 2  # units between the shifts looked at first
 _FINE = 4  # places a unit, each way, at which the pilot's phases are compared
 # Half of the false-positive rate is given to pictures neither turned by 180 degrees nor inverted, the other half

@@ -1,9 +1,9 @@
 """One key, one analysed picture: geometries tried, chips read, evidence gathered.
 
 Every p-value pays for what was searched. Three keystreams are independent, and each is spent once: tone
-frequencies choose geometries, from magnitudes; tone phases choose places, and count against all places of that
-geometry; anchors and data chips then stand on their own. Where anchors helped to choose, they are priced like
-phases; where phases chose a field of local shifts, they count for nothing.
+frequencies choose geometries, from magnitudes; tone phases choose places, and count against all places of
+that geometry; anchors and data chips then stand on their own. Where anchors helped to choose, they are priced
+like phases; where phases chose a field of local shifts, they count for nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from fastmark.scoring import ScorePlanes
 from fastmark.sync import Candidate, Level, analyse, distinct, levels, scan
 
 FLOORS = (4.0, 10.0, 1.0)
-"""Floors of the scores under which chips are read, grey levels: usual, strong compression, shrunk or blurred."""
+"""Floors of the scores under which chips are read, grey levels: usual, much compressed, shrunk or blurred."""
 
 DETECTED, POSSIBLE = math.log(1e-9), math.log(1e-4)
 LOG_SHARES = math.log(4)

@@ -139,7 +139,13 @@ class Scan:
 def scan(level: Level, templates: Templates, scales: tuple[float, float], *, keep: int = 4) -> Scan:
     """Search every scale, rotation, mirror image, aspect and mild shear; candidates are refined.
 
-    ``scales``: the least and the largest, samples of the level a unit. Few hypotheses are upright, so chance gets less far among them, and weaker ones are worth a look.
+    Few hypotheses are upright, so chance gets less far among them, and weaker ones are worth a look.
+
+    Args:
+        level: of the picture.
+        templates: of the key.
+        scales: the least and the largest, samples of the level a unit.
+        keep: how many peaks of every kind are followed up.
     """
     fine: list[tuple[Hypothesis, Matrix]] = []
     coarse: list[tuple[Hypothesis, Matrix]] = []
