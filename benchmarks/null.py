@@ -56,7 +56,7 @@ class Settings:
 
 
 def views(rgb: np.ndarray, numbers: Sequence[int], whole: bool) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield the crops of these numbers, each of its own seeded place and size; first the whole, if asked for."""
+    """Yield the crops of these numbers, each of a seeded place and size; first the whole, if wanted."""
     if whole:
         yield "whole", rgb
     for number in numbers:
@@ -134,10 +134,8 @@ def tail(rows: list[Row], n_keys: int) -> list[Row]:
     for exponent in EXPONENTS:
         line: Row = {"p <=": f"1e-{exponent}"}
         fault = False
-        for name, values, known in (
-            ("trials", single, exponent > math.log10(n_keys)),
-            ("pictures", best, True),
-        ):
+        uncut = exponent > math.log10(n_keys)
+        for name, values, known in (("trials", single, uncut), ("pictures", best, True)):
             seen = int(np.sum(values <= -exponent))
             allowed = values.size * 10.0**-exponent
             # the trials are independent: a breach is what lies beyond four standard deviations

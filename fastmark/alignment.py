@@ -39,13 +39,13 @@ _COARSE = 2  # units between the shifts looked at first
 _FINE = 4  # places a unit, each way, at which the pilot's phases are compared
 # Half of the false-positive rate is given to pictures neither turned by 180 degrees nor inverted, the other
 # half to the three other cases; of a picture not resampled, half of the first half to shifts that are its origins.
-_LOG_SHIFTS = float(np.log((_FINE * TORUS) ** 2))
+LOG_SHIFTS = float(np.log((_FINE * TORUS) ** 2))
 LOG_ORIGINS = float(np.log((TORUS // BLOCK) ** 2 * 4))
 
 
 def _log_trials(*, turned: bool, inverted: bool, untouched: bool = False) -> float:
     """Return the logarithm of the price of a shift."""
-    return _LOG_SHIFTS + float(np.log(6 if turned or inverted else 4 if untouched else 2))
+    return LOG_SHIFTS + float(np.log(6 if turned or inverted else 4 if untouched else 2))
 
 
 @dataclass(frozen=True, slots=True)

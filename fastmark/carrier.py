@@ -1,7 +1,7 @@
 """What a key means: pilot tones, chips and the code-bit map on the torus.
 
 The torus is 1024 x 1024 units, 128 x 128 blocks of 8 x 8 units, 8 x 8 superblocks of 16 x 16 blocks.
-Everything here is integer arithmetic on the keystream, and the same on every machine.
+Tones, phases, signs and map are integer arithmetic on the keystream, and the same on every machine.
 """
 
 from __future__ import annotations

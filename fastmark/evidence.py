@@ -60,8 +60,3 @@ def open_list(n: int) -> float:
     Its share of the total is ``1 / (n (n + 1))``.
     """
     return math.log(n * (n + 1))
-
-
-def any_of(log_ps: list[float]) -> float:
-    """Bonferroni: bound for the least of several p-values, each of whatever dependence."""
-    return min(0.0, min(log_ps) + math.log(len(log_ps))) if log_ps else 0.0

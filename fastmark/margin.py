@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmark.alignment import LOG_ORIGINS, TorusSpectrum, resample
+from fastmark.alignment import LOG_SHIFTS, TorusSpectrum, resample
 from fastmark.carrier import BLOCK, Carrier
 from fastmark.chips import ChipBlocks
 from fastmark.kernels import quantiser as kernels
@@ -22,8 +22,8 @@ REFERENCE_QUALITY = 50
 # Total SNR z at which list decoding reads nine messages of ten, measured; proof at 1e-9 needs no more.
 NEEDED_Z = {16: 8.6, 32: 10.2, 64: 12.4, 96: 15.0, 128: 17.0}
 
-# z of the pilot at which its phases alone prove presence at 1e-9
-NEEDED_PILOT_Z = math.sqrt(2 * (math.log(1e9) + LOG_ORIGINS + math.log(8)))
+# z of the pilot at which its phases alone prove presence at 1e-9 in a picture cropped or scaled
+NEEDED_PILOT_Z = math.sqrt(2 * (math.log(1e9) + LOG_SHIFTS + math.log(16)))
 
 # Luminance quantisation of ITU-T T.81, table K.1.
 _TABLE = """

@@ -26,7 +26,7 @@ WHITE_LIMIT = 8.0
 _MIN_FFT, _MAX_SIDE = 256, 1024
 _WHITENING_REACH = 10  # bins either side, of a spectrum that is not zero-padded
 
-# Largest and least scale sought at one level, samples a unit.
+# Least and largest scale sought at one level, samples a unit.
 _SCALES = (0.2, 1.6)
 _COARSER_SCALES = (0.75, 1.6)
 _LARGE_PLANE = 1000

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from fastmark.evidence import (
-    any_of,
     open_list,
     phase_sum_bound,
     product_bound,
@@ -220,26 +219,3 @@ def test_the_shares_of_an_open_list_add_up_to_one():
     shares = [math.exp(-open_list(n)) for n in range(1, 2000)]
     assert sum(shares) == pytest.approx(1 - 1 / 2000)
     assert np.all(np.diff(shares) < 0)
-
-
-DEPENDENCES = {
-    "independent": lambda u: u,
-    "all the same": lambda u: np.repeat(u[:, :1], u.shape[1], axis=1),
-    "each other's opposite": lambda u: np.stack([u[:, 0], 1 - u[:, 0], u[:, 1]], axis=1),
-    "never small together": lambda u: (u[:, :1] + np.arange(3) / 3) % 1,
-}
-
-
-@pytest.mark.parametrize("depend", DEPENDENCES.values(), ids=list(DEPENDENCES))
-def test_the_least_of_several_p_values_is_valid_under_any_dependence(depend):
-    p = depend(np.random.default_rng(8).random((50_000, 3)))
-    least = np.array([any_of(row) for row in np.log(p).tolist()])
-    for claimed in (0.3, 0.03, 0.003):
-        assert_no_more_often(np.sum(least <= math.log(claimed)), least.size, claimed)
-
-
-def test_the_least_of_one_is_itself_of_none_is_no_evidence():
-    assert any_of([-7.25]) == -7.25
-    assert any_of([]) == 0
-    assert any_of([-0.1, -0.2, 0.0]) == 0
-    assert any_of([-50.0, 0.0]) == pytest.approx(-50 + math.log(2))

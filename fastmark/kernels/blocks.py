@@ -63,11 +63,11 @@ def add_inverse_dct(chips, basis, rows, columns, y0, x0, plane):
 
 @kernel
 def fold_chips(coefficients, mask, gy, gx, out):
-    """Add the chips' statistics ``mask * coefficient`` to their places on the torus, ``out`` ``(10, G, G)``.
+    """Add the chips' statistics to their places on the torus, ``out`` ``(10, G, G)``.
 
-    ``coefficients`` is ``(10, BY, BX)``, ``mask`` ``(BY, BX)`` (zero leaves a block out); block (0, 0) lies
-    at ``(gy, gx)`` of the grid, 0 <= gy, gx < G. A plane beyond the torus comes back to the same chips: they
-    must be summed before they are squared, for their signs are not independent.
+    ``coefficients`` is ``(10, BY, BX)``, ``mask`` ``(BY, BX)`` a factor of each block (zero leaves it out);
+    block (0, 0) lies at ``(gy, gx)`` of the grid, 0 <= gy, gx < G. A plane beyond the torus comes back to the
+    same chips: they must be summed before they are squared, for their signs are not independent.
     """
     n_coefficients, n_rows, n_columns = coefficients.shape
     grid = out.shape[1]

@@ -1,0 +1,132 @@
+"""The README's tables, from the results in benchmarks/results: printed, or put in their place with `--write`.
+
+Shares are rounded down: 100 % means every trial.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+import statistics
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+RESULTS = Path(__file__).resolve().parent / "results"
+README = Path(__file__).resolve().parent.parent / "README.md"
+BEGIN = "<!-- begin of measured tables: python benchmarks/readme_table.py --write -->"
+END = "<!-- end of measured tables -->"
+
+LABELS = {
+    "none": "untouched",
+    "everyday": "everyday: JPEG 30, WebP 60, AVIF 40 and better; scaled by 0.3 to 2; cropped to 15 % of the"
+    " area; rotated, mirrored, framed; tones and colours changed; noise, mild filters; 30 % covered;"
+    " screenshots, messengers",
+    "jpeg-20": "JPEG quality 20",
+    "jpeg-10": "JPEG quality 10",
+    "webp-50": "WebP quality 50",
+    "webp-20": "WebP quality 20",
+    "resize-0.25": "scaled by 0.25, and back again",
+    "thumbnail-256": "fitted into 256 pixels, JPEG 75",
+    "large-1080": "2 megapixels and more, fitted into 1080 pixels, JPEG 71",
+    "large-800": "2 megapixels and more, fitted into 800 pixels, JPEG 71",
+    "large-512": "2 megapixels and more, fitted into 512 pixels, JPEG 71",
+    "crop-10": "cropped to 10 % of the area",
+    "crop-5": "cropped to 5 % of the area",
+    "crop-large-10": "2 megapixels and more, cropped to 10 % of the area",
+    "crop-large-4": "2 megapixels and more, cropped to 4 % of the area",
+    "geometry-hard": "shear, perspective and keystone of 5 %",
+    "bend-3": "bent in waves of 3 pixels",
+    "nlm-strong": "strong denoising (non-local means)",
+    "blur-4": "Gaussian blur, standard deviation 4 pixels",
+    "notch-200": "the 200 strongest lines of the spectrum removed",
+    "beyond": "beyond what is promised: JPEG 5, WebP 30, photographed from a screen, noise 50, ...",
+}
+
+_MEASURES = {"psnr_db": ("PSNR, dB", 1), "ssim": ("SSIM", 4), "ssimulacra2": ("SSIMULACRA2", 1)}
+
+
+def read_results(path: Path) -> tuple[str, list[dict[str, str]]]:
+    """First comment line (what was measured), and the rows."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    head = next((line.removeprefix("# ") for line in lines if line.startswith("# ")), "")
+    return head, list(csv.DictReader(line for line in lines if not line.startswith("# ")))
+
+
+def markdown(rows: Iterable[Mapping[str, str]]) -> list[str]:
+    """Lines of a table; all columns but the first are numbers."""
+    rows = list(rows)
+    names = list(rows[0])
+    lines = [names, ["---"] + ["---:"] * (len(names) - 1), *([row[name] for name in names] for row in rows)]
+    return [f"| {' | '.join(cells)} |" for cells in lines]
+
+
+def percent(text: str) -> str:
+    """A share with one decimal, rounded down."""
+    return f"{math.floor(10 * float(text) + 1e-6) / 10:g} %"
+
+
+def survival(path: Path) -> list[str]:
+    head, rows = read_results(path)
+    table = markdown(
+        {
+            "what happened to the picture": LABELS.get(row["group"], row["group"]),
+            "trials": row["n"],
+            "message read": percent(row["message %"]),
+            "mark detected": percent(row["presence %"]),
+            "wrong message": row["wrong"],
+        }
+        for row in rows
+    )
+    return [*table, "", f"Measured with `{head}`."]
+
+
+def quality(path: Path) -> list[str]:
+    head, rows = read_results(path)
+    marked = [row for row in rows if row.get("psnr_db")]
+    table = markdown(
+        {
+            "difference from the original": name,
+            "mean": f"{statistics.mean(float(row[column]) for row in marked):.{digits}f}",
+            "worst": f"{min(float(row[column]) for row in marked):.{digits}f}",
+        }
+        for column, (name, digits) in _MEASURES.items()
+    )
+    refused = len(rows) - len(marked)
+    return [*table, "", f"{len(marked)} pictures marked, {refused} refused. Measured with `{head}`."]
+
+
+def tables(results: Path) -> str:
+    """All tables there are results for, as Markdown; empty without any."""
+    parts = []
+    for name, make in (("robustness-groups.csv", survival), ("quality.csv", quality)):
+        if (results / name).exists():
+            parts.append("\n".join(make(results / name)))
+    return "\n\n".join(parts)
+
+
+def between_marks(text: str) -> tuple[str, str, str]:
+    """The README before, between and behind the marks."""
+    before, _, rest = text.partition(BEGIN)
+    inside, mark, after = rest.partition(END)
+    if not mark:
+        raise SystemExit("the README has lost the marks that its tables stand between")
+    return before, inside.strip("\n"), after
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--write", action="store_true", help="replace the README's tables")
+    options = parser.parse_args()
+    text = tables(RESULTS)
+    if not text:
+        raise SystemExit(f"no robustness-groups.csv or quality.csv in {RESULTS}")
+    if options.write:
+        before, _, after = between_marks(README.read_text(encoding="utf-8"))
+        README.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+    else:
+        print(text)
+
+
+if __name__ == "__main__":
+    main()
