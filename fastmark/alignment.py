@@ -37,8 +37,8 @@ _NYQUIST = 0.49  # cycles a sample
 _WHOLE_BONUS = 6.0
 _COARSE = 2  # units between the shifts looked at first
 _FINE = 4  # places a unit, each way, at which the pilot's phases are compared
-# Half of the false-positive rate is given to pictures neither turned by 180 degrees nor inverted, the other
-# half to the three other cases; of a picture not resampled, half of the first half to shifts that are its origins.
+# Half of the false-positive rate is given to pictures neither turned by 180 degrees nor inverted, the
+# other half to the three other cases; of a picture not resampled, half of the first half to its origins.
 LOG_SHIFTS = float(np.log((_FINE * TORUS) ** 2))
 LOG_ORIGINS = float(np.log((TORUS // BLOCK) ** 2 * 4))
 

@@ -124,7 +124,7 @@ def make_delta(host: Host, carrier: Carrier, codeword: NDArray[np.uint8], n_tone
 
 
 def choose_tones(host: Host, carrier: Carrier, pilot_gain: float) -> int:
-    """Return the smallest tone count whose tones, at strength 1, stay hidden under the picture's own spectrum."""
+    """Return the smallest tone count whose tones, at strength 1, hide under the picture's own spectrum."""
     plane = host.perception.highpass[:TORUS, :TORUS]
     n = 1 << max(8, (max(plane.shape) - 1).bit_length())
     taper = tukey(plane.shape[0])[:, None] * tukey(plane.shape[1])

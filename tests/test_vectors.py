@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from vectors.contents import codeword_entry, key_entry
+from vectors.contents import codeword_entry, key_entry, origin_entry
 
 from fastmark.key import Domain
 from fastmark.message import MESSAGE_BITS, MessageCode
@@ -47,3 +47,10 @@ def test_the_golden_codewords_are_of_every_length_and_all_different():
     assert len(VECTORS["keys"]) == 2
     for bits in MESSAGE_BITS:
         assert MessageCode(bits).n_bytes * 2 in {len(entry["message"]) for entry in VECTORS["codewords"]}
+
+
+@pytest.mark.parametrize(
+    "golden", VECTORS["origins"], ids=lambda o: f"{o['secret'][:4]}-{o['height']}-{o['width']}"
+)
+def test_the_origin_of_a_picture_has_not_changed(golden):
+    assert origin_entry(golden["secret"], golden["height"], golden["width"]) == golden, BROKEN

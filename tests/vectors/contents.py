@@ -8,6 +8,7 @@ import hashlib
 import numpy as np
 
 from fastmark.carrier import PHASE_STEPS, Carrier
+from fastmark.embedding import choose_origin
 from fastmark.key import Domain, Key
 from fastmark.message import MessageCode
 
@@ -49,3 +50,15 @@ def codeword_entry(message_bits, message, k):
     codeword = MessageCode(message_bits).encode(bytes.fromhex(message), k)
     packed = np.packbits(codeword).tobytes()
     return {"message_bits": message_bits, "message": message, "k": k, "digest": digest(packed)}
+
+
+def synthetic_plane(height, width):
+    """``(7 x + 5 y + floor(x y / 16)) mod 251``: its means are exact on every machine."""
+    y, x = np.mgrid[0:height, 0:width]
+    return ((7 * x + 5 * y + x * y // 16) % 251).astype(np.float32)
+
+
+def origin_entry(secret, height, width):
+    """Where the first unit of the synthetic plane lies on the torus, (y, x)."""
+    origin = choose_origin(synthetic_plane(height, width), Carrier(Key(bytes.fromhex(secret))))
+    return {"secret": secret, "height": height, "width": width, "origin": list(origin)}

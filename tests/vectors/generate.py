@@ -8,7 +8,7 @@ import argparse
 import json
 from pathlib import Path
 
-from contents import codeword_entry, key_entry
+from contents import codeword_entry, key_entry, origin_entry
 
 from fastmark.message import MESSAGE_BITS
 
@@ -18,11 +18,13 @@ COMMENT = (
     "What fastmark's keys and messages mean, as tests/test_vectors.py reads it. Written by "
     "tests/vectors/generate.py; a difference means that marks made before are no longer found. "
     "Digests are BLAKE2b-256 of little-endian integers in C order; 'first' are the first eight entries; "
-    "phases are in steps of 2 pi / 65536; codewords are packed to 128 bytes, most significant bit first."
+    "phases are in steps of 2 pi / 65536; codewords are packed to 128 bytes, most significant bit first; "
+    "origins are those of the planes (7 x + 5 y + floor(x y / 16)) mod 251."
 )
 SECRETS = (bytes(range(32)).hex(), (b"fastmark golden vectors, key two").hex())
 PATTERN = bytes.fromhex("0123456789abcdeffedcba9876543210")
 UNITS = (1, 2, 3, 15)
+PLANES = ((64, 64), (200, 300), (131, 977), (800, 1200))
 
 
 def vectors():
@@ -35,6 +37,7 @@ def vectors():
         "_comment": COMMENT,
         "keys": [key_entry(secret) for secret in SECRETS],
         "codewords": codewords,
+        "origins": [origin_entry(secret, *shape) for secret in SECRETS for shape in PLANES],
     }
 
 
