@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -62,10 +63,15 @@ def choose_origin(plane: Plane, carrier: Carrier) -> tuple[int, int]:
     """Derive the picture's origin on the torus from key and content; both are 4 modulo 8."""
     height, width = plane.shape
     rows, columns = np.linspace(0, height, 9).astype(int), np.linspace(0, width, 9).astype(int)
-    sums = np.add.reduceat(np.add.reduceat(plane, rows[:-1], axis=0), columns[:-1], axis=1)
-    thumbnail = sums / np.outer(np.diff(rows), np.diff(columns))
+    cells = [[plane[y, x] for x in _slices(columns)] for y in _slices(rows)]
+    thumbnail = np.array([[cell.mean(dtype=np.float64) for cell in line] for line in cells])
     digest = carrier.key.stream(Domain.ORIGIN, 2, np.rint(thumbnail).astype(np.uint8).tobytes())
     return 8 * (digest[0] % GRID) + 4, 8 * (digest[1] % GRID) + 4
+
+
+def _slices(edges: NDArray[np.int64]) -> list[slice]:
+    """Return the intervals between edges."""
+    return [slice(low, high) for low, high in itertools.pairwise(edges)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,8 +210,9 @@ def mark(
         total *= 10 ** (-excess_db / 20)
         delta = harden(host, unit_delta * np.float32(total), total)
     marked, mse = add_delta(pixels, delta, k, peak)
+    marked_plane = canonical_plane(marked, k, peak)
     margins = measure(
-        canonical_plane(marked, k, peak), host.origin, carrier, codeword, n_tones, code.message_bits
+        marked_plane, host.perception.mask, host.origin, carrier, codeword, n_tones, code.message_bits
     )
     _refuse_lost(host, margins, code.message_bits)
     warnings = []

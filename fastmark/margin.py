@@ -20,7 +20,7 @@ REFERENCE_QUALITY = 50
 """JPEG quality of the reference attack."""
 
 # Total SNR z at which list decoding reads nine messages of ten, measured; proof at 1e-9 needs no more.
-NEEDED_Z = {16: 8.6, 32: 10.2, 64: 12.4, 96: 15.0, 128: 17.0}
+NEEDED_Z = {16: 8.5, 32: 10.0, 64: 12.8, 96: 15.1, 128: 17.2}
 
 # z of the pilot at which its phases alone prove presence at 1e-9 in a picture cropped or scaled
 NEEDED_PILOT_Z = math.sqrt(2 * (math.log(1e9) + LOG_SHIFTS + math.log(16)))
@@ -52,6 +52,7 @@ def jpeg_steps(quality: int) -> NDArray[np.float32]:
 
 def measure(
     plane: Plane,
+    mask: Plane,
     origin: tuple[int, int],
     carrier: Carrier,
     codeword: NDArray[np.uint8],
@@ -62,6 +63,7 @@ def measure(
 
     Args:
         plane: float32 ``(H, W)``, of the marked picture.
+        mask: float32 ``(H, W)``, perceptual mask; that of the unmarked picture is as good.
         origin: torus place of its first unit; both are 4 modulo 8.
         carrier: of the key.
         codeword: uint8 ``(1024,)``.
@@ -70,9 +72,9 @@ def measure(
     """
     compressed = np.empty_like(plane)
     kernels.quantise(plane, jpeg_steps(REFERENCE_QUALITY), compressed)
-    planes = ScorePlanes(plane)
+    planes = ScorePlanes(plane, mask)
     z = _message_z(planes, origin, carrier, codeword)
-    z_jpeg = _message_z(ScorePlanes(compressed), origin, carrier, codeword)
+    z_jpeg = _message_z(ScorePlanes(compressed, mask), origin, carrier, codeword)
     pilot = TorusSpectrum(planes, np.eye(2)).coherence(carrier, n_tones, origin)
     needed = NEEDED_Z[message_bits]
     return Margins(z / needed, z_jpeg / needed, pilot / NEEDED_PILOT_Z)

@@ -37,9 +37,10 @@ class ScorePlanes:
     compression and its host are still independent from coefficient to coefficient.
     """
 
-    def __init__(self, plane: Plane) -> None:
-        """Take a float32 plane ``(H, W)``, luma on 0..255."""
+    def __init__(self, plane: Plane, mask: Plane | None = None) -> None:
+        """Take a float32 plane ``(H, W)``, luma on 0..255, and its perceptual mask where that is known."""
         self.plane = plane
+        self._mask = mask
         self._weighted: dict[tuple[int, float], Plane] = {}
 
     @property
@@ -55,7 +56,8 @@ class ScorePlanes:
         found = self._weighted.get((reduction, floor))
         if found is None:
             plane = self.reduced(reduction)
-            found = scores(plane, floor) * Perception.of(plane).mask
+            mask = self._mask if reduction == 1 and self._mask is not None else Perception.of(plane).mask
+            found = scores(plane, floor) * mask
             self._weighted[reduction, floor] = found
         return found
 

@@ -242,9 +242,15 @@ def test_detect_with_several_keys_in_json(bench):
 
 
 def test_not_found_is_exit_code_1(bench):
-    done = run("detect", bench.marked, "--key", bench.other_key, "--deep")
+    done = run("detect", bench.marked, "--key", bench.other_key)
     assert (done.returncode, done.stderr) == (1, b"")
     assert b"absent" in done.stdout
+
+
+def test_found_by_deep_search_is_exit_code_0(bench):
+    done = run("detect", bench.marked, "--key", bench.key, "--deep")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert MESSAGE.encode() in done.stdout
 
 
 def test_pipes_and_message_length(bench):

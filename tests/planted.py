@@ -1,0 +1,53 @@
+"""Planes with a mark planted at known places, and what became of them when they were moved."""
+
+import numpy as np
+from PIL import Image
+
+from fastmark.carrier import TORUS
+from fastmark.embedding import make_delta, prepare
+from fastmark.message import MessageCode
+
+CODE = MessageCode(64)
+MESSAGE = 0x0F1E2D3C4B5A6978
+CODEWORD = CODE.encode(MESSAGE)
+
+
+def planted(plane, carrier, n_tones=96, strength=1.0):
+    """The plane with a mark of this strength in it, float32, and its origin on the torus."""
+    host = prepare(plane, 1, carrier)
+    return plane + np.float32(strength) * make_delta(host, carrier, CODEWORD, n_tones), host.origin
+
+
+def moved(plane, name):
+    """A plane moved without loss, or almost; its units u lie at samples ``matrix @ u + offset``."""
+    height, width = plane.shape
+    eye, zero = np.eye(2), np.zeros(2)
+    flip_y, flip_x = np.diag([-1.0, 1.0]), np.diag([1.0, -1.0])
+    if name == "as it was":
+        return plane, eye, zero
+    if name == "cropped":
+        return np.ascontiguousarray(plane[37:-20, 54:-3]), eye, np.array([-37.0, -54.0])
+    if name == "turned by 180":
+        return np.ascontiguousarray(plane[::-1, ::-1]), -eye, np.array([height - 1.0, width - 1.0])
+    if name == "turned by 90":
+        matrix = np.array([[0.0, -1.0], [1.0, 0.0]])  # counterclockwise
+        return np.ascontiguousarray(np.rot90(plane)), matrix, np.array([width - 1.0, 0.0])
+    if name == "mirrored":
+        return np.ascontiguousarray(plane[:, ::-1]), flip_x, np.array([0.0, width - 1.0])
+    if name == "upside down":
+        return np.ascontiguousarray(plane[::-1]), flip_y, np.array([height - 1.0, 0.0])
+    across, down = {"enlarged": (1.5, 1.5), "shrunk": (0.75, 0.75), "squeezed": (0.8, 1.0)}[name]
+    size = round(width * across), round(height * down)
+    scaled = np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BICUBIC))
+    gain = np.array([size[1] / height, size[0] / width])
+    return scaled, np.diag(gain), (gain - 1) / 2
+
+
+MOVES = ("as it was", "cropped", "turned by 180", "turned by 90", "mirrored", "upside down")
+RESIZED = ("enlarged", "shrunk", "squeezed")
+
+
+def units_off(placement, matrix, offset, origin):
+    """By how many units a placement misses the truth, the torus being round: the larger of y and x."""
+    place = np.linalg.solve(matrix, placement.offset - (offset - matrix @ np.array(origin)))
+    return np.abs((place + TORUS / 2) % TORUS - TORUS / 2).max()

@@ -1,0 +1,205 @@
+"""Embedding, step by step: the origin, the delta, its strength, hardening, and what is refused."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from pictures import grey, photograph
+from planted import CODE, CODEWORD
+from reference import dct as slow
+
+from fastmark import embedding
+from fastmark.carrier import TONE_COUNTS, TORUS, Carrier
+from fastmark.embedding import choose_origin, choose_strength, choose_tones, harden, make_delta, prepare
+from fastmark.errors import ImageTooFlat, ImageTooSmall
+from fastmark.key import Key
+from fastmark.margin import Margins, jpeg_steps
+
+PAYLOAD = CODE.to_bytes(1)
+
+
+@pytest.fixture(scope="module")
+def host(draw_plane, carrier):
+    return prepare(draw_plane("textured", 200, 264), 1, carrier)
+
+
+@pytest.fixture(scope="module")
+def delta(host, carrier):
+    return make_delta(host, carrier, CODEWORD, 96)
+
+
+# ---- origin ----------------------------------------------------------------------------------------
+
+
+def test_origins_are_4_modulo_8_and_spread_over_the_torus(draw_plane, carrier):
+    origins = {choose_origin(draw_plane("textured", 128, 150, seed), carrier) for seed in range(60)}
+    assert len(origins) > 55
+    for origin in origins:
+        assert all(place % 8 == 4 and 0 <= place < TORUS for place in origin)
+    assert np.ptp([y for y, _ in origins]) > TORUS / 2
+    assert np.ptp([x for _, x in origins]) > TORUS / 2
+
+
+def test_the_origin_depends_on_key_and_content_and_on_nothing_else(plane, carrier, other_carrier):
+    assert choose_origin(plane, carrier) == choose_origin(plane.copy(), carrier)
+    assert choose_origin(plane, carrier) != choose_origin(plane, other_carrier)
+    assert choose_origin(plane, carrier) != choose_origin(np.maximum(plane - 5, 0), carrier)
+
+
+# ---- delta -----------------------------------------------------------------------------------------
+
+
+def test_the_delta_is_in_proportion_to_the_mask(host, carrier, delta):
+    perception = dataclasses.replace(host.perception, mask=2 * host.perception.mask)
+    louder = dataclasses.replace(host, perception=perception, block_mask=2 * host.block_mask)
+    np.testing.assert_allclose(make_delta(louder, carrier, CODEWORD, 96), 2 * delta, atol=1e-4)
+
+
+def test_the_delta_has_no_mean_and_the_stated_amplitude(delta, host):
+    assert abs(delta.mean()) < 0.03 * delta.std()
+    # pilot and chips, of independent signs
+    blocks = 8 * np.mean(delta[4:-4, 4:-4] ** 2) ** 0.5
+    chips = embedding.CHIP_RATIO * np.sqrt(np.mean(host.block_mask**2) * 10)
+    pilot = 8 * embedding.PILOT_RATIO * np.sqrt(np.mean(host.perception.smooth_mask() ** 2))
+    assert blocks == pytest.approx(np.hypot(chips, pilot), rel=0.06)
+
+
+def test_another_codeword_changes_the_chips_of_its_bits_alone(host, carrier, delta):
+    other = CODEWORD.copy()
+    other[17] ^= 1
+    change = make_delta(host, carrier, other, 96) - delta
+    coefficients = slow.forward_blocks(slow.load_blocks(change[4:12], 0, 4, 34)[:, :, 1:-1])
+    blocks = np.array(
+        [[np.abs(change[4 + 8 * i :, 4 + 8 * j :][:8, :8]).max() for j in range(32)] for i in range(24)]
+    )
+    gy, gx = host.grid_origin
+    here = carrier.code_bit[:, np.arange(gy, gy + 24)[:, None] % 128, np.arange(gx, gx + 32) % 128] == 17
+    np.testing.assert_array_equal(blocks > 1e-3, here.any(axis=0))
+    assert 0 < here.sum() < 20
+    assert np.abs(coefficients[0, 0]).max() < 1e-3
+
+
+def test_the_delta_of_another_key_is_unrelated(host, carrier, other_carrier, delta):
+    other = make_delta(dataclasses.replace(host), other_carrier, CODEWORD, 96)
+    assert abs(np.corrcoef(delta.ravel(), other.ravel())[0, 1]) < 0.03
+
+
+# ---- tones and strength ----------------------------------------------------------------------------
+
+
+def test_smooth_pictures_take_more_tones_than_textured_ones(draw_plane, carrier):
+    planes = grey(photograph("astronaut")).astype(np.float32), draw_plane("smooth", 512, 512)
+    counts = [choose_tones(prepare(p, 1, carrier), carrier, embedding.PILOT_RATIO) for p in planes]
+    assert counts == [TONE_COUNTS[0], TONE_COUNTS[-1]]
+
+
+def test_a_stronger_pilot_takes_no_fewer_tones(host, carrier):
+    counts = [choose_tones(host, carrier, gain) for gain in (0.01, 0.1, 0.5, 2.0, 20.0)]
+    assert counts == sorted(counts)
+    assert (counts[0], counts[-1]) == (TONE_COUNTS[0], TONE_COUNTS[-1])
+
+
+def test_the_strength_falls_with_visibility_and_stays_within_bounds(host, delta):
+    strengths = [choose_strength(host, gain * delta) for gain in (0, 0.01, 0.5, 1, 2, 100)]
+    assert strengths == sorted(strengths, reverse=True)
+    assert 0.25 <= strengths[-1] < strengths[0] <= 2
+
+
+def test_coarser_units_are_marked_more_weakly(host, delta):
+    strengths = [choose_strength(dataclasses.replace(host, k=k), delta) for k in (2, 3, 4, 5, 9, 15)]
+    assert strengths == sorted(strengths, reverse=True)
+    assert 0.4 < strengths[-1] <= strengths[0] < 1
+
+
+def test_the_predicted_psnr_is_that_of_rounded_pixels(delta):
+    pixels = np.full(delta.shape, 128.0)
+    changed = np.rint(pixels + delta)
+    measured = 10 * np.log10(255**2 / np.mean((changed - pixels) ** 2))
+    assert embedding.psnr_db(delta) == pytest.approx(measured, abs=0.1)
+
+
+# ---- hardening -------------------------------------------------------------------------------------
+
+
+def coefficients(plane):
+    """Of JPEG's blocks, those wholly in the plane: ``(8, 8, blocks)``."""
+    rows, n = plane.shape[0] // 8, plane.shape[1] // 8
+    loaded = [slow.load_blocks(plane[:, : 8 * n], 8 * y, 0, n) for y in range(rows)]
+    return slow.forward_blocks(np.concatenate(loaded, axis=2))
+
+
+def test_hardening_only_enlarges_and_only_over_a_threshold_nearby(host, delta):
+    strength = 0.8
+    hardened = harden(host, np.float32(strength) * delta, strength)
+    x, d, h = (coefficients(p) for p in (host.plane, np.float32(strength) * delta, hardened))
+    pushed = np.abs(h - d) > 0.01
+    assert 0.002 < pushed.mean() < 0.2
+    assert np.all(np.abs(h) > np.abs(d) - 0.01)
+    assert np.all(np.sign(h[pushed]) == np.sign(d[pushed]))
+    assert np.all(np.abs(h[pushed]) <= 2.5 * 2.0 * np.abs(d[pushed]) + 0.01)
+    assert np.all(np.abs(d[pushed]) > strength - 0.01)
+    # each that was pushed now lies just beyond a threshold of one of the two quantisers, the host short of it
+    over = np.zeros_like(pushed)
+    for quality in (10, 20):
+        step = jpeg_steps(quality).astype(np.float64)[:, :, None]
+        up = np.sign(d)
+        threshold = (np.floor((x + h) * up / step + 0.5) - 0.5) * step  # the last one below, along the push
+        beyond = (x + h) * up - threshold
+        over |= (beyond < 0.51) & (beyond > 0.3) & (x * up < threshold)
+    assert np.mean(over[pushed]) > 0.99
+
+
+def test_hardening_leaves_the_constant_term_and_what_is_beyond_whole_blocks(draw_plane, carrier):
+    host = prepare(draw_plane("textured", 203, 150), 1, carrier)
+    delta = make_delta(host, carrier, CODEWORD, 96)
+    hardened = harden(host, delta, 1.0)
+    np.testing.assert_allclose(coefficients(hardened)[0, 0], coefficients(delta)[0, 0], atol=0.01)
+    np.testing.assert_array_equal(hardened[200:], delta[200:])
+    np.testing.assert_array_equal(hardened[:, 144:], delta[:, 144:])
+
+
+@pytest.mark.parametrize("k", [2, 3, 7])
+def test_coarser_units_are_not_hardened(host, delta, k):
+    assert harden(dataclasses.replace(host, k=k), delta, 1.0) is delta
+
+
+# ---- the whole -------------------------------------------------------------------------------------
+
+
+def test_marking_changes_no_pixel_by_much_and_all_channels_alike(draw_plane, carrier):
+    pixels = np.repeat(draw_plane("textured", 256, 256).astype(np.uint8)[..., None] // 2 + 60, 3, axis=2)
+    marked, report = embedding.mark(pixels, 255.0, carrier, CODE, PAYLOAD, 1.0)
+    change = marked.astype(int) - pixels
+    assert np.abs(change).max() < 30
+    np.testing.assert_array_equal(change, change[..., :1] * np.ones(3, int))
+    assert report.margin > 1
+
+
+def test_a_picture_is_refused_when_the_message_is_lost(carrier, draw_plane, monkeypatch):
+    monkeypatch.setattr(embedding, "measure", lambda *_: Margins(0.99, 0.5, 1.0))
+    for kind, error in (("textured", ImageTooSmall), ("smooth", ImageTooFlat)):
+        pixels = draw_plane(kind, 160, 200).astype(np.uint8)
+        with pytest.raises(error, match=r"200 x 160.*64 bits.*strength"):
+            embedding.mark(pixels, 255.0, carrier, CODE, PAYLOAD, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("margins", "says"),
+    [(Margins(2, 0.9, 1.1), ["JPEG"]), (Margins(2, 1.1, 0.5), ["pilot"]), (Margins(2, 2, 2), [])],
+)
+def test_weak_marks_are_warned_of(carrier, draw_plane, monkeypatch, margins, says):
+    monkeypatch.setattr(embedding, "measure", lambda *_: margins)
+    pixels = draw_plane("textured", 160, 200).astype(np.uint8)
+    report = embedding.mark(pixels, 255.0, carrier, CODE, PAYLOAD, 1.0)[1]
+    assert len(report.warnings) == len(says)
+    assert all(word in warning for word, warning in zip(says, report.warnings, strict=True))
+
+
+def test_average_marked_pictures_do_not_add_up_to_the_pattern(draw_plane):
+    """Each has its own origin: the mean of many marks is small."""
+    carrier = Carrier(Key(bytes(32)))
+    deltas = []
+    for seed in range(16):
+        host = prepare(draw_plane("textured", 128, 128, seed), 1, carrier)
+        deltas.append(make_delta(host, carrier, CODEWORD, 96))
+    assert np.std(np.mean(deltas, axis=0)) < 0.4 * np.mean([np.std(delta) for delta in deltas])

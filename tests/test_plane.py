@@ -1,0 +1,98 @@
+"""Pixels to the canonical plane and back: averages, sums, rounding and the change reported, against numpy."""
+
+import numpy as np
+import pytest
+
+from fastmark.plane import add_delta, canonical_plane, pixels_per_unit
+
+LUMA = np.array([0.299, 0.587, 0.114])
+PEAKS = {"uint8": 255, "uint16": 65535, "float32": 1}
+DTYPES = pytest.mark.parametrize("dtype", PEAKS)
+UNITS = pytest.mark.parametrize("k", [1, 2, 3, 5])
+CHANNELS = pytest.mark.parametrize("channels", [0, 3])
+
+
+def draw(height, width, channels, dtype="uint8"):
+    shape = (height, width, channels) if channels else (height, width)
+    values = np.random.default_rng([height, width]).random(shape)
+    return (values if dtype == "float32" else np.rint(values * PEAKS[dtype])).astype(dtype)
+
+
+@pytest.mark.parametrize(
+    ("short", "k"), [(1, 1), (128, 1), (1199, 1), (1200, 2), (1999, 2), (2000, 3), (2800, 4), (12000, 15)]
+)
+def test_a_unit_is_the_short_side_over_800_rounded(short, k):
+    assert pixels_per_unit(short, 3 * short) == pixels_per_unit(3 * short, short) == k
+
+
+def test_the_short_side_of_large_pictures_has_600_to_1200_units():
+    for short in range(800, 20000, 37):
+        assert 600 <= short / pixels_per_unit(short, short) < 1200
+
+
+@DTYPES
+@CHANNELS
+@UNITS
+def test_the_plane_is_the_mean_luma_of_its_boxes(k, channels, dtype):
+    pixels = draw(47, 61, channels, dtype)
+    plane = canonical_plane(pixels, k, float(PEAKS[dtype]))
+    height, width = 47 // k, 61 // k
+    luma = pixels @ LUMA if channels else pixels.astype(float)
+    boxes = luma[: height * k, : width * k].reshape(height, k, width, k).mean(axis=(1, 3))
+    assert (plane.dtype, plane.shape) == (np.float32, (height, width))
+    np.testing.assert_allclose(plane, boxes * 255 / PEAKS[dtype], atol=2e-3)
+
+
+@DTYPES
+@CHANNELS
+@UNITS
+def test_a_constant_is_added_to_every_sample(k, channels, dtype):
+    peak = PEAKS[dtype]
+    pixels = draw(46, 60, channels, dtype)
+    before = pixels.copy()
+    marked, mse = add_delta(pixels, np.full((46 // k, 60 // k), 3, np.float32), k, float(peak))
+    exact = np.minimum(pixels.astype(np.float64) + 3 * peak / 255, peak)
+    assert (marked.shape, marked.dtype) == (pixels.shape, pixels.dtype)
+    np.testing.assert_array_equal(pixels, before)
+    np.testing.assert_allclose(marked, np.rint(exact) if peak > 1 else exact, atol=0 if peak > 1 else 1e-6)
+    assert mse == pytest.approx(np.mean((marked.astype(float) - pixels) ** 2) * (255 / peak) ** 2, rel=1e-4)
+
+
+@CHANNELS
+def test_every_channel_of_a_pixel_gets_the_same_rounded_step(channels):
+    pixels = draw(40, 50, channels)
+    pixels = pixels // 2 + 60  # nothing is clipped
+    delta = np.random.default_rng(1).normal(0, 4, (40, 50)).astype(np.float32)
+    marked, _ = add_delta(pixels, delta, 1)
+    step = np.floor(delta + np.float32(0.5))
+    change = marked.astype(int) - pixels
+    np.testing.assert_array_equal(change, step[..., None] * np.ones(3) if channels else step)
+
+
+def test_sums_are_clipped_to_black_and_white():
+    pixels = np.array([[0, 1, 254, 255]], np.uint8)
+    for level, expected in ((300, 255), (-300, 0)):
+        marked, mse = add_delta(pixels, np.full((1, 4), level, np.float32), 1)
+        assert set(marked.ravel()) == {expected}
+        assert mse == pytest.approx(np.mean((expected - pixels.astype(float)) ** 2))
+
+
+@pytest.mark.parametrize("k", [2, 3, 5])
+def test_between_the_middles_of_units_the_delta_is_interpolated(k):
+    """A ramp stays a ramp, but for half a unit at either end, where it is level."""
+    delta = np.add.outer(np.arange(9.0), 2 * np.arange(12.0)).astype(np.float32)
+    pixels = np.zeros((9 * k + 1, 12 * k + k - 1), np.float32)
+    marked, _ = add_delta(pixels, delta, k, 255.0)
+    y = np.clip((np.arange(pixels.shape[0]) + 0.5) / k - 0.5, 0, 8)
+    x = np.clip((np.arange(pixels.shape[1]) + 0.5) / k - 0.5, 0, 11)
+    np.testing.assert_allclose(marked, np.add.outer(y, 2 * x), atol=1e-4)
+
+
+def test_at_one_pixel_a_unit_the_plane_of_the_marked_picture_is_the_sum():
+    pixels = draw(40, 50, 3, "float32") * np.float32(0.5) + np.float32(0.25)
+    delta = np.random.default_rng(2).normal(0, 4, (40, 50)).astype(np.float32)
+    marked, mse = add_delta(pixels, delta, 1, 1.0)
+    np.testing.assert_allclose(
+        canonical_plane(marked, 1, 1.0), canonical_plane(pixels, 1, 1.0) + delta, atol=1e-3
+    )
+    assert mse == pytest.approx(np.mean(delta.astype(float) ** 2), rel=1e-3)

@@ -1,0 +1,62 @@
+"""The package marks as fastmark/SPEC.md says: an embedder written from that alone makes the same pixels."""
+
+import numpy as np
+import pytest
+import spec_embedder
+from pictures import drawn
+
+import fastmark as fm
+
+SECRET = bytes(range(7, 39))
+ROUNDED_OTHERWISE = (
+    1e-4  # share of samples at which sums of float32 and of float64 may lie on two sides of a half
+)
+
+
+@pytest.fixture(scope="module")
+def pictures(draw_plane):
+    """Drawn pictures, uint8.
+
+    Of sizes and seeds at which, under ``SECRET`` and the messages below, no coefficient is so nearly hardened
+    and no cell of the thumbnail so nearly a half that float32 might decide otherwise.
+    """
+    sky = draw_plane("smooth", 450, 421)
+    return {
+        "textured": drawn(340, 371, 12),
+        "smooth": np.stack([0.7 * sky, 0.9 * sky, 255 - 0.5 * sky], axis=-1).astype(np.uint8),
+        "flat black": np.zeros((400, 360, 3), np.uint8),
+        "grey, textured": draw_plane("textured", 312, 341).astype(np.uint8),
+        "grey, shapes": draw_plane("edges", 333, 350, 1).astype(np.uint8),
+        "two pixels a unit": drawn(1200, 1301),  # 1200 / 800 is rounded up; a column is left over
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "bits", "strength", "tones"),
+    [
+        ("textured", 64, 1, 192),
+        ("textured", 128, 3, 192),
+        ("smooth", 32, 1, 384),
+        ("smooth", 16, 3, 384),
+        ("flat black", 16, 1, 384),
+        ("flat black", 64, 3, 384),
+        ("grey, textured", 128, 1, 384),
+        ("grey, textured", 32, 3, 384),
+        ("grey, shapes", 32, 1, 48),
+        ("grey, shapes", 64, 3, 48),
+        ("two pixels a unit", 64, 1, 384),
+        ("two pixels a unit", 128, 3, 384),
+    ],
+)
+def test_marked_pixels_are_those_of_the_specification(pictures, name, bits, strength, tones):
+    picture, message = pictures[name], np.random.default_rng(bits).bytes(bits // 8)
+    expected = spec_embedder.embed(picture, SECRET, message, strength)
+    marked, report = fm.Watermarker(fm.Key(SECRET), bits, strength).embed_report(picture, message)
+    assert report.tones == expected.tones == tones
+    assert report.pixels_per_unit == expected.pixels_per_unit
+    assert report.strength == pytest.approx(expected.strength, rel=1e-5)
+    assert (marked.shape, marked.dtype) == (picture.shape, np.uint8)
+    difference = np.abs(marked.astype(int) - expected.pixels)
+    assert difference.max() <= 1
+    assert np.mean(difference > 0) <= ROUNDED_OTHERWISE
+    assert np.mean(marked != picture) > 0.1
