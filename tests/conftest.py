@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from pictures import MESSAGE, photograph
 
 from fastmark.carrier import Carrier
 from fastmark.key import Key
+from fastmark.watermarker import Watermarker
 
 
 def _textured(y, x, rng):
@@ -70,3 +72,16 @@ def carrier(key):
 @pytest.fixture(scope="session")
 def other_carrier(other_key):
     return Carrier(other_key)
+
+
+@pytest.fixture(scope="session")
+def marker(key):
+    """64 bits under the first key."""
+    return Watermarker(key)
+
+
+@pytest.fixture(scope="session")
+def marked(marker):
+    """A photograph and the same with ``MESSAGE`` in it."""
+    picture = photograph("astronaut")
+    return picture, marker.embed(picture, MESSAGE)

@@ -5,6 +5,9 @@ import functools
 import numpy as np
 from skimage import data
 
+MESSAGE = 0x0123456789ABCDEF
+"""What the picture of the ``marked`` fixture says."""
+
 
 @functools.cache
 def photograph(name, size=None):
