@@ -184,13 +184,15 @@ class TorusSpectrum:
         return scaled
 
     def coherence(self, carrier: Carrier, n_tones: int, origin: tuple[int, int]) -> float:
-        """Return the z of the tones' phases if the plane's first unit lies at torus place ``origin``."""
+        """Return the nats of evidence in the tones' phases if the plane's first unit lies at ``origin``.
+
+        That is minus the logarithm of the bound of :func:`fastmark.evidence.phase_sum_bound`, at least 0.
+        """
         values = self.tones(carrier)[:n_tones]
         # the grid took the plane's first unit for torus place -offset
         shift = np.array(origin) + self.offset
-        angles = carrier.phases[:n_tones] + 2 * np.pi / TORUS * (carrier.tones[:n_tones] @ shift)
-        total = float(np.sum(values * np.exp(-1j * angles)).real)
-        return total / math.sqrt(max(float(np.sum(np.abs(values) ** 2)) / 2, 1e-12))
+        c = values * np.exp(-1j * carrier.phases[:n_tones])
+        return -evidence.phase_sum_bound(_total(c, carrier.tones[:n_tones], shift), np.abs(values))
 
     def place(self, carrier: Carrier) -> Placement:
         """Find the shift at which the tones' phases agree best with the key's."""

@@ -22,8 +22,8 @@ REFERENCE_QUALITY = 50
 # Total SNR z at which list decoding reads nine messages of ten, measured; proof at 1e-9 needs no more.
 NEEDED_Z = {16: 8.5, 32: 10.0, 64: 12.8, 96: 15.1, 128: 17.2}
 
-# z of the pilot at which its phases alone prove presence at 1e-9 in a picture cropped or scaled
-NEEDED_PILOT_Z = math.sqrt(2 * (math.log(1e9) + LOG_SHIFTS + math.log(16)))
+# Nats at which the pilot's phases alone prove presence at 1e-9 in a picture cropped or scaled.
+NEEDED_PILOT_NATS = math.log(1e9) + LOG_SHIFTS + math.log(16)
 
 # Luminance quantisation of ITU-T T.81, table K.1.
 _TABLE = """
@@ -35,7 +35,10 @@ _TABLE = """
 
 @dataclass(frozen=True, slots=True)
 class Margins:
-    """Signal over what is needed, as ratios of z: the message untouched and after JPEG, and the pilot."""
+    """Signal over what is needed, as ratios of z: the message untouched and after JPEG, and the pilot.
+
+    A bound falls as ``exp(-z^2 / 2)``, so the pilot's is the root of a ratio of nats.
+    """
 
     message: float
     jpeg: float
@@ -75,9 +78,9 @@ def measure(
     planes = ScorePlanes(plane, mask)
     z = _message_z(planes, origin, carrier, codeword)
     z_jpeg = _message_z(ScorePlanes(compressed, mask), origin, carrier, codeword)
-    pilot = TorusSpectrum(planes, np.eye(2)).coherence(carrier, n_tones, origin)
+    nats = TorusSpectrum(planes, np.eye(2)).coherence(carrier, n_tones, origin)
     needed = NEEDED_Z[message_bits]
-    return Margins(z / needed, z_jpeg / needed, pilot / NEEDED_PILOT_Z)
+    return Margins(z / needed, z_jpeg / needed, math.sqrt(nats / NEEDED_PILOT_NATS))
 
 
 def _message_z(

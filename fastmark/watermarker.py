@@ -98,7 +98,7 @@ class Watermarker:
 
         Args:
             image: as for :meth:`embed_report`, of any size.
-            deep: search longer, for pictures somebody tried to clean.
+            deep: search on, for pictures somebody tried to clean; tens of seconds where there is no mark.
 
         Raises:
             InvalidImage, UnsupportedImage: if it cannot be read.
@@ -140,7 +140,7 @@ def detect(
         image: as for :meth:`Watermarker.embed_report`.
         keys: keys, or watermarkers where their carriers are at hand already.
         message_bits: the length of the messages of those given as keys.
-        deep: search longer.
+        deep: search on, as there.
 
     Returns:
         One detection a key, most certain first; the number of keys is counted in their p-values.
