@@ -1,9 +1,9 @@
 """How often unmarked pictures look marked: the tail of the p-values against the bound they claim to be.
 
 A trial is one unmarked picture and one key. The pictures are seeded crops, 256 to 640 pixels a side, so that
-tens of thousands of trials take hours and not days; with `--whole` also the pictures themselves. Every crop
-and attack is judged with keys of its own, so that the trials are independent over the keys, for which the
-bound is made.
+tens of thousands of trials take hours and not days; with `--whole` also the pictures themselves. Every
+picture has keys of its own, the same for its crops and attacks: making a key's carriers and templates costs
+as much as a search.
 
 `fastmark.detect` looks at a picture once for all keys and multiplies every p-value by their number. The table
 has both views. "trials" undoes the multiplication, log10 p - log10(keys), which is exact as long as the
@@ -68,12 +68,10 @@ def views(rgb: np.ndarray, numbers: Sequence[int], whole: bool) -> Iterator[tupl
         yield str(number), np.ascontiguousarray(rgb[top : top + height, left : left + width])
 
 
-def judge(picture: np.ndarray, purpose: str, settings: Settings) -> list[Row]:
-    """Look for the marks of fresh keys in one picture: a row a key."""
+def judge(picture: np.ndarray, markers: Sequence[Any], settings: Settings) -> list[Row]:
+    """Look for the marks of some keys in one picture: a row a key."""
     import fastmark as fm
 
-    secrets = [seeded_bytes(f"{purpose}, key {n}") for n in range(settings.keys)]
-    markers = [fm.Watermarker(fm.Key(secret), settings.message_bits) for secret in secrets]
     options = {"deep": True} if settings.deep else {}
     start = time.perf_counter()
     try:
@@ -95,12 +93,15 @@ def judge(picture: np.ndarray, purpose: str, settings: Settings) -> list[Row]:
 
 def run_picture(path: Path, numbers: Sequence[int], settings: Settings) -> list[Row]:
     """All trials of one picture."""
+    import fastmark as fm
+
+    secrets = [seeded_bytes(f"null {path.name}, key {n}") for n in range(settings.keys)]
+    markers = [fm.Watermarker(fm.Key(secret), settings.message_bits) for secret in secrets]
     rows = []
     for view, rgb in views(read_rgb(path), numbers, settings.whole):
         for attack in chosen(settings.patterns, *rgb.shape[:2]):
-            name = f"null {path.name} {view} {attack.name}"
             base = {"picture": label(path), "view": view, "attack": attack.name}
-            rows += [base | row for row in judge(attack(rgb), name, settings)]
+            rows += [base | row for row in judge(attack(rgb), markers, settings)]
     return rows
 
 
@@ -151,7 +152,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
     parser.add_argument("--trials", type=int, default=2000, help="at least so many; default: %(default)s")
-    parser.add_argument("--keys", type=int, default=8, help="fresh keys a crop; default: %(default)s")
+    parser.add_argument("--keys", type=int, default=8, help="fresh keys a picture; default: %(default)s")
     parser.add_argument("--attacks", default="none", help="patterns of names or groups, comma between")
     parser.add_argument("--whole", action="store_true", help="the pictures as they are, too")
     parser.add_argument("--pictures", type=int, default=0, help="only so many, spread over all")

@@ -99,7 +99,7 @@ def trial(marker: Any, attacked: np.ndarray, message: int | None, deep: bool) ->
         "mirrored": found.mirrored,
         "error": "",
     }
-    skipped = {"message", "message_bytes", "key_id", "p_value", "state", *row}
+    skipped = {"message", "message_bytes", "key_id", "p_value", "state", "note", *row}
     return row | {k: v for k, v in flat(found.to_dict()).items() if k not in skipped}
 
 
