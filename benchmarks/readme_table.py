@@ -17,6 +17,8 @@ README = Path(__file__).resolve().parent.parent / "README.md"
 BEGIN = "<!-- begin of measured tables: python benchmarks/readme_table.py --write -->"
 END = "<!-- end of measured tables -->"
 
+SMALL_SIDE = 500  # pixels
+
 LABELS = {
     "none": "untouched",
     "everyday": "everyday: JPEG 30, WebP 60, AVIF 40 and better; scaled by 0.3 to 2; cropped to 15 % of the"
@@ -78,7 +80,28 @@ def survival(path: Path) -> list[str]:
         }
         for row in rows
     )
-    return [*table, "", f"Measured with `{head}`."]
+    return [*table, "", f"Measured with `{head}`.{by_size(path.with_name('robustness.csv'))}"]
+
+
+def by_size(path: Path) -> str:
+    """The everyday row by the size of the picture: the signal goes with the root of the area."""
+    if not path.exists():
+        return ""
+    _, rows = read_results(path)
+    everyday = [row for row in rows if row["group"] == "everyday"]
+    parts = []
+    for name, part in (
+        ("of 500 pixels and more a side", [row for row in everyday if least_side(row) >= SMALL_SIDE]),
+        ("of smaller ones", [row for row in everyday if least_side(row) < SMALL_SIDE]),
+    ):
+        read = percent(str(100 * sum(row["message_ok"] == "1" for row in part) / max(len(part), 1)))
+        found = percent(str(100 * sum(row["state"] == "detected" for row in part) / max(len(part), 1)))
+        parts.append(f"{name} {read} and {found}")
+    return f" Everyday, read and detected: pictures {', '.join(parts)}."
+
+
+def least_side(row: Mapping[str, str]) -> int:
+    return min(int(row["height"]), int(row["width"]))
 
 
 def quality(path: Path) -> list[str]:
