@@ -90,7 +90,8 @@ def test_marked_pictures_are_the_same_in_every_run_thread_and_process(key, marke
     other = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
     digest, log10_p = other.stdout.split()
     assert digests | {digest} == {hashlib.sha256(after.tobytes()).hexdigest()}
-    assert float(log10_p) == fm.Watermarker(key).detect(after).log10_p
+    # BLAS may add in another order from process to process
+    assert float(log10_p) == pytest.approx(fm.Watermarker(key).detect(after).log10_p, rel=1e-6)
 
 
 def test_one_watermarker_serves_eight_threads_at_once(marker, marked):

@@ -1,0 +1,109 @@
+"""How often each part of the evidence is strong by chance, at one fixed place: the tail against its bound.
+
+`null.py` judges whole searches, whose union bounds leave hardly any p-value below 1: it can show that nothing
+is accused, not that a part is sound. Here nothing is searched. Every unmarked crop is read with every key at
+torus place (0, 0), and the three bounds are taken as they are: the pilot's phases, the anchors, and the data
+chips against the codeword of message 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _common import find_pictures, header, one_thread_each, print_table, read_rgb, seeded_bytes, write_csv
+
+Row = dict[str, Any]
+
+SIDE = 320
+LEVELS = (0.5, 0.1, 1e-2, 1e-3, 1e-4, 1e-5)
+
+
+@cache
+def carriers(n_keys: int) -> list[Any]:
+    """Carriers of the numbered benchmark keys."""
+    from fastmark.carrier import Carrier
+    from fastmark.key import Key
+
+    return [Carrier(Key(seeded_bytes(f"null parts, key {n}"))) for n in range(n_keys)]
+
+
+def crops(path: Path, number: int) -> list[np.ndarray]:
+    """Seeded crops of one picture, 320 pixels a side."""
+    rgb = read_rgb(path)
+    rng = np.random.default_rng(int.from_bytes(seeded_bytes(f"null parts {path.name}", 8)))
+    places = [[int(rng.integers(max(n - SIDE, 0) + 1)) for n in rgb.shape[:2]] for _ in range(number)]
+    return [np.ascontiguousarray(rgb[y : y + SIDE, x : x + SIDE]) for y, x in places]
+
+
+def run_picture(path: Path, n_keys: int, n_crops: int) -> np.ndarray:
+    """Bounds of all crops and keys: float64 (trials, 3), natural logarithms."""
+    from fastmark import evidence
+    from fastmark.alignment import TorusSpectrum, resample
+    from fastmark.chips import ChipBlocks
+    from fastmark.message import MessageCode
+    from fastmark.plane import canonical_plane
+    from fastmark.scoring import ScorePlanes
+
+    signs = 1.0 - 2.0 * MessageCode(64).encode(0)
+    rows = []
+    for crop in crops(path, n_crops):
+        planes = ScorePlanes(canonical_plane(crop, 1))
+        torus = TorusSpectrum(planes, np.eye(2))
+        grid = resample(planes, np.eye(2), np.zeros(2))
+        blocks = ChipBlocks.of(grid.scores, grid.inside)
+        for carrier in carriers(n_keys):
+            total, variance = blocks.soft_bits(carrier, (0, 0))
+            rows.append(
+                (
+                    -torus.coherence(carrier, 96, (0, 0)),
+                    evidence.sign_sum_bound(float(total[-1]), float(variance[-1])),
+                    evidence.sign_sum_bound(float(signs @ total[:-1]), float(variance[:-1].sum())),
+                )
+            )
+    return np.array(rows)
+
+
+def tail(bounds: np.ndarray) -> list[Row]:
+    """Compare the share of bounds at or below each level with the level."""
+    table = []
+    for level in LEVELS:
+        row: Row = {"p <=": f"{level:g}", "allowed": bounds.shape[0] * level}
+        seen = (bounds <= np.log(level)).sum(axis=0)
+        row |= dict(zip(("phases", "anchors", "chips"), map(int, seen), strict=True))
+        fault = bool(np.any(seen > row["allowed"] + 4 * row["allowed"] ** 0.5 + 1))
+        table.append(row | {"result": "FAULT" if fault else "ok"})
+    return table
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
+    parser.add_argument("--keys", type=int, default=100)
+    parser.add_argument("--crops", type=int, default=10, help="of each picture")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("-o", "--output", type=Path, help="CSV of the table")
+    options = parser.parse_args(arguments)
+
+    one_thread_each()
+    paths = find_pictures(options.folders)
+    with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
+        parts = pool.map(run_picture, paths, [options.keys] * len(paths), [options.crops] * len(paths))
+        bounds = np.concatenate(list(parts))
+    settings = {"pictures": len(paths), "crops": options.crops, "keys": options.keys, "trials": len(bounds)}
+    head = header("null_parts", options.workers, **settings)
+    print(*head, sep="\n")
+    table = tail(bounds)
+    print_table(f"bounds of {len(bounds)} unmarked trials at one place", table)
+    if options.output:
+        write_csv(options.output, head, table)
+
+
+if __name__ == "__main__":
+    main()
