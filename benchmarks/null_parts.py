@@ -45,11 +45,12 @@ def crops(path: Path, number: int) -> list[np.ndarray]:
 def run_picture(path: Path, n_keys: int, n_crops: int) -> np.ndarray:
     """Bounds of all crops and keys: float64 (trials, 3), natural logarithms."""
     from fastmark import evidence
-    from fastmark.alignment import TorusSpectrum, resample
+    from fastmark.alignment import TorusSpectrum
     from fastmark.chips import ChipBlocks
     from fastmark.message import MessageCode
     from fastmark.plane import canonical_plane
     from fastmark.scoring import ScorePlanes
+    from fastmark.unitgrid import resample
 
     signs = 1.0 - 2.0 * MessageCode(64).encode(0)
     rows = []

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmark import fft
-from fastmark.alignment import FIELD_SPACING, Placement, resample
+from fastmark.alignment import Placement
 from fastmark.carrier import TORUS, Carrier
 from fastmark.perception import Plane
 from fastmark.scoring import ScorePlanes
+from fastmark.unitgrid import FIELD_SPACING, resample
 
 Field = NDArray[np.float32]
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmark.alignment import LOG_SHIFTS, TorusSpectrum, resample
+from fastmark.alignment import LOG_SHIFTS, TorusSpectrum
 from fastmark.carrier import BLOCK, Carrier
 from fastmark.chips import ChipBlocks
 from fastmark.kernels import quantiser as kernels
 from fastmark.perception import Plane
 from fastmark.scoring import ScorePlanes
+from fastmark.unitgrid import resample
 
 REFERENCE_QUALITY = 50
 """JPEG quality of the reference attack."""

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmark import evidence
-from fastmark.alignment import Placement, TorusSpectrum, place_candidate, resample
+from fastmark.alignment import Placement, TorusSpectrum, place_candidate
 from fastmark.bending import Field, local_shifts
 from fastmark.carrier import BLOCK, Carrier
 from fastmark.chips import ChipBlocks
@@ -25,6 +25,7 @@ from fastmark.message import Decoded, MessageCode
 from fastmark.perception import Plane
 from fastmark.scoring import ScorePlanes
 from fastmark.sync import Candidate, Level, analyse, distinct, levels, scan
+from fastmark.unitgrid import resample
 
 FLOORS = (4.0, 10.0, 1.0)
 """Floors of the scores under which chips are read, grey levels: usual, much compressed, shrunk or blurred."""

@@ -5,10 +5,11 @@ import pytest
 from pictures import grey, photograph
 from planted import MOVES, RESIZED, moved, planted, units_off
 
-from fastmark.alignment import FIELD_SPACING, MAX_UNITS, TorusSpectrum, place_candidate, resample
+from fastmark.alignment import TorusSpectrum, place_candidate
 from fastmark.carrier import TORUS
 from fastmark.scoring import ScorePlanes
 from fastmark.sync import Candidate, analyse
+from fastmark.unitgrid import FIELD_SPACING, MAX_UNITS, resample
 
 HOST = grey(photograph("coffee")[:380, 100:]).astype(np.float32)
 

@@ -5,10 +5,11 @@ import pytest
 from pictures import grey, photograph
 from planted import planted
 
-from fastmark.alignment import FIELD_SPACING, Placement, resample
+from fastmark.alignment import Placement
 from fastmark.bending import local_shifts
 from fastmark.kernels.warp import cubic_table, warp_plane
 from fastmark.scoring import ScorePlanes
+from fastmark.unitgrid import FIELD_SPACING, resample
 
 
 @pytest.fixture(scope="module")
