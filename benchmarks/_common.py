@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import multiprocessing
 import os
 import platform
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -52,6 +55,29 @@ def read_rgb(path: Path) -> np.ndarray:
 def label(path: Path) -> str:
     """Folder and name: enough to tell pictures apart without telling where they are kept."""
     return f"{path.parent.name}/{path.name}"
+
+
+def in_processes(
+    function: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], workers: int
+) -> Iterator[tuple[int, Any]]:
+    """Yield (number, result) of every job as it is done; an interrupt ends it with what there is.
+
+    The processes are fresh: fork would copy the thread state of Numba and FFTW.
+    """
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        numbers = {pool.submit(function, *job): number for number, job in enumerate(jobs)}
+        for future in as_completed(numbers):
+            yield numbers[future], future.result()
+    except KeyboardInterrupt:
+        print("interrupted: what is done is reported", file=sys.stderr)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def breaches(seen: float, allowed: float) -> bool:
+    """Tell whether more was seen than a bound allows, by four standard deviations and one."""
+    return seen > allowed + 4 * allowed**0.5 + 1
 
 
 def seeded_bytes(purpose: str, size: int = 32) -> bytes:

@@ -15,20 +15,20 @@ from __future__ import annotations
 
 import argparse
 import math
-import multiprocessing
 import statistics
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from _common import (
+    breaches,
     find_pictures,
     header,
+    in_processes,
     label,
     one_thread_each,
     print_table,
@@ -106,20 +106,14 @@ def run_picture(path: Path, numbers: Sequence[int], settings: Settings) -> list[
 
 
 def run(jobs: Sequence[tuple[Path, Sequence[int]]], settings: Settings, workers: int) -> list[Row]:
-    """Run a job a picture in fresh processes; fork would copy the thread state of Numba and FFTW."""
+    """Run a job a picture."""
     rows: list[Row] = []
     start = time.perf_counter()
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
-    try:
-        futures = [pool.submit(run_picture, path, numbers, settings) for path, numbers in jobs]
-        for done, future in enumerate(as_completed(futures), 1):
-            rows += future.result()
-            seconds = time.perf_counter() - start
-            print(f"{done}/{len(jobs)} pictures: {len(rows)} trials, {seconds:.0f} s", file=sys.stderr)
-    except KeyboardInterrupt:
-        print("interrupted: what is done is reported", file=sys.stderr)
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    results = in_processes(run_picture, [(*job, settings) for job in jobs], workers)
+    for done, (_, found) in enumerate(results, 1):
+        rows += found
+        seconds = time.perf_counter() - start
+        print(f"{done}/{len(jobs)} pictures: {len(rows)} trials, {seconds:.0f} s", file=sys.stderr)
     return rows
 
 
@@ -139,8 +133,7 @@ def tail(rows: list[Row], n_keys: int) -> list[Row]:
         for name, values, known in (("trials", single, uncut), ("pictures", best, True)):
             seen = int(np.sum(values <= -exponent))
             allowed = values.size * 10.0**-exponent
-            # the trials are independent: a breach is what lies beyond four standard deviations
-            fault |= known and seen > allowed + 4 * math.sqrt(allowed) + 1
+            fault |= known and breaches(seen, allowed)
             line[name] = seen if known else ""
             line[f"{name}, share"] = f"{seen / values.size:.1e}" if known else ""
             line[f"{name}, allowed"] = f"{allowed:.3g}" if known else ""

@@ -10,14 +10,22 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _common import find_pictures, header, one_thread_each, print_table, read_rgb, seeded_bytes, write_csv
+from _common import (
+    breaches,
+    find_pictures,
+    header,
+    in_processes,
+    one_thread_each,
+    print_table,
+    read_rgb,
+    seeded_bytes,
+    write_csv,
+)
 
 Row = dict[str, Any]
 
@@ -78,7 +86,7 @@ def tail(bounds: np.ndarray) -> list[Row]:
         row: Row = {"p <=": f"{level:g}", "allowed": bounds.shape[0] * level}
         seen = (bounds <= np.log(level)).sum(axis=0)
         row |= dict(zip(("phases", "anchors", "chips"), map(int, seen), strict=True))
-        fault = bool(np.any(seen > row["allowed"] + 4 * row["allowed"] ** 0.5 + 1))
+        fault = breaches(int(seen.max()), row["allowed"])
         table.append(row | {"result": "FAULT" if fault else "ok"})
     return table
 
@@ -94,9 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     one_thread_each()
     paths = find_pictures(options.folders)
-    with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
-        parts = pool.map(run_picture, paths, [options.keys] * len(paths), [options.crops] * len(paths))
-        bounds = np.concatenate(list(parts))
+    jobs = [(path, options.keys, options.crops) for path in paths]
+    bounds = np.concatenate([part for _, part in in_processes(run_picture, jobs, options.workers)])
     settings = {"pictures": len(paths), "crops": options.crops, "keys": options.keys, "trials": len(bounds)}
     head = header("null_parts", options.workers, **settings)
     print(*head, sep="\n")

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
-import multiprocessing
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,8 +19,10 @@ from typing import Any
 
 import numpy as np
 from _common import (
+    breaches,
     find_pictures,
     header,
+    in_processes,
     label,
     one_thread_each,
     print_table,
@@ -130,24 +130,15 @@ def run_picture(number: int, path: Path, settings: Settings) -> list[Row]:
 
 
 def run(paths: list[Path], settings: Settings, workers: int) -> list[Row]:
-    """Run a job a picture in fresh processes; fork would copy the thread state of Numba and FFTW."""
+    """Run a job a picture; rows in the pictures' order."""
     results: dict[int, list[Row]] = {}
     start = time.perf_counter()
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context)
-    try:
-        jobs = {pool.submit(run_picture, i, path, settings): i for i, path in enumerate(paths)}
-        for job in as_completed(jobs):
-            number = jobs[job]
-            results[number] = job.result()
-            seconds = time.perf_counter() - start
-            trials = len(results[number])
-            done = f"{len(results)}/{len(paths)}"
-            print(f"{done} {label(paths[number])}: {trials} trials, {seconds:.0f} s", file=sys.stderr)
-    except KeyboardInterrupt:
-        print("interrupted: what is done is reported", file=sys.stderr)
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    jobs = [(i, path, settings) for i, path in enumerate(paths)]
+    for number, rows in in_processes(run_picture, jobs, workers):
+        results[number] = rows
+        seconds = time.perf_counter() - start
+        done = f"{len(results)}/{len(paths)}"
+        print(f"{done} {label(paths[number])}: {len(rows)} trials, {seconds:.0f} s", file=sys.stderr)
     return [row for number in sorted(results) for row in results[number]]
 
 
@@ -236,7 +227,7 @@ def tails(rows: list[Row]) -> list[Row]:
         seen = sum(row["log10_p"] <= -exponent for row in rows)
         bound = len(rows) * 10.0**-exponent
         # trials on one picture are not independent: a breach is flagged beyond four standard deviations
-        fault = seen > bound + 4 * bound**0.5 + 1
+        fault = breaches(seen, bound)
         table.append(
             {"p <=": f"1e-{exponent}", "seen": seen, "allowed": bound, "result": "FAULT" if fault else "ok"}
         )

@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 
 from fastmark import evidence, fft
 from fastmark.carrier import BLOCK, TONE_COUNTS, TORUS, Carrier
-from fastmark.kernels import spectrum as spectrum_kernels
 from fastmark.kernels import warp as kernels
-from fastmark.perception import Plane
-from fastmark.scoring import SCORE_FLOOR, ScorePlanes
-from fastmark.sync import WHITE_LIMIT, Candidate, Level, Matrix
+from fastmark.plane import Plane
+from fastmark.scoring import ScorePlanes
+from fastmark.sync import WHITE_LIMIT, Candidate, Level, Matrix, line_free_level
 from fastmark.unitgrid import resample
 
 _TONE_LIMIT = 4.0
@@ -82,7 +81,7 @@ class TorusSpectrum:
         level: float32 ``(512, 257)``, local mean power over the band of the tones.
     """
 
-    def __init__(self, planes: ScorePlanes, matrix: Matrix, floor: float = SCORE_FLOOR) -> None:
+    def __init__(self, planes: ScorePlanes, matrix: Matrix) -> None:
         """Resample the scores by ``matrix`` about the plane's middle, fold, transform."""
         self.matrix = matrix
         self.untouched = np.array_equal(matrix, np.eye(2))
@@ -90,7 +89,7 @@ class TorusSpectrum:
         self.offset = centre - matrix @ np.array([TORUS // 2, TORUS // 2])
         if self.untouched:
             self.offset = 2 * np.rint(self.offset / 2)
-        self._grid = resample(planes, matrix, self.offset, floor=floor)
+        self._grid = resample(planes, matrix, self.offset)
         self._transform(self._grid.scores)
 
     def restricted(self, region: Region) -> TorusSpectrum:
@@ -293,25 +292,27 @@ def _local_level(spectrum: NDArray[np.complex64], n_units: int) -> NDArray[np.fl
     band = np.concatenate([spectrum[:_BAND, : _BAND + 1], spectrum[-_BAND:, : _BAND + 1]])
     power: NDArray[np.float32] = band.real**2 + band.imag**2
     reach = min(_BAND // 4, round(_REACH * TORUS / math.sqrt(max(n_units, 1))))
-    level = np.empty_like(power)
-    spectrum_kernels.local_mean(power, reach, level)
-    np.minimum(power, np.float32(WHITE_LIMIT) * level, out=power)
-    spectrum_kernels.local_mean(power, reach, level)
-    return level
+    return line_free_level(power, reach)
 
 
 def _weigh(values: NDArray[np.complex128], carrier: Carrier) -> tuple[int, NDArray[np.float64]]:
     """Choose the prefix and weigh its tones by what the channel left at their radius: magnitudes only."""
-    excess = np.minimum(np.abs(values) ** 2, WHITE_LIMIT) - 1
+    excess = _excess(values)
     scores = [excess[:count].sum() / np.sqrt(count) for count in TONE_COUNTS]
     n_tones = TONE_COUNTS[int(np.argmax(scores))]
     return n_tones, _weights(values[:n_tones], carrier)
 
 
+def _excess(values: NDArray[np.complex128]) -> NDArray[np.float64]:
+    """Return the tones' power beyond that of the noise."""
+    excess: NDArray[np.float64] = np.minimum(np.abs(values) ** 2, WHITE_LIMIT) - 1
+    return excess
+
+
 def _weights(values: NDArray[np.complex128], carrier: Carrier) -> NDArray[np.float64]:
     """Return the tones' weights: the root of the excess power of those of about the same radius."""
     n_tones = values.size
-    excess = np.minimum(np.abs(values) ** 2, WHITE_LIMIT) - 1
+    excess = _excess(values)
     radius = np.log(np.hypot(carrier.tones[:n_tones, 0], carrier.tones[:n_tones, 1]))
     near = np.exp(-(((radius[:, None] - radius) / 0.2) ** 2))
     smooth: NDArray[np.float64] = (near @ excess) / near.sum(axis=1)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fastmark import fft
 from fastmark.alignment import Placement
 from fastmark.carrier import TORUS, Carrier
-from fastmark.perception import Plane
+from fastmark.plane import Plane
 from fastmark.scoring import ScorePlanes
 from fastmark.unitgrid import FIELD_SPACING, resample
 
@@ -34,7 +34,7 @@ def local_shifts(planes: ScorePlanes, placement: Placement, carrier: Carrier) ->
 
     Returns:
         float32 ``(gy, gx, 2)``, (y, x) shifts at every 64 units of the grid that
-        :func:`fastmark.alignment.resample` makes for this placement.
+        :func:`fastmark.unitgrid.resample` makes for this placement.
     """
     pilot = carrier.pilot(placement.n_tones) * np.float32(-1.0 if placement.inverted else 1.0)
     field: Field = np.zeros((2, 2, 2), np.float32)

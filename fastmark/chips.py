@@ -18,7 +18,7 @@ from fastmark.carrier import (
 )
 from fastmark.kernels import blocks as kernels
 from fastmark.message import CODE_BITS
-from fastmark.perception import Plane
+from fastmark.plane import Plane
 
 N_SOFT = CODE_BITS + 1
 """Soft bits: one for each code bit, and the anchors' sum in the last place."""

@@ -30,8 +30,8 @@ from fastmark.kernels import spectrum as spectrum_kernels
 from fastmark.key import Domain
 from fastmark.margin import Margins, jpeg_steps, measure
 from fastmark.message import MessageCode
-from fastmark.perception import Perception, Plane, block_means, tukey
-from fastmark.plane import add_delta, canonical_plane, pixels_per_unit
+from fastmark.perception import Perception, block_means, tukey
+from fastmark.plane import Plane, add_delta, canonical_plane, pixels_per_unit
 from fastmark.results import EmbedReport
 
 # Amplitudes at strength 1, of the mask: a chip's DCT coefficient, the pilot's root mean square.
@@ -187,7 +187,12 @@ def harden(host: Host, delta: Plane, strength: float) -> Plane:
 
 def psnr_db(delta: Plane) -> float:
     """Predict the PSNR of pixels changed by ``delta`` and rounded, dB."""
-    return 10 * math.log10(255.0**2 / (float(np.mean(delta * delta)) + 1 / 12))
+    return _decibels(float(np.mean(delta * delta)) + 1 / 12)
+
+
+def _decibels(mse: float) -> float:
+    """Return the PSNR of a mean square error in grey levels of 255."""
+    return 10 * math.log10(255.0**2 / mse)
 
 
 def mark(
@@ -220,7 +225,7 @@ def mark(
         warnings.append("the message is not expected to survive JPEG compression at quality 50")
     if margins.pilot < 1:
         warnings.append("the pilot is weak: after cropping or scaling the mark may not be found")
-    psnr = 10 * math.log10(255.0**2 / max(mse, 1e-9))
+    psnr = _decibels(max(mse, 1e-9))
     report = EmbedReport(
         psnr, total, n_tones, k, margins.message, margins.jpeg, margins.pilot, tuple(warnings)
     )

@@ -13,7 +13,7 @@ from fastmark.alignment import LOG_SHIFTS, TorusSpectrum
 from fastmark.carrier import BLOCK, Carrier
 from fastmark.chips import ChipBlocks
 from fastmark.kernels import quantiser as kernels
-from fastmark.perception import Plane
+from fastmark.plane import Plane
 from fastmark.scoring import ScorePlanes
 from fastmark.unitgrid import resample
 

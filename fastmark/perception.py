@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmark.kernels import local as kernels
-
-Plane = NDArray[np.float32]
+from fastmark.plane import Plane
 
 _BASE = 1.5
 _GAIN = 0.8

@@ -6,8 +6,8 @@ import numpy as np
 
 from fastmark.carrier import BLOCK
 from fastmark.kernels import score as kernels
-from fastmark.perception import Perception, Plane
-from fastmark.plane import canonical_plane
+from fastmark.perception import Perception
+from fastmark.plane import Plane, canonical_plane
 
 SCORE_FLOOR = 4.0
 _SCORE_LIMIT = 1.5

@@ -22,7 +22,7 @@ from fastmark.chips import ChipBlocks
 from fastmark.coherent import LOG_CLIMBS, coherent_geometries
 from fastmark.logpolar import Templates
 from fastmark.message import Decoded, MessageCode
-from fastmark.perception import Plane
+from fastmark.plane import Plane
 from fastmark.scoring import ScorePlanes
 from fastmark.sync import Candidate, Level, analyse, distinct, levels, scan
 from fastmark.unitgrid import resample

@@ -17,7 +17,8 @@ from fastmark import fft
 from fastmark.carrier import TONE_COUNTS
 from fastmark.kernels import spectrum as kernels
 from fastmark.logpolar import COARSE, FINE, Hypothesis, LogPolarSpectrum, Templates, log_polar
-from fastmark.perception import Plane, tukey
+from fastmark.perception import tukey
+from fastmark.plane import Plane
 from fastmark.scoring import ScorePlanes
 
 Matrix = NDArray[np.float64]
@@ -93,6 +94,14 @@ class Candidate:
     score: float
 
 
+def line_free_level(power: NDArray[np.float32], reach: int) -> NDArray[np.float32]:
+    """Return the local mean of half a power spectrum; tones and lines do not raise their own floor."""
+    level = np.empty_like(power)
+    kernels.local_mean(power, reach, level)
+    kernels.local_mean(np.minimum(power, np.float32(WHITE_LIMIT) * level), reach, level)
+    return level
+
+
 def analyse(planes: ScorePlanes, factor: int) -> Level:
     """Compute the whitened spectrum of the middle of a picture, at most 1024 samples a side."""
     weighted = planes.weighted(factor)
@@ -107,13 +116,9 @@ def analyse(planes: ScorePlanes, factor: int) -> Level:
     spectrum = fft.rfft2(padded)
     power = spectrum.real**2 + spectrum.imag**2
     reach = int(min(n // 4, round(_WHITENING_REACH * n / np.sqrt(height * width))))
-    level = np.empty_like(power)
+    level = line_free_level(power, reach)
     white = np.empty_like(power)
-    kernels.local_mean(power, reach, level)
     kernels.whiten(power, level, np.float32(WHITE_LIMIT), white)
-    np.minimum(power, white * level, out=power)  # tones and lines must not raise their own floor
-    kernels.local_mean(power, reach, level)
-    kernels.whiten(spectrum.real**2 + spectrum.imag**2, level, np.float32(WHITE_LIMIT), white)
     band = white[n // 32 : n // 2, n // 32 :]
     views = [(np.eye(2), log_polar(white, np.eye(2), FINE))]
     views += [(strain, log_polar(white, strain, COARSE)) for strain in (np.eye(2), *_STRAINS)]
@@ -189,17 +194,21 @@ def refine(level: Level, templates: Templates, g: Matrix, n_tones: int, step: fl
     score = kernels.refine_geometry(
         level.white, level.mean, level.spread, templates.tones, n_tones, step, 0.0002, g
     )
-    for count in TONE_COUNTS:
-        other = kernels.tone_score(level.white, level.mean, level.spread, templates.tones, count, g)
-        if other > score:
-            score, n_tones = other, count
+    other, count = _best_prefix(level, templates, g)
+    if other > score:
+        score, n_tones = other, count
     matrix = (np.linalg.inv(g).T * level.factor).astype(np.float64)
     return Candidate(matrix, n_tones, float(score))
 
 
 def score_of(level: Level, templates: Templates, matrix: Matrix) -> tuple[float, int]:
     """Return the best prefix's score at one geometry, and the prefix."""
-    g = np.linalg.inv(matrix).T * level.factor
+    g = (np.linalg.inv(matrix).T * level.factor).astype(np.float64)
+    return _best_prefix(level, templates, g)
+
+
+def _best_prefix(level: Level, templates: Templates, g: Matrix) -> tuple[float, int]:
+    """Return the best prefix's score and the prefix; ``g`` maps tones to cycles a sample of the level."""
     scores = [
         kernels.tone_score(level.white, level.mean, level.spread, templates.tones, count, g)
         for count in TONE_COUNTS

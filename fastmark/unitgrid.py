@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fastmark.carrier import BLOCK
 from fastmark.kernels import warp as kernels
-from fastmark.perception import Plane
+from fastmark.plane import Plane
 from fastmark.scoring import SCORE_FLOOR, ScorePlanes
 from fastmark.sync import Matrix
 
