@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 Real = NDArray[np.float32]
 Complex = NDArray[np.complex64]
 
-_PLANS_PER_THREAD = 12
+_PLANS_PER_THREAD = 16
 _planning = threading.RLock()
 _local = threading.local()
 
@@ -49,10 +49,32 @@ def rfft2(x: Real) -> Complex:
     """Forward transform of a float32 array ``(H, W)`` with even W -> complex64 ``(H, W // 2 + 1)``."""
     if _pyfftw is None:
         return np.fft.rfft2(x).astype(np.complex64, copy=False)
-    plan = _plan(x.shape, forward=True)
+    plan = _plan((x.shape[0], x.shape[1]), _REAL_TO_COMPLEX)
     np.copyto(plan.input_array, x)
     plan.execute()
     result: Complex = plan.output_array.copy()
+    return result
+
+
+def rfft2_padded(x: Real, vertical: Real, horizontal: Real, shape: tuple[int, int]) -> Complex:
+    """Transform ``x`` times two windows, zero-padded to ``shape`` (H, W), W even -> complex64 ``(H, W // 2 +
+    1)``.
+
+    Rows of zeros are not transformed horizontally.
+    """
+    height, width = x.shape
+    if _pyfftw is None:
+        windowed = x * horizontal * vertical[:, None]
+        return np.fft.rfft2(windowed, s=shape).astype(np.complex64, copy=False)
+    rows, columns = _plan(shape, _PADDED, height)
+    part = rows.input_array[:, :width]
+    np.multiply(x, horizontal, out=part)
+    part *= vertical[:, None]
+    rows.input_array[:, width:] = 0
+    columns.input_array[height:] = 0
+    rows.execute()
+    columns.execute()
+    result: Complex = columns.output_array.copy()
     return result
 
 
@@ -61,34 +83,47 @@ def irfft2(spectrum: Complex) -> Real:
     shape = (spectrum.shape[0], 2 * (spectrum.shape[1] - 1))
     if _pyfftw is None:
         return np.fft.irfft2(spectrum, s=shape).astype(np.float32, copy=False)
-    plan = _plan(shape, forward=False)
+    plan = _plan(shape, _COMPLEX_TO_REAL)
     np.copyto(plan.input_array, spectrum)
     plan.execute()
     result: Real = plan.output_array * np.float32(1.0 / (shape[0] * shape[1]))
     return result
 
 
-def _plan(shape: tuple[int, ...], *, forward: bool) -> Any:
-    """Return this thread's plan for one real shape and direction, made on first use."""
-    plans: OrderedDict[tuple[tuple[int, ...], bool], Any] | None = getattr(_local, "plans", None)
+_REAL_TO_COMPLEX, _COMPLEX_TO_REAL, _PADDED = range(3)
+_PAD = 8  # complex numbers behind every row: strides of a power of two share few lines of the cache
+
+
+def _plan(shape: tuple[int, int], kind: int, height: int = 0) -> Any:
+    """Return this thread's plan for one shape, of the real signal, and kind, made on first use.
+
+    That of a padded transform is a pair, of the horizontal transforms of ``height`` rows, and of the vertical
+    ones.
+    """
+    plans: OrderedDict[tuple[tuple[int, int], int, int], Any] | None = getattr(_local, "plans", None)
     if plans is None:
         plans = _local.plans = OrderedDict()
-    key = (shape, forward)
+    key = (shape, kind, height)
     if key in plans:
         plans.move_to_end(key)
         return plans[key]
-    half = (shape[0], shape[1] // 2 + 1)
+    n = shape[1] // 2 + 1
     with _planning:
-        # NOTE: ESTIMATE, not MEASURE: measured plans differ from run to run, and so would the bits.
-        plan = _pyfftw.FFTW(
-            _pyfftw.empty_aligned(shape if forward else half, "float32" if forward else "complex64"),
-            _pyfftw.empty_aligned(half if forward else shape, "complex64" if forward else "float32"),
-            axes=(0, 1),
-            direction="FFTW_FORWARD" if forward else "FFTW_BACKWARD",
-            flags=("FFTW_ESTIMATE", "FFTW_DESTROY_INPUT"),
-            threads=1,
-        )
+        real = _pyfftw.empty_aligned((height or shape[0], shape[1] + 2 * _PAD), "float32")[:, : shape[1]]
+        half = _pyfftw.empty_aligned((shape[0], n - 1 + _PAD), "complex64")[:, :n]
+        if kind == _PADDED:
+            plan = (_planned(real, half[:height], (1,)), _planned(half, half, (0,)))
+        elif kind == _REAL_TO_COMPLEX:
+            plan = _planned(real, half, (0, 1))
+        else:
+            plan = _planned(half, real, (0, 1), "FFTW_BACKWARD")
         plans[key] = plan
         if len(plans) > _PLANS_PER_THREAD:
             plans.popitem(last=False)
     return plan
+
+
+def _planned(source: Any, target: Any, axes: tuple[int, ...], direction: str = "FFTW_FORWARD") -> Any:
+    # NOTE: ESTIMATE, not MEASURE: measured plans differ from run to run, and so would the bits.
+    flags = ("FFTW_ESTIMATE", "FFTW_DESTROY_INPUT")
+    return _pyfftw.FFTW(source, target, axes=axes, direction=direction, flags=flags, threads=1)

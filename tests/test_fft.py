@@ -36,6 +36,47 @@ def test_transforms_agree_with_numpy_and_invert_each_other(shape):
     assert_transforms(shape)
 
 
+def padded_twin(x, vertical, horizontal, shape):
+    """In double precision, by numpy."""
+    return np.fft.rfft2(x.astype(np.float64) * vertical[:, None] * horizontal, s=shape)
+
+
+@pytest.mark.parametrize(
+    ("size", "shape"),
+    [((8, 8), (8, 8)), ((1, 1), (4, 2)), ((5, 7), (16, 8)), ((100, 60), (128, 96)), ((33, 250), (256, 320))],
+    ids=str,
+)
+def test_padded_transforms_agree_with_numpy(size, shape):
+    x, vertical, horizontal = draw(size), draw(size[:1], 1), draw(size[1:], 2)
+    before = x.copy()
+    spectrum = fft.rfft2_padded(x, vertical, horizontal, shape)
+    assert spectrum.dtype == np.complex64
+    assert spectrum.shape == (shape[0], shape[1] // 2 + 1)
+    exact = padded_twin(x, vertical, horizontal, shape)
+    np.testing.assert_allclose(spectrum, exact, atol=2e-6 * x.size)
+    np.testing.assert_array_equal(x, before)
+
+
+def test_padding_is_zero_whatever_was_transformed_before():
+    """Frames of one shape, filled less and less: nothing is left of those before."""
+    for size in ((60, 90), (60, 33), (20, 90), (20, 5), (60, 90)):
+        x = draw(size)
+        ones = [np.ones(n, np.float32) for n in size]
+        spectrum = fft.rfft2_padded(x, *ones, (64, 96))
+        np.testing.assert_allclose(spectrum, padded_twin(x, *ones, (64, 96)), atol=1e-3)
+        framed = np.zeros((64, 96), np.float32)
+        framed[: size[0], : size[1]] = x
+        np.testing.assert_allclose(spectrum, fft.rfft2(framed), atol=1e-3)
+
+
+def test_any_memory_layout_can_be_padded():
+    x, ones = draw((40, 50)), [np.ones(n, np.float32) for n in (40, 50)]
+    wide = np.repeat(x, 2, axis=1)[:, ::2]
+    expected = fft.rfft2_padded(x, *ones, (64, 64))
+    np.testing.assert_array_equal(fft.rfft2_padded(wide, *ones, (64, 64)), expected)
+    np.testing.assert_array_equal(fft.rfft2_padded(np.asfortranarray(x), *ones, (64, 64)), expected)
+
+
 def test_inputs_are_not_changed_and_results_are_not_reused():
     x, other = draw((64, 64)), draw((64, 64), 1)
     before = x.copy()
@@ -73,6 +114,19 @@ def test_eight_threads_at_once_get_the_answers_of_one():
         np.testing.assert_array_equal(one, other)
 
 
+def test_eight_threads_at_once_get_the_padded_transforms_of_one():
+    ones = [np.ones(n, np.float32) for n in (50, 60)]
+    jobs = [(shape, seed) for seed in range(12) for shape in ((64, 64), (80, 96), (128, 160))]
+
+    def transform(job):
+        return fft.rfft2_padded(draw((50, 60), job[1]), *ones, job[0])
+
+    alone = [transform(job) for job in jobs]
+    with ThreadPoolExecutor(8) as pool:
+        for one, other in zip(alone, pool.map(transform, jobs), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 100, 257, 700, 1434, 2048])
 def test_good_sizes_are_the_least_of_their_form(n):
     forms = sorted(factor * 2**i for factor in (1, 3, 5) for i in range(13))
@@ -87,7 +141,8 @@ from fastmark import fft
 marked = np.load(sys.argv[1])
 found = fm.Watermarker(fm.Key(bytes(range(32)))).detect(marked)
 x = np.random.default_rng(5).normal(size=(256, 320)).astype(np.float32)
-np.save(sys.argv[2], fft.rfft2(x))
+ones = [np.ones(n, np.float32) for n in x.shape]
+np.savez(sys.argv[2], whole=fft.rfft2(x), padded=fft.rfft2_padded(x, *ones, (320, 384)))
 print(fft.backend(), found.message, "pyfftw" in sys.modules)
 """
 
@@ -99,13 +154,16 @@ def test_numpy_alone_gives_the_same_transforms_and_messages(key, tmp_path):
 
     marked = fm.Watermarker(key).embed(photograph("rocket", 320), 77)[20:, 31:]
     np.save(tmp_path / "marked.npy", marked)
-    command = [sys.executable, "-c", ELSEWHERE, str(tmp_path / "marked.npy"), str(tmp_path / "spectrum.npy")]
+    command = [sys.executable, "-c", ELSEWHERE, str(tmp_path / "marked.npy"), str(tmp_path / "spectra.npz")]
     done = subprocess.run(
         command, env=os.environ | {"FASTMARK_FFT": "numpy"}, capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["numpy", "77", "False"]
-    here = fft.rfft2(np.random.default_rng(5).normal(size=(256, 320)).astype(np.float32))
-    np.testing.assert_allclose(np.load(tmp_path / "spectrum.npy"), here, atol=2e-3)
+    x = np.random.default_rng(5).normal(size=(256, 320)).astype(np.float32)
+    ones = [np.ones(n, np.float32) for n in x.shape]
+    there = np.load(tmp_path / "spectra.npz")
+    np.testing.assert_allclose(there["whole"], fft.rfft2(x), atol=2e-3)
+    np.testing.assert_allclose(there["padded"], fft.rfft2_padded(x, *ones, (320, 384)), atol=2e-3)
 
 
 def test_fftw_is_used_where_it_is_installed():
