@@ -1,18 +1,21 @@
-"""Kernels over 8 x 8 blocks against their twins, and the transform against its definition."""
+"""Kernels over the chips' blocks against their twins, and the transform against its definition."""
+
+import itertools
 
 import numpy as np
 import pytest
 from reference import blocks as slow
 
-from fastmark.carrier import BASIS, COEFFICIENT_COLUMNS, COEFFICIENT_ROWS, COEFFICIENTS
+from fastmark.carrier import BASIS, COEFFICIENT_COLUMNS, COEFFICIENT_ROWS, COEFFICIENTS, HALF_BASIS
 from fastmark.kernels import blocks as fast
 
-DCT = BASIS, COEFFICIENT_ROWS, COEFFICIENT_COLUMNS
+PLACES = COEFFICIENT_ROWS, COEFFICIENT_COLUMNS
 N = len(COEFFICIENTS)
 
 # planes that hold one block, a row of them, a column, and rests of rows and columns; then where blocks start
 PLANES = [((8, 8), 0, 0), ((12, 12), 4, 4), ((9, 67), 1, 2), ((70, 13), 3, 5), ((45, 62), 4, 4)]
 PLACED = pytest.mark.parametrize(("shape", "y0", "x0"), PLANES, ids=str)
+BASES = pytest.mark.parametrize("basis", [BASIS, HALF_BASIS], ids=["8", "4"])
 BLOCK_GRIDS = [(1, 1), (1, 7), (7, 1), (2, 2), (5, 9), (13, 20)]
 GRIDS = pytest.mark.parametrize("shape", BLOCK_GRIDS, ids=str)
 # (torus' grid, blocks, place of the first): within, across the border, from its first, up to thrice round
@@ -24,6 +27,8 @@ FOLDS = [
     (128, (3, 140), 126, 127),
 ]
 FOLDED = pytest.mark.parametrize(("grid", "shape", "gy", "gx"), FOLDS, ids=str)
+PILOTED = pytest.mark.parametrize("shape", [(1, 1), (1, 30), (30, 1), (9, 16), (21, 34), (40, 67)], ids=str)
+ORIGINS = pytest.mark.parametrize(("oy", "ox"), [(0, 0), (4, 12), (15, 31), (1020, 517)])
 
 COEFFICIENT = 1e-3  # float32 sums of 64 products of 255
 RELATIVE = 1e-5
@@ -39,14 +44,21 @@ def draw_torus(grid, n_bits, seed=0):
     return signs, rng.integers(-1, n_bits, (N, grid, grid)).astype(np.int16)
 
 
-def n_blocks(shape, y0, x0):
-    return (shape[0] - y0) // 8, (shape[1] - x0) // 8
+def n_blocks(shape, y0, x0, basis=BASIS):
+    side = basis.shape[1]
+    return (shape[0] - y0) // side, (shape[1] - x0) // side
 
 
-def forward(plane, y0=0, x0=0):
-    out = np.full((N, *n_blocks(plane.shape, y0, x0)), np.nan, np.float32)
-    fast.forward_dct(plane, *DCT, y0, x0, out)
+def forward(plane, y0=0, x0=0, basis=BASIS):
+    out = np.full((N, *n_blocks(plane.shape, y0, x0, basis)), np.nan, np.float32)
+    fast.forward_dct(plane, basis, *PLACES, y0, x0, out)
     return out
+
+
+def inverse(chips, y0, x0, shape, basis=BASIS):
+    plane = np.zeros(shape, np.float32)
+    fast.add_inverse_dct(chips, basis, *PLACES, y0, x0, plane)
+    return plane
 
 
 def fold(coefficients, mask, gy, gx, grid):
@@ -55,11 +67,28 @@ def fold(coefficients, mask, gy, gx, grid):
     return out
 
 
+def amplitudes(mask, gain, signs, code_bit, bits, gy, gx):
+    out = np.full((N, *mask.shape), np.nan, np.float32)
+    fast.chip_amplitudes(mask, np.float32(gain), signs, code_bit, bits, gy, gx, out)
+    return out
+
+
+def draw_pilot(pilot, oy, ox, gain, cells, shape, pieces=None):
+    out = np.full(shape, np.nan, np.float32)
+    for first, last in pieces or [(0, shape[0])]:
+        fast.draw_pilot(pilot, oy, ox, np.float32(gain), cells, first, last, out)
+    return out
+
+
+# ---- transforms ------------------------------------------------------------------------------------
+
+
+@BASES
 @PLACED
-def test_forward_dct_agrees_with_its_twin(shape, y0, x0):
+def test_forward_dct_agrees_with_its_twin(shape, y0, x0, basis):
     plane = draw(shape, 0, 255)
-    exact = slow.forward_dct(plane, *DCT, y0, x0, *n_blocks(shape, y0, x0))
-    np.testing.assert_allclose(forward(plane, y0, x0), exact, rtol=0, atol=COEFFICIENT)
+    exact = slow.forward_dct(plane, basis, *PLACES, y0, x0, *n_blocks(shape, y0, x0, basis))
+    np.testing.assert_allclose(forward(plane, y0, x0, basis), exact, rtol=0, atol=COEFFICIENT)
 
 
 def test_forward_dct_is_the_orthonormal_dct_of_the_textbook():
@@ -70,46 +99,101 @@ def test_forward_dct_is_the_orthonormal_dct_of_the_textbook():
     np.testing.assert_allclose(forward(block)[:, 0, 0], expected, rtol=0, atol=COEFFICIENT)
 
 
+def test_blocks_of_4_see_in_a_halved_plane_what_blocks_of_8_see_in_the_plane():
+    halved = draw((20, 28), 0, 255)
+    plane = np.kron(halved, np.ones((2, 2), np.float32))
+    np.testing.assert_allclose(forward(halved, basis=HALF_BASIS), forward(plane), rtol=0, atol=COEFFICIENT)
+
+
 def test_the_basis_is_orthonormal():
     np.testing.assert_allclose(BASIS @ BASIS.T, np.eye(4), rtol=0, atol=1e-6)
 
 
+@BASES
 @PLACED
-def test_add_inverse_dct_agrees_with_its_twin(shape, y0, x0):
-    chips = draw((N, *n_blocks(shape, y0, x0)), -5, 5)
+def test_add_inverse_dct_agrees_with_its_twin(shape, y0, x0, basis):
+    chips = draw((N, *n_blocks(shape, y0, x0, basis)), -5, 5)
     plane = draw(shape, 0, 255)
-    exact = plane + slow.add_inverse_dct(chips, *DCT, y0, x0, shape)
-    fast.add_inverse_dct(chips, *DCT, y0, x0, plane)
+    exact = plane + slow.add_inverse_dct(chips, basis, *PLACES, y0, x0, shape)
+    fast.add_inverse_dct(chips, basis, *PLACES, y0, x0, plane)
     np.testing.assert_allclose(plane, exact, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("n", [1, 2, 9, 64])
+def test_spread_waves_agrees_with_its_twin(n):
+    waves = draw((4, n), -5, 5)
+    row = np.full(8 * n, np.nan, np.float32)
+    fast.spread_waves(*waves, BASIS, row)
+    np.testing.assert_allclose(row, slow.spread_waves(*waves, BASIS), rtol=0, atol=RELATIVE)
 
 
 @PLACED
 def test_forward_dct_gives_back_the_chips_that_add_inverse_dct_laid_down(shape, y0, x0):
     chips = draw((N, *n_blocks(shape, y0, x0)), -5, 5)
-    plane = np.zeros(shape, np.float32)
-    fast.add_inverse_dct(chips, *DCT, y0, x0, plane)
-    np.testing.assert_allclose(forward(plane, y0, x0), chips, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(forward(inverse(chips, y0, x0, shape), y0, x0), chips, rtol=0, atol=1e-5)
 
 
+@BASES
 @PLACED
-def test_add_inverse_dct_is_the_transpose_of_forward_dct(shape, y0, x0):
-    plane, chips = draw(shape, -1, 1), draw((N, *n_blocks(shape, y0, x0)), -1, 1)
-    image = np.zeros(shape, np.float32)
-    fast.add_inverse_dct(chips, *DCT, y0, x0, image)
-    assert np.vdot(forward(plane, y0, x0), chips) == pytest.approx(np.vdot(plane, image), abs=1e-3)
+def test_add_inverse_dct_is_the_transpose_of_forward_dct(shape, y0, x0, basis):
+    plane, chips = draw(shape, -1, 1), draw((N, *n_blocks(shape, y0, x0, basis)), -1, 1)
+    image = inverse(chips, y0, x0, shape, basis)
+    projected = np.vdot(forward(plane, y0, x0, basis), chips)
+    assert projected == pytest.approx(np.vdot(plane, image), abs=COEFFICIENT)
 
 
+@BASES
 @PLACED
-def test_chips_change_no_mean_and_nothing_outside_their_blocks(shape, y0, x0):
-    chips = draw((N, *n_blocks(shape, y0, x0)), -5, 5)
-    plane = np.zeros(shape, np.float32)
-    fast.add_inverse_dct(chips, *DCT, y0, x0, plane)
-    height, width = (8 * n for n in chips.shape[1:])
+def test_chips_change_no_mean_and_nothing_outside_their_blocks(shape, y0, x0, basis):
+    side = basis.shape[1]
+    chips = draw((N, *n_blocks(shape, y0, x0, basis)), -5, 5)
+    plane = inverse(chips, y0, x0, shape, basis)
+    height, width = (side * n for n in chips.shape[1:])
     blocks = plane[y0 : y0 + height, x0 : x0 + width]
-    means = blocks.reshape(height // 8, 8, width // 8, 8).mean(axis=(1, 3))
+    means = blocks.reshape(height // side, side, width // side, side).mean(axis=(1, 3))
     np.testing.assert_allclose(means, 0, rtol=0, atol=1e-5)
     blocks[:] = 0
     assert not plane.any()
+
+
+@BASES
+def test_rows_of_blocks_laid_down_in_pieces_give_the_bits_of_one_go(basis):
+    shape, side = (60, 53), basis.shape[1]
+    chips = draw((N, *n_blocks(shape, 4, 4, basis)), -5, 5)
+    pieces = np.zeros(shape, np.float32)
+    for first, last in ((0, 1), (1, 4), (4, chips.shape[1])):
+        fast.add_inverse_dct(chips[:, first:last], basis, *PLACES, 4 + side * first, 4, pieces)
+    np.testing.assert_array_equal(pieces, inverse(chips, 4, 4, shape, basis))
+
+
+# ---- whole blocks ----------------------------------------------------------------------------------
+
+
+def whole_blocks(inside, side):
+    out = np.full([n // side for n in inside.shape], np.nan, np.float32)
+    fast.whole_blocks(inside, side, out)
+    return out
+
+
+@pytest.mark.parametrize("side", [4, 8])
+@pytest.mark.parametrize("shape", [(8, 8), (9, 67), (70, 13), (45, 62)], ids=str)
+def test_whole_blocks_agrees_with_its_twin(shape, side):
+    # zeros so few that blocks of either kind come about
+    inside = (draw(shape) > 0.02).astype(np.uint8)
+    np.testing.assert_array_equal(whole_blocks(inside, side), slow.whole_blocks(inside, side))
+
+
+@pytest.mark.parametrize("side", [4, 8])
+def test_one_place_outside_makes_its_block_no_whole_one(side):
+    for place in ((side, 0), (2 * side - 1, side - 1), (side + 1, 2)):
+        inside = np.ones((4 * side, 3 * side), np.uint8)
+        inside[place] = 0
+        whole = whole_blocks(inside, side)
+        assert whole[1, 0] == 0
+        assert whole.sum() == 11
+
+
+# ---- statistics of chips ---------------------------------------------------------------------------
 
 
 @FOLDED
@@ -154,22 +238,56 @@ def test_soft_bits_leaves_out_no_chip():
     np.testing.assert_allclose(out.sum(axis=1), everything, rtol=1e-4, atol=1e-3)
 
 
+# ---- what is laid down -----------------------------------------------------------------------------
+
+
 @FOLDED
 def test_chip_amplitudes_agrees_with_its_twin(grid, shape, gy, gx):
     signs, code_bit = draw_torus(grid, 64)
-    mask, bits = draw(shape, 1.5, 9), draw((65,), -2, 2)
-    out = np.full((N, *shape), np.nan, np.float32)
-    fast.chip_amplitudes(mask, np.float32(0.7), signs, code_bit, bits, gy, gx, out)
-    exact = slow.chip_amplitudes(mask, 0.7, signs, code_bit, bits, gy, gx)
-    np.testing.assert_allclose(out, exact, rtol=RELATIVE)
+    arguments = draw(shape, 1.5, 9), 0.7, signs, code_bit, draw((65,), -2, 2), gy, gx
+    np.testing.assert_allclose(amplitudes(*arguments), slow.chip_amplitudes(*arguments), rtol=RELATIVE)
+
+
+def test_the_torus_comes_back_to_the_same_chips():
+    signs, code_bit = draw_torus(8, 64)
+    mask, bits = draw((11, 13), 1.5, 9), draw((65,), -2, 2)
+    once, again = (amplitudes(mask, 0.7, signs, code_bit, bits, 5 + n, 6 + n) for n in (0, 8))
+    np.testing.assert_array_equal(again, once)
 
 
 def test_soft_bits_reads_the_signs_that_chip_amplitudes_wrote():
     signs, code_bit = draw_torus(16, 40)
     bits = np.append(np.where(draw((40,)) < 0.5, -1, 1), 1).astype(np.float32)
-    mask = draw((35, 21), 2.5, 8)
-    chips = np.empty((N, 35, 21), np.float32)
-    fast.chip_amplitudes(mask, np.float32(1), signs, code_bit, bits, 9, 5, chips)
+    chips = amplitudes(draw((35, 21), 2.5, 8), 1, signs, code_bit, bits, 9, 5)
     out = np.empty((2, 41))
-    fast.soft_bits(fold(chips, mask, 9, 5, 16), signs, code_bit, out)
+    fast.soft_bits(fold(chips, np.ones((35, 21), np.float32), 9, 5, 16), signs, code_bit, out)
     np.testing.assert_array_equal(np.sign(out[0]), bits)
+
+
+def pilot_and_cells(shape):
+    return draw((16, 32), -2, 2), draw([(n + 1) // 2 for n in shape], 1.5, 9)
+
+
+@ORIGINS
+@PILOTED
+def test_draw_pilot_agrees_with_its_twin(shape, oy, ox):
+    pilot, cells = pilot_and_cells(shape)
+    exact = slow.draw_pilot(pilot, oy, ox, 0.21, cells, shape)
+    np.testing.assert_allclose(draw_pilot(pilot, oy, ox, 0.21, cells, shape), exact, rtol=RELATIVE)
+
+
+@PILOTED
+def test_a_pilot_drawn_in_strips_has_the_bits_of_one_drawn_in_one_go(shape):
+    pilot, cells = pilot_and_cells(shape)
+    # odd rows are the second of a cell; the last strip comes first, so that none finds the weights it needs
+    edges = sorted({min(edge, shape[0]) for edge in (0, 3, 4, 11, shape[0])})
+    pieces = draw_pilot(pilot, 4, 12, 0.21, cells, shape, reversed(list(itertools.pairwise(edges))))
+    np.testing.assert_array_equal(pieces, draw_pilot(pilot, 4, 12, 0.21, cells, shape))
+
+
+def test_a_strip_of_the_pilot_leaves_other_rows_alone():
+    pilot, cells = pilot_and_cells((20, 30))
+    out = draw_pilot(pilot, 0, 0, 1, cells, (20, 30), [(5, 8)])
+    assert np.isfinite(out[5:8]).all()
+    assert np.isnan(out[:5]).all()
+    assert np.isnan(out[8:]).all()

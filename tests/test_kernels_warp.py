@@ -132,3 +132,14 @@ def test_a_shift_of_the_plane_is_a_shift_of_the_torus():
     fast.fold_torus(x, inside, 0, 0, out)
     fast.fold_torus(x, inside, 3, 14, shifted)
     np.testing.assert_array_equal(shifted, np.roll(out, (3, 14), axis=(0, 1)))
+
+
+def test_places_outside_the_picture_are_not_folded():
+    x, inside = draw((20, 20)), np.ones((20, 20), np.uint8)
+    inside[3, 4] = 0
+    out, whole = np.zeros((2, 32, 32), np.float32)
+    fast.fold_torus(x, inside, 30, 29, out)
+    fast.fold_torus(x, np.ones_like(inside), 30, 29, whole)
+    assert out[1, 1] == 0
+    out[1, 1] = x[3, 4]
+    np.testing.assert_array_equal(out, whole)

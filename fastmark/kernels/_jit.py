@@ -41,3 +41,13 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 def inline(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a small helper that its callers' kernels always inline."""
     return _compile(function, inline="always")  # type: ignore[no-any-return]  # numba is untyped
+
+
+@kernel
+def copy_line(source, target):
+    """Copy the first values of ``source`` ``(n or more,)`` into ``target`` ``(n,)``.
+
+    NOTE: not ``target[:] = source``, for whose error message numba compiles its string formatting: seconds.
+    """
+    for i in range(target.size):
+        target[i] = source[i]

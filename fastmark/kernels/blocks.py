@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastmark.kernels._jit import kernel
+from fastmark.kernels._jit import copy_line, kernel
 
 
 @kernel
 def forward_dct(plane, basis, rows, columns, y0, x0, out):
     """Write the chip coefficients of every block of ``plane`` from ``(y0, x0)`` on into ``out``.
 
-    ``out[c, by, bx] = sum_yx basis[rows[c], y] basis[columns[c], x] plane[y0 + 8 by + y, x0 + 8 bx + x]``
-    float32 ``(10, BY, BX)``; ``basis`` is ``(4, 8)``.
+    ``out[c, by, bx] = sum_yx basis[rows[c], y] basis[columns[c], x] plane[y0 + n by + y, x0 + n bx + x]``
+    float32 ``(10, BY, BX)``; ``basis`` is ``(4, n)``, n = 4 or 8 the side of a block.
     """
     n_coefficients, n_rows, n_columns = out.shape
-    vertical = np.empty((4, 8 * n_columns), np.float32)
+    side = basis.shape[1]
+    vertical = np.empty((4, side * n_columns), np.float32)
     for by in range(n_rows):
         vertical[:] = 0
-        for y in range(8):
-            line = plane[y0 + 8 * by + y, x0 : x0 + 8 * n_columns]
+        for y in range(side):
+            line = plane[y0 + side * by + y, x0 : x0 + side * n_columns]
             for v in range(4):
                 weight = basis[v, y]
                 target = vertical[v]
                 for x in range(target.size):
                     target[x] += weight * line[x]
         for c in range(n_coefficients):
-            line, weights, target = vertical[rows[c]], basis[columns[c]], out[c, by]
-            w0, w1, w2, w3 = weights[0], weights[1], weights[2], weights[3]
-            w4, w5, w6, w7 = weights[4], weights[5], weights[6], weights[7]
+            line, w, target = vertical[rows[c]], basis[columns[c]], out[c, by]
+            w0, w1, w2, w3 = w[0], w[1], w[2], w[3]
+            if side == 4:
+                for bx in range(n_columns):
+                    i = 4 * bx
+                    target[bx] = (w0 * line[i] + w1 * line[i + 1]) + (w2 * line[i + 2] + w3 * line[i + 3])
+                continue
+            w4, w5, w6, w7 = w[4], w[5], w[6], w[7]
             for bx in range(n_columns):
                 i = 8 * bx
                 target[bx] = ((w0 * line[i] + w1 * line[i + 1]) + (w2 * line[i + 2] + w3 * line[i + 3])) + (
@@ -40,25 +46,61 @@ def forward_dct(plane, basis, rows, columns, y0, x0, out):
 def add_inverse_dct(chips, basis, rows, columns, y0, x0, plane):
     """Add the blocks whose only coefficients are ``chips`` ``(10, BY, BX)`` to ``plane`` from ``(y0, x0)``.
 
-    The transpose of :func:`forward_dct`, and its inverse on the coefficients named.
+    The transpose of :func:`forward_dct`, and with blocks of 8 its inverse on the coefficients named.
     """
     n_coefficients, n_rows, n_columns = chips.shape
-    horizontal = np.empty((4, 8 * n_columns), np.float32)
+    side = basis.shape[1]
+    horizontal = np.empty((4, side * n_columns), np.float32)
+    waves = np.zeros((4, 4, n_columns), np.float32)  # by vertical and horizontal frequency
     for by in range(n_rows):
-        horizontal[:] = 0
         for c in range(n_coefficients):
-            weights, line, target = basis[columns[c]], chips[c, by], horizontal[rows[c]]
-            for bx in range(n_columns):
-                value = line[bx]
-                for x in range(8):
-                    target[8 * bx + x] += weights[x] * value
-        for y in range(8):
-            target = plane[y0 + 8 * by + y, x0 : x0 + 8 * n_columns]
+            copy_line(chips[c, by], waves[rows[c], columns[c]])
+        for v in range(4):
+            a0, a1, a2, a3, target = waves[v, 0], waves[v, 1], waves[v, 2], waves[v, 3], horizontal[v]
+            if side == 8:
+                spread_waves(a0, a1, a2, a3, basis, target)
+                continue
+            for x in range(side):
+                b0, b1, b2, b3 = basis[0, x], basis[1, x], basis[2, x], basis[3, x]
+                for bx in range(n_columns):
+                    target[side * bx + x] = (b0 * a0[bx] + b1 * a1[bx]) + (b2 * a2[bx] + b3 * a3[bx])
+        for y in range(side):
+            target = plane[y0 + side * by + y, x0 : x0 + side * n_columns]
             b0, b1, b2, b3 = basis[0, y], basis[1, y], basis[2, y], basis[3, y]
+            h0, h1, h2, h3 = horizontal[0], horizontal[1], horizontal[2], horizontal[3]
             for x in range(target.size):
-                target[x] += (b0 * horizontal[0, x] + b1 * horizontal[1, x]) + (
-                    b2 * horizontal[2, x] + b3 * horizontal[3, x]
-                )
+                target[x] += (b0 * h0[x] + b1 * h1[x]) + (b2 * h2[x] + b3 * h3[x])
+
+
+@kernel
+def spread_waves(a0, a1, a2, a3, basis, row):
+    """Write ``sum_u basis[u, x] a_u[i]`` to ``row[8 i + x]``; ``basis`` ``(4, 8)``, u even symmetric, odd
+    not.
+    """
+    b00, b01, b02, b03 = basis[0, 0], basis[0, 1], basis[0, 2], basis[0, 3]
+    b10, b11, b12, b13 = basis[1, 0], basis[1, 1], basis[1, 2], basis[1, 3]
+    b20, b21, b22, b23 = basis[2, 0], basis[2, 1], basis[2, 2], basis[2, 3]
+    b30, b31, b32, b33 = basis[3, 0], basis[3, 1], basis[3, 2], basis[3, 3]
+    for i in range(a0.size):
+        p, q, r, s = a0[i], a1[i], a2[i], a3[i]
+        e0, e1, e2, e3 = b00 * p + b20 * r, b01 * p + b21 * r, b02 * p + b22 * r, b03 * p + b23 * r
+        o0, o1, o2, o3 = b10 * q + b30 * s, b11 * q + b31 * s, b12 * q + b32 * s, b13 * q + b33 * s
+        row[8 * i], row[8 * i + 1], row[8 * i + 2], row[8 * i + 3] = e0 + o0, e1 + o1, e2 + o2, e3 + o3
+        row[8 * i + 4], row[8 * i + 5], row[8 * i + 6], row[8 * i + 7] = e3 - o3, e2 - o2, e1 - o1, e0 - o0
+
+
+@kernel
+def whole_blocks(inside, side, out):
+    """Write 1 for blocks of ``side`` x ``side`` that are ones throughout in ``inside`` (uint8, 0 or 1), else
+    0.
+    """
+    for by in range(out.shape[0]):
+        for bx in range(out.shape[1]):
+            whole = np.uint8(1)
+            for y in range(side * by, side * by + side):
+                for x in range(side * bx, side * bx + side):
+                    whole &= inside[y, x]
+            out[by, bx] = whole
 
 
 @kernel
@@ -114,12 +156,43 @@ def chip_amplitudes(mask, gain, signs, code_bit, bits, gy, gx, out):
     n_coefficients, n_rows, n_columns = out.shape
     grid = signs.shape[1]
     n_bits = bits.size - 1
-    for c in range(n_coefficients):
-        for y in range(n_rows):
-            ty = (gy + y) % grid
-            for x in range(n_columns):
-                tx = (gx + x) % grid
-                j = code_bit[c, ty, tx]
-                if j < 0:
-                    j = n_bits
-                out[c, y, x] = signs[c, ty, tx] * bits[j] * gain * mask[y, x]
+    for y in range(n_rows):
+        ty = (gy + y) % grid
+        amplitude = mask[y]
+        for c in range(n_coefficients):
+            sign, number, target = signs[c, ty], code_bit[c, ty], out[c, y]
+            x, tx = 0, gx % grid
+            while x < n_columns:
+                run = min(grid - tx, n_columns - x)
+                for i in range(run):
+                    j = number[tx + i]
+                    target[x + i] = sign[tx + i] * (gain * amplitude[x + i]) * bits[j if j >= 0 else n_bits]
+                x += run
+                tx = 0
+
+
+@kernel
+def draw_pilot(pilot, oy, ox, gain, cells, first, last, out):
+    """Write ``gain * pilot * cells`` into rows ``first`` to ``last`` of ``out`` ``(H, W)``.
+
+    ``pilot`` ``(T, T)`` is repeated, its place ``(oy, ox)`` at the first unit; ``cells`` have a value for 2 x
+    2 units.
+    """
+    width = out.shape[1]
+    n_rows, n_columns = pilot.shape
+    weight = np.empty(width + 1, np.float32)
+    for y in range(first, last):
+        if y == first or y % 2 == 0:
+            line = cells[y // 2]
+            for j in range((width + 1) // 2):
+                value = gain * line[j]
+                weight[2 * j], weight[2 * j + 1] = value, value
+        source, target = pilot[(y + oy) % n_rows], out[y]
+        x, at = 0, ox % n_columns
+        while x < width:
+            run = min(n_columns - at, width - x)
+            part, tone, factor = target[x : x + run], source[at : at + run], weight[x : x + run]
+            for i in range(run):
+                part[i] = tone[i] * factor[i]
+            x += run
+            at = 0

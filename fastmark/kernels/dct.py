@@ -1,4 +1,8 @@
-"""Kernels of the 8 x 8 DCT over rows of blocks, laid out ``[y, x, block]`` so that blocks run in vectors."""
+"""Kernels of the 8 x 8 DCT over rows of blocks, laid out ``[u, v, block]`` so that blocks run in vectors.
+
+u is the horizontal frequency, or place; v the vertical one. Horizontal transforms read and write a row of
+pixels, eight to a block: all eight in one loop, so that the compiler turns them into wide loads and shuffles.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import math
 
 import numpy as np
 
-from fastmark.kernels._jit import kernel
+from fastmark.kernels._jit import copy_line, kernel
 
 # Orthonormal DCT-II of length 8 (Ahmed, Natarajan & Rao 1974) in its even and odd halves: cos(i pi / 16) / 2.
 C1, C2, C3, C4, C5, C6, C7 = (np.float32(math.cos(i * math.pi / 16) / 2) for i in range(1, 8))
@@ -50,47 +54,71 @@ def idct8(a, out):
 
 
 @kernel
-def load_blocks(plane, y0, ox, out):
-    """Copy the row of blocks from plane row ``y0`` on into ``out`` ``(8, 8, n)``: ``[y, x, block]``.
+def dct_row(line, y, out):
+    """Transform a row of pixels, float32 ``(8 n,)``, horizontally into ``out[:, y]``, ``out`` ``(8, 8, n)``.
 
-    Block i starts at column ``8 i - ox``; beyond the plane its edge is repeated.
+    As :func:`dct8`, of eight neighbours in place of eight rows.
+    """
+    b0, b1, b2, b3, b4, b5, b6, b7 = (
+        out[0, y], out[1, y], out[2, y], out[3, y], out[4, y], out[5, y], out[6, y], out[7, y]
+    )  # fmt: skip
+    for i in range(out.shape[2]):
+        a0, a1, a2, a3 = line[8 * i], line[8 * i + 1], line[8 * i + 2], line[8 * i + 3]
+        a4, a5, a6, a7 = line[8 * i + 4], line[8 * i + 5], line[8 * i + 6], line[8 * i + 7]
+        s0, s1, s2, s3 = a0 + a7, a1 + a6, a2 + a5, a3 + a4
+        d0, d1, d2, d3 = a0 - a7, a1 - a6, a2 - a5, a3 - a4
+        b0[i] = C4 * ((s0 + s3) + (s1 + s2))
+        b4[i] = C4 * ((s0 + s3) - (s1 + s2))
+        b2[i] = C2 * (s0 - s3) + C6 * (s1 - s2)
+        b6[i] = C6 * (s0 - s3) - C2 * (s1 - s2)
+        b1[i] = (C1 * d0 + C3 * d1) + (C5 * d2 + C7 * d3)
+        b3[i] = (C3 * d0 - C7 * d1) - (C1 * d2 + C5 * d3)
+        b5[i] = (C5 * d0 - C1 * d1) + (C7 * d2 + C3 * d3)
+        b7[i] = (C7 * d0 - C5 * d1) + (C3 * d2 - C1 * d3)
+
+
+@kernel
+def idct_row(a, y, line):
+    """Invert :func:`dct_row`: ``a[:, y]``, ``a`` ``(8, 8, n)``, into a row of pixels ``(8 n,)``."""
+    a0, a1, a2, a3, a4, a5, a6, a7 = a[0, y], a[1, y], a[2, y], a[3, y], a[4, y], a[5, y], a[6, y], a[7, y]
+    for i in range(a.shape[2]):
+        p, q = C4 * (a0[i] + a4[i]), C4 * (a0[i] - a4[i])
+        r, s = C2 * a2[i] + C6 * a6[i], C6 * a2[i] - C2 * a6[i]
+        s0, s1, s2, s3 = p + r, q + s, q - s, p - r
+        d0 = (C1 * a1[i] + C3 * a3[i]) + (C5 * a5[i] + C7 * a7[i])
+        d1 = (C3 * a1[i] - C7 * a3[i]) - (C1 * a5[i] + C5 * a7[i])
+        d2 = (C5 * a1[i] - C1 * a3[i]) + (C7 * a5[i] + C3 * a7[i])
+        d3 = (C7 * a1[i] - C5 * a3[i]) + (C3 * a5[i] - C1 * a7[i])
+        line[8 * i], line[8 * i + 1], line[8 * i + 2], line[8 * i + 3] = s0 + d0, s1 + d1, s2 + d2, s3 + d3
+        line[8 * i + 4], line[8 * i + 5], line[8 * i + 6], line[8 * i + 7] = (
+            s3 - d3,
+            s2 - d2,
+            s1 - d1,
+            s0 - d0,
+        )
+
+
+@kernel
+def forward_blocks(plane, y0, ox, line, scratch, out):
+    """Transform the row of blocks from plane row ``y0`` on: ``out[u, v, i]`` ``(8, 8, n)``.
+
+    Block i starts at column ``8 i - ox``; beyond the plane its edge is repeated. ``line`` ``(8 n,)`` and
+    ``scratch`` like ``out`` are scratch.
     """
     height, width = plane.shape
-    n = out.shape[2]
     for y in range(8):
-        line = plane[min(max(y0 + y, 0), height - 1)]
-        for x in range(8):
-            target = out[y, x]
-            first = x - ox
-            target[0] = line[min(max(first, 0), width - 1)]
-            for i in range(1, n - 1):
-                target[i] = line[first + 8 * i]
-            target[n - 1] = line[min(first + 8 * (n - 1), width - 1)]
+        source = plane[min(max(y0 + y, 0), height - 1)]
+        n = min(width, line.size - ox)
+        line[:ox] = source[0]
+        copy_line(source, line[ox : ox + n])
+        line[ox + n :] = source[width - 1]
+        dct_row(line, y, scratch)
+    for u in range(8):
+        dct8(scratch[u], out[u])
 
 
 @kernel
-def forward_blocks(a, b):
-    """Transform blocks ``a`` ``(8, 8, n)`` in place; ``b`` is scratch like ``a``."""
-    n = a.shape[2]
-    dct8(a.reshape(8, 8 * n), b.reshape(8, 8 * n))
-    for v in range(8):
-        dct8(b[v], a[v])
-
-
-@kernel
-def inverse_blocks(a, b):
-    """Transform coefficients ``a`` ``(8, 8, n)`` back in place; ``b`` is scratch like ``a``."""
-    n = a.shape[2]
-    for v in range(8):
-        idct8(a[v], b[v])
-    idct8(b.reshape(8, 8 * n), a.reshape(8, 8 * n))
-
-
-@kernel
-def store_blocks(x, y0, plane):
-    """Write the row of whole blocks ``x`` ``(8, 8, n)`` to ``plane`` from ``(y0, 0)`` on."""
-    for y in range(8):
-        target = plane[y0 + y]
-        for u in range(8):
-            for i in range(x.shape[2]):
-                target[8 * i + u] = x[y, u, i]
+def inverse_columns(a, out):
+    """Transform coefficients ``a[u, v, i]`` ``(8, 8, n)`` back vertically; :func:`idct_row` does the rest."""
+    for u in range(8):
+        idct8(a[u], out[u])

@@ -1,4 +1,4 @@
-"""Kernels over 9 x 9 neighbourhoods: mean, standard deviation, minimum, mask."""
+"""Kernels over neighbourhoods of cells, a cell being 2 x 2 units: means, minima, deviation, mask."""
 
 from __future__ import annotations
 
@@ -6,105 +6,164 @@ import numpy as np
 
 from fastmark.kernels._jit import kernel
 
-REACH = 4
+REACH = 2
+"""Cells either side in a window of 5 x 5 cells, which is 10 x 10 units about the middle of a cell."""
 
 
 @kernel
-def _sum9(padded, half, quarter, out, scale):
-    """Write ``scale`` times the sums of 9 neighbours of ``padded`` ``(n + 8,)`` into ``out`` ``(n,)``."""
-    n = out.size
-    for i in range(n + 7):
-        half[i] = padded[i] + padded[i + 1]
-    for i in range(n + 5):
-        quarter[i] = half[i] + half[i + 2]
-    for i in range(n):
-        out[i] = (quarter[i] + quarter[i + 4] + padded[i + 8]) * scale
+def pool_squares(plane, mean, square):
+    """Write the means of ``plane - 128`` and of its square over 2 x 2 units, edges repeated.
+
+    ``plane`` float32 ``(H, W)``; ``mean`` and ``square`` ``((H + 1) // 2, (W + 1) // 2)``. From the middle of
+    the range squares keep their digits.
+    """
+    height, width = plane.shape
+    quarter, middle = np.float32(0.25), np.float32(128)
+    n = width // 2
+    for i in range(mean.shape[0]):
+        upper, lower = plane[2 * i], plane[min(2 * i + 1, height - 1)]
+        means, squares = mean[i], square[i]
+        for j in range(n):
+            a, b = upper[2 * j] - middle, upper[2 * j + 1] - middle
+            c, d = lower[2 * j] - middle, lower[2 * j + 1] - middle
+            means[j] = quarter * ((a + b) + (c + d))
+            squares[j] = quarter * ((a * a + b * b) + (c * c + d * d))
+        if width > 2 * n:
+            a, c = upper[width - 1] - middle, lower[width - 1] - middle
+            means[n] = np.float32(0.5) * (a + c)
+            squares[n] = np.float32(0.5) * (a * a + c * c)
 
 
 @kernel
 def _pad_edges(padded, n):
-    """Repeat the first and last of the ``n`` values in the middle of ``padded`` ``(n + 8,)``."""
+    """Repeat the first and last of the ``n`` values in the middle of ``padded`` ``(n + 4,)``."""
     for i in range(REACH):
         padded[i] = padded[REACH]
         padded[n + REACH + i] = padded[n + REACH - 1]
 
 
 @kernel
-def box9(x, out):
-    """Write the 9 x 9 mean of float32 ``x`` ``(H, W)``, edges repeated, into ``out``.
+def box5(x, out):
+    """Write the 5 x 5 mean of float32 ``x`` ``(H, W)``, edges repeated, into ``out``.
 
     Direct sums, no running ones: an error of rounding must not travel across the picture.
     """
     height, width = x.shape
-    padded = np.empty(width + 8, np.float32)
-    half = np.empty(width + 8, np.float32)
-    quarter = np.empty(width + 8, np.float32)
-    scale = np.float32(1 / 81)
+    padded = np.empty(width + 4, np.float32)
+    scale = np.float32(1 / 25)
     for y in range(height):
-        a, b, c = x[max(y - 4, 0)], x[max(y - 3, 0)], x[max(y - 2, 0)]
-        d, e, f = x[max(y - 1, 0)], x[y], x[min(y + 1, height - 1)]
-        g, h, i = x[min(y + 2, height - 1)], x[min(y + 3, height - 1)], x[min(y + 4, height - 1)]
+        a, b, c = x[max(y - 2, 0)], x[max(y - 1, 0)], x[y]
+        d, e = x[min(y + 1, height - 1)], x[min(y + 2, height - 1)]
         for n in range(width):
-            padded[n + 4] = a[n] + b[n] + c[n] + d[n] + e[n] + f[n] + g[n] + h[n] + i[n]
+            padded[n + 2] = ((a[n] + b[n]) + (d[n] + e[n])) + c[n]
         _pad_edges(padded, width)
-        _sum9(padded, half, quarter, out[y], scale)
+        line = out[y]
+        for n in range(width):
+            outer = (padded[n] + padded[n + 4]) + (padded[n + 1] + padded[n + 3])
+            line[n] = scale * (outer + padded[n + 2])
 
 
 @kernel
-def min9(x, out):
-    """Write the 9 x 9 minimum of float32 ``x`` ``(H, W)``, edges repeated, into ``out``."""
+def min5(x, out):
+    """Write the 5 x 5 minimum of float32 ``x`` ``(H, W)``, edges repeated, into ``out``."""
     height, width = x.shape
-    padded = np.empty(width + 8, np.float32)
+    padded = np.empty(width + 4, np.float32)
     for y in range(height):
+        a, b, c = x[max(y - 2, 0)], x[max(y - 1, 0)], x[y]
+        d, e = x[min(y + 1, height - 1)], x[min(y + 2, height - 1)]
         for n in range(width):
-            padded[n + 4] = x[y, n]
-        for dy in range(-4, 5):
-            line = x[min(max(y + dy, 0), height - 1)]
-            for n in range(width):
-                padded[n + 4] = min(padded[n + 4], line[n])
+            padded[n + 2] = min(min(min(a[n], b[n]), min(d[n], e[n])), c[n])
         _pad_edges(padded, width)
-        target = out[y]
+        line = out[y]
         for n in range(width):
-            target[n] = padded[n]
-        for step in range(1, 9):
+            outer = min(min(padded[n], padded[n + 4]), min(padded[n + 1], padded[n + 3]))
+            line[n] = min(outer, padded[n + 2])
+
+
+@kernel
+def local_deviation(mean, square, scratch, first, second, out):
+    """Write the local standard deviation of what is left of a plane without its local mean.
+
+    With c and q the cells of :func:`pool_squares` and M = box5(c), the plane less M has the cell means c - M
+    and mean squares ``q - 2 M c + M^2``; ``out = sqrt(box5(those squares) - box5(c - M)^2)``. ``scratch``,
+    ``first`` and ``second`` are of the same shape.
+    """
+    height, width = mean.shape
+    box5(mean, scratch)
+    for y in range(height):
+        c, q, m, a, b = mean[y], square[y], scratch[y], first[y], second[y]
+        for x in range(width):
+            rest = c[x] - m[x]
+            a[x] = rest
+            b[x] = q[x] - m[x] * (c[x] + rest)
+    box5(second, out)
+    box5(first, scratch)
+    for y in range(height):
+        line, m = out[y], scratch[y]
+        for x in range(width):
+            line[x] = np.sqrt(max(line[x] - m[x] * m[x], np.float32(0)))
+
+
+@kernel
+def activity_mask(deviation, minimum, share, weights, most, out):
+    """Write the perceptual mask, grey levels, of the local ``deviation`` and its ``minimum`` into ``out``.
+
+    ``out = sum weights[i] a^(i / 2)``, ``a = min(share * (deviation + minimum), most)``; ``weights`` float32
+    ``(6,)``.
+    """
+    c0, c1, c2, c3, c4, c5 = weights[0], weights[1], weights[2], weights[3], weights[4], weights[5]
+    for y in range(out.shape[0]):
+        s, t, line = deviation[y], minimum[y], out[y]
+        for x in range(line.size):
+            r = np.sqrt(min(share * (s[x] + t[x]), most))
+            line[x] = c0 + r * (c1 + r * (c2 + r * (c3 + r * (c4 + r * c5))))
+
+
+@kernel
+def multiply_cells(x, cells):
+    """Multiply ``x`` ``(H, W)`` by the value of the cell of 2 x 2 that each place lies in."""
+    height, width = x.shape
+    row = np.empty(width + 1, np.float32)
+    for i in range(cells.shape[0]):
+        line = cells[i]
+        for j in range((width + 1) // 2):
+            row[2 * j] = line[j]
+            row[2 * j + 1] = line[j]
+        for y in range(2 * i, min(2 * i + 2, height)):
+            target = x[y]
             for n in range(width):
-                target[n] = min(target[n], padded[n + step])
+                target[n] *= row[n]
 
 
 @kernel
-def high_pass(plane, highpass, deviation, scratch):
-    """Split off the local mean and measure what is left.
-
-    ``highpass = plane - box9(plane)``; ``deviation = sqrt(box9(highpass^2) - box9(highpass)^2)``.
-    All float32 ``(H, W)``; ``scratch`` is one more of the same shape.
+def block_means(cells, out):
+    """Write the means of 4 x 4 ``cells`` from cell (2, 2) on into ``out`` ``(BY, BX)``: 8 x 8 units from (4,
+    4) on.
     """
-    height, width = plane.shape
-    box9(plane, scratch)
-    for y in range(height):
-        for x in range(width):
-            highpass[y, x] = plane[y, x] - scratch[y, x]
-            scratch[y, x] = highpass[y, x] * highpass[y, x]
-    box9(scratch, deviation)
-    box9(highpass, scratch)
-    for y in range(height):
-        for x in range(width):
-            variance = deviation[y, x] - scratch[y, x] * scratch[y, x]
-            deviation[y, x] = np.sqrt(max(variance, np.float32(0)))
+    for i in range(out.shape[0]):
+        target = out[i]
+        target[:] = 0
+        for dy in range(4):
+            line = cells[2 + 4 * i + dy]
+            for j in range(target.size):
+                first = 2 + 4 * j
+                target[j] += (line[first] + line[first + 1]) + (line[first + 2] + line[first + 3])
+        for j in range(target.size):
+            target[j] *= np.float32(1 / 16)
 
 
 @kernel
-def activity_mask(deviation, scratch, table, steps, out):
-    """Write the perceptual mask, grey levels, of the local ``deviation`` ``(H, W)`` into ``out``.
-
-    ``out = table(a)``, ``a = (deviation + min9(deviation)) / 2``; ``table`` holds the mask at
-    ``a = i / steps`` and is interpolated linearly, its last value reaching to infinity.
+def contrast(first, first_gain, second, second_gain, deviation, floor):
+    """Return the mean square of ``(first_gain first^2 + second_gain second^2) / (deviation^2 + floor)``,
+    ``(H, W)``.
     """
-    height, width = deviation.shape
-    min9(deviation, scratch)
-    last = np.float32(table.size - 1.001)
-    gain = np.float32(0.5 * steps)
-    for y in range(height):
-        for x in range(width):
-            at = min(gain * (deviation[y, x] + scratch[y, x]), last)
-            i = int(at)
-            out[y, x] = table[i] + (at - np.float32(i)) * (table[i + 1] - table[i])
+    total = 0.0
+    for y in range(first.shape[0]):
+        a, b, s = first[y], second[y], deviation[y]
+        part = np.float32(0)
+        for x in range(a.size):
+            power = first_gain * a[x] * a[x] + second_gain * b[x] * b[x]
+            ratio = power / (s[x] * s[x] + floor)
+            part += ratio * ratio
+        total += np.float64(part)
+    return total / first.size

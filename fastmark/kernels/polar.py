@@ -19,7 +19,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmark.kernels._jit import kernel
+from fastmark.kernels._jit import copy_line, kernel
 
 # Operations of a schedule; s is the binary logarithm of the number of LLRs they write or read.
 LOWER, UPPER, UPPER_FROZEN, FROZEN, REPEAT, JOIN, JOIN_FROZEN = range(7)
@@ -61,7 +61,7 @@ def encode_polar(u: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
     The butterfly of Arikan 2009, figure 8, without the bit reversal. It is its own inverse.
     """
     size = u.shape[0]
-    out[:] = u
+    copy_line(u, out)
     half = 1
     while half < size:
         for start in range(0, size, 2 * half):
@@ -281,7 +281,7 @@ def decode_polar_list(llr, schedule, list_size, codewords, metrics):
     cost = np.empty(2 * list_size, np.float32)
     order = np.empty(2 * list_size, np.int32)
     chosen = np.zeros(list_size, np.int32)
-    alpha[0, size:] = llr
+    copy_line(llr, alpha[0, size:])
     paths = 1
     for step in range(schedule.shape[0]):
         operation = schedule[step, 0]

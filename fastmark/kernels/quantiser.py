@@ -1,38 +1,47 @@
-"""Kernels that look ahead to JPEG: quantisation, and a mark that is pushed over its thresholds."""
+"""Kernels of JPEG's quantiser on the 8 x 8 blocks of a plane: applied, and pushed over its thresholds."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from fastmark.kernels._jit import kernel
-from fastmark.kernels.dct import forward_blocks, inverse_blocks, load_blocks, store_blocks
+from fastmark.kernels._jit import copy_line, kernel
+from fastmark.kernels.dct import dct8, dct_row, forward_blocks, idct8, idct_row, inverse_columns
+
+PUSHED = 6
+"""Frequencies, each way, that are pushed: the mark has next to nothing in the two highest."""
 
 
 @kernel
-def push_blocks(x, d, steps, least, limit, margin):
-    """Enlarge delta coefficients ``d`` ``(8, 8, n)`` that lie close to a decision threshold of a quantiser.
+def push_blocks(x, d, scale, steps, limits, least, margin, change):
+    """Move delta coefficients ``scale * d`` that lie close to a threshold of a quantiser over it.
 
-    ``x`` are the host's coefficients, ``steps`` ``(8, 8)`` the quantiser. Where moving x in the direction
-    of d to the next threshold, and ``margin`` beyond, takes more than |d| but at most ``limit |d|``,
-    d becomes that move; where |d| < ``least`` it stays.
+    ``x`` are the host's coefficients and ``d`` the delta's, ``(8, 8, n)``, ``steps`` ``(quantisers, 8, 8)``,
+    all indexed ``[u, v]``. Quantiser after quantiser: where moving x in the direction of d to the next
+    threshold, and ``margin`` beyond, takes more than |d| but at most ``limits[q] |d|``, d becomes that move;
+    where |d| < ``least`` it stays. ``change`` takes what is to be added to ``scale * d``.
     """
     n = x.shape[2]
     half = np.float32(0.5)
-    for v in range(8):
-        for u in range(8):
-            if v + u == 0:
+    for u in range(PUSHED):
+        for v in range(PUSHED):
+            host, source, target = x[u, v], d[u, v], change[u, v]
+            if u + v == 0:
+                target[:] = 0
                 continue
-            step = steps[v, u]
-            inverse = np.float32(1) / step
+            s0, s1 = steps[0, u, v], steps[1, u, v]
+            i0, i1 = np.float32(1) / s0, np.float32(1) / s1
+            l0, l1 = limits[0], limits[1]
             for i in range(n):
-                delta = d[v, u, i]
+                delta = scale * source[i]
                 size = abs(delta)
                 sign = np.float32(1) if delta >= 0 else np.float32(-1)
-                ratio = x[v, u, i] * inverse
-                rest = (ratio - np.floor(ratio + half)) * sign
-                move = (half - rest) * step + margin
-                if size >= least and move > size and move <= limit * size:
-                    d[v, u, i] = sign * move
+                ratio = host[i] * i0
+                move = (half - (ratio - np.floor(ratio + half)) * sign) * s0 + margin
+                pushed = move if size >= least and move > size and move <= l0 * size else size
+                ratio = host[i] * i1
+                move = (half - (ratio - np.floor(ratio + half)) * sign) * s1 + margin
+                pushed = move if pushed >= least and move > pushed and move <= l1 * pushed else pushed
+                target[i] = sign * (pushed - size)
 
 
 @kernel
@@ -43,41 +52,65 @@ def quantise(plane, steps, out):
     """
     n_rows, n = plane.shape[0] // 8, plane.shape[1] // 8
     x, scratch = np.empty((8, 8, n), np.float32), np.empty((8, 8, n), np.float32)
+    line = np.empty(8 * n, np.float32)
     half = np.float32(0.5)
-    out[:] = plane
+    for y in range(plane.shape[0]):
+        copy_line(plane[y], out[y])
     if n == 0:
         return
     for by in range(n_rows):
-        load_blocks(plane, 8 * by, 0, x)
-        forward_blocks(x, scratch)
-        for v in range(8):
-            for u in range(8):
+        forward_blocks(plane, 8 * by, 0, line, scratch, x)
+        for u in range(8):
+            for v in range(8):
                 step = steps[v, u]
                 inverse = np.float32(1) / step
                 for i in range(n):
-                    x[v, u, i] = step * np.floor(x[v, u, i] * inverse + half)
-        inverse_blocks(x, scratch)
-        store_blocks(x, 8 * by, out)
+                    x[u, v, i] = step * np.floor(x[u, v, i] * inverse + half)
+        inverse_columns(x, scratch)
+        for y in range(8):
+            idct_row(scratch, y, line)
+            copy_line(line, out[8 * by + y, : 8 * n])
 
 
 @kernel
-def harden(plane, delta, steps, least, limit, margin, out):
-    """Write ``delta`` with its coefficients pushed over the quantisers' thresholds into ``out``.
+def harden(plane, delta, scale, steps, limits, least, margin, first, last, out):
+    """Write ``scale * delta`` with its coefficients pushed over two quantisers' thresholds into ``out``.
 
-    All float32 ``(H, W)``, grey levels; blocks start at ``(0, 0)`` as JPEG's do. The rest beyond whole blocks
-    is copied. ``steps`` float32 ``(8, 8)``; see :func:`push_blocks`.
+    All float32 ``(H, W)``, grey levels; blocks start at ``(0, 0)`` as JPEG's do; see :func:`push_blocks`, but
+    that ``steps`` are indexed ``[q, u, v]``. Only rows of blocks ``first`` to ``last`` are written, the last
+    one with the rows beyond whole blocks. Returns the sum of the squares of what was written.
     """
-    n_rows, n = plane.shape[0] // 8, plane.shape[1] // 8
-    x, d = np.empty((8, 8, n), np.float32), np.empty((8, 8, n), np.float32)
-    scratch = np.empty((8, 8, n), np.float32)
-    out[:] = delta
-    if n == 0:
-        return
-    for by in range(n_rows):
-        load_blocks(plane, 8 * by, 0, x)
-        load_blocks(delta, 8 * by, 0, d)
-        forward_blocks(x, scratch)
-        forward_blocks(d, scratch)
-        push_blocks(x, d, steps, least, limit, margin)
-        inverse_blocks(d, scratch)
-        store_blocks(d, 8 * by, out)
+    height, width = plane.shape
+    n = width // 8
+    x, d, scratch = (
+        np.empty((8, 8, n), np.float32),
+        np.empty((8, 8, n), np.float32),
+        np.zeros((8, 8, n), np.float32),
+    )
+    line, change = np.empty(8 * n, np.float32), np.zeros((8, 8, n), np.float32)
+    square = 0.0
+    for by in range(first, last):
+        whole = n > 0 and 8 * by + 8 <= height
+        if whole:
+            for source, target in ((plane, x), (delta, d)):
+                for y in range(8):
+                    dct_row(source[8 * by + y, : 8 * n], y, scratch)
+                for u in range(PUSHED):
+                    dct8(scratch[u], target[u])
+            push_blocks(x, d, scale, steps, limits, least, margin, change)
+            for u in range(PUSHED):
+                idct8(change[u], scratch[u])
+            scratch[PUSHED:] = 0
+        for y in range(min(8, height - 8 * by)):
+            source, target = delta[8 * by + y], out[8 * by + y]
+            for i in range(width):
+                target[i] = scale * source[i]
+            if whole:
+                idct_row(scratch, y, line)
+                for i in range(8 * n):
+                    target[i] += line[i]
+            part = np.float32(0)
+            for i in range(width):
+                part += target[i] * target[i]
+            square += np.float64(part)
+    return square

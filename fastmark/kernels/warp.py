@@ -83,10 +83,16 @@ def warp_plane(source, table, matrix, offset, field, spacing, out, inside):
 
 @kernel
 def fold_torus(x, inside, sy, sx, out):
-    """Add ``x`` ``(H, W)`` where ``inside`` to ``out`` at ``(i + sy, j + sx)`` modulo its shape."""
+    """Add ``x`` ``(H, W)`` where ``inside`` is 1 to ``out`` at ``(i + sy, j + sx)``, modulo its shape."""
     n_rows, n_columns = out.shape
+    width = x.shape[1]
     for i in range(x.shape[0]):
         target = out[(i + sy) % n_rows]
-        for j in range(x.shape[1]):
-            if inside[i, j]:
-                target[(j + sx) % n_columns] += x[i, j]
+        j, at = 0, sx % n_columns
+        while j < width:
+            run = min(n_columns - at, width - j)
+            source, mask, part = x[i, j : j + run], inside[i, j : j + run], target[at : at + run]
+            for k in range(run):
+                part[k] += source[k] * np.float32(mask[k])
+            j += run
+            at = 0

@@ -2,5 +2,5 @@
 
 A twin is written from the formula in the kernel's docstring, in float64 and plain numpy, without regard to
 speed. It takes the kernel's inputs, never its scratch, and returns what the kernel writes; where a kernel
-adds to its output, the twin returns what is added.
+adds to its output, the twin returns what is added. Kernels that do a strip of rows have twins that do all.
 """

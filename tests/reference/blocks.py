@@ -4,19 +4,32 @@ import numpy as np
 
 
 def forward_dct(plane, basis, rows, columns, y0, x0, n_rows, n_columns):
+    side = basis.shape[1]
     out = np.empty((len(rows), n_rows, n_columns))
     for c, by, bx in np.ndindex(out.shape):
-        block = plane[y0 + 8 * by :, x0 + 8 * bx :][:8, :8].astype(np.float64)
+        block = plane[y0 + side * by :, x0 + side * bx :][:side, :side].astype(np.float64)
         out[c, by, bx] = basis[rows[c]] @ block @ basis[columns[c]]
     return out
 
 
 def add_inverse_dct(chips, basis, rows, columns, y0, x0, shape):
+    side = basis.shape[1]
     added = np.zeros(shape)
     for c, by, bx in np.ndindex(chips.shape):
         wave = np.outer(basis[rows[c]].astype(np.float64), basis[columns[c]])
-        added[y0 + 8 * by :, x0 + 8 * bx :][:8, :8] += chips[c, by, bx] * wave
+        added[y0 + side * by :, x0 + side * bx :][:side, :side] += chips[c, by, bx] * wave
     return added
+
+
+def spread_waves(a0, a1, a2, a3, basis):
+    waves = np.stack([a0, a1, a2, a3], axis=1).astype(np.float64)
+    return (waves @ basis).ravel()
+
+
+def whole_blocks(inside, side):
+    n_rows, n_columns = (n // side for n in inside.shape)
+    blocks = inside[: n_rows * side, : n_columns * side].reshape(n_rows, side, n_columns, side)
+    return (blocks == 1).all(axis=(1, 3))
 
 
 def fold_chips(coefficients, mask, gy, gx, grid):
@@ -43,3 +56,9 @@ def chip_amplitudes(mask, gain, signs, code_bit, bits, gy, gx):
         j = code_bit[place] if code_bit[place] >= 0 else bits.size - 1
         out[c, y, x] = signs[place] * bits[j] * gain * mask[y, x]
     return out
+
+
+def draw_pilot(pilot, oy, ox, gain, cells, shape):
+    y, x = np.indices(shape)
+    tone = pilot[(y + oy) % pilot.shape[0], (x + ox) % pilot.shape[1]].astype(np.float64)
+    return gain * tone * cells[y // 2, x // 2]

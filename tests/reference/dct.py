@@ -1,4 +1,4 @@
-"""Twins of ``fastmark.kernels.dct``."""
+"""Twins of ``fastmark.kernels.dct``: coefficients are ``[u, v, block]``, u the horizontal frequency."""
 
 import numpy as np
 
@@ -15,20 +15,21 @@ def idct8(a):
     return MATRIX.T @ a
 
 
-def load_blocks(plane, y0, ox, n):
+def dct_row(line):
+    """``[u, block]`` of a row of pixels."""
+    return MATRIX @ line.reshape(-1, 8).T
+
+
+def idct_row(a, y):
+    return (a[:, y].T @ MATRIX).ravel()
+
+
+def forward_blocks(plane, y0, ox, n):
     rows = np.clip(np.arange(y0, y0 + 8), 0, plane.shape[0] - 1)
     columns = np.clip(np.arange(8 * n) - ox, 0, plane.shape[1] - 1)
-    return plane[np.ix_(rows, columns)].reshape(8, n, 8).transpose(0, 2, 1)
+    pixels = plane[np.ix_(rows, columns)].reshape(8, n, 8)
+    return np.einsum("vy,ux,ynx->uvn", MATRIX, MATRIX, pixels)
 
 
-def forward_blocks(a):
-    return np.einsum("vy,ux,yxn->vun", MATRIX, MATRIX, a)
-
-
-def inverse_blocks(a):
-    return np.einsum("vy,ux,vun->yxn", MATRIX, MATRIX, a)
-
-
-def store_blocks(x):
-    """The eight rows of the plane that the blocks fill."""
-    return x.transpose(0, 2, 1).reshape(8, -1)
+def inverse_columns(a):
+    return np.einsum("vy,uvn->uyn", MATRIX, a)

@@ -3,25 +3,49 @@
 import numpy as np
 
 
+def pool_squares(plane):
+    height, width = plane.shape
+    grey = np.pad(plane.astype(np.float64) - 128, ((0, height % 2), (0, width % 2)), mode="edge")
+    cells = grey.reshape((height + 1) // 2, 2, (width + 1) // 2, 2)
+    return cells.mean(axis=(1, 3)), (cells**2).mean(axis=(1, 3))
+
+
 def _neighbourhoods(x):
-    """All 9 x 9 neighbourhoods, edges repeated: ``(H, W, 9, 9)``."""
-    padded = np.pad(x.astype(np.float64), 4, mode="edge")
-    return np.lib.stride_tricks.sliding_window_view(padded, (9, 9))
+    """All 5 x 5 neighbourhoods, edges repeated: ``(H, W, 5, 5)``."""
+    padded = np.pad(x.astype(np.float64), 2, mode="edge")
+    return np.lib.stride_tricks.sliding_window_view(padded, (5, 5))
 
 
-def box9(x):
+def box5(x):
     return _neighbourhoods(x).mean(axis=(2, 3))
 
 
-def min9(x):
+def min5(x):
     return _neighbourhoods(x).min(axis=(2, 3))
 
 
-def high_pass(plane):
-    highpass = plane - box9(plane)
-    return highpass, np.sqrt(np.maximum(box9(highpass**2) - box9(highpass) ** 2, 0))
+def local_deviation(mean, square):
+    around = box5(mean)
+    rest = mean - around
+    squares = square - 2.0 * around * mean + around**2
+    return np.sqrt(np.maximum(box5(squares) - box5(rest) ** 2, 0))
 
 
-def activity_mask(deviation, table, steps):
-    activity = (deviation + min9(deviation)) / 2
-    return np.interp(activity, np.arange(table.size) / steps, table)
+def activity_mask(deviation, minimum, share, weights, most):
+    activity = np.minimum(share * (deviation.astype(np.float64) + minimum), most)
+    return sum(float(weight) * activity ** (i / 2) for i, weight in enumerate(weights))
+
+
+def multiply_cells(x, cells):
+    return x * np.kron(cells, np.ones((2, 2)))[: x.shape[0], : x.shape[1]]
+
+
+def block_means(cells, n_rows, n_columns):
+    inner = cells[2 : 2 + 4 * n_rows, 2 : 2 + 4 * n_columns].astype(np.float64)
+    return inner.reshape(n_rows, 4, n_columns, 4).mean(axis=(1, 3))
+
+
+def contrast(first, first_gain, second, second_gain, deviation, floor):
+    first, second, deviation = (a.astype(np.float64) for a in (first, second, deviation))
+    power = first_gain * first**2 + second_gain * second**2
+    return np.mean((power / (deviation**2 + floor)) ** 2)

@@ -2,43 +2,54 @@
 
 import numpy as np
 
-from reference.dct import forward_blocks, inverse_blocks, load_blocks, store_blocks
+from fastmark.kernels.quantiser import PUSHED
+from reference.dct import forward_blocks, idct_row, inverse_columns
 
 
-def push_blocks(x, d, steps, least, limit, margin):
+def _push(host, size, up, step, limit, least, margin):
     """Thresholds lie half-way between multiples of the step; on one, the multiple above is the nearest."""
-    pushed = d.astype(np.float64)
-    for v, u, i in np.ndindex(d.shape):
-        size, up = abs(float(d[v, u, i])), d[v, u, i] >= 0
-        step, host = float(steps[v, u]), float(x[v, u, i])
-        nearest = np.floor(host / step + 0.5)
-        threshold = (nearest + (0.5 if up else -0.5)) * step
-        move = abs(threshold - host) + margin
-        if (v, u) != (0, 0) and size >= least and size < move <= limit * size:
-            pushed[v, u, i] = move if up else -move
-    return pushed
+    nearest = np.floor(host / step + 0.5)
+    threshold = (nearest + (0.5 if up else -0.5)) * step
+    move = abs(threshold - host) + margin
+    return move if size >= least and size < move <= limit * size else size
+
+
+def push_blocks(x, d, scale, steps, limits, least, margin):
+    change = np.zeros(d.shape)
+    for u, v, i in np.ndindex(PUSHED, PUSHED, d.shape[2]):
+        delta = float(scale) * float(d[u, v, i])
+        size, up = abs(delta), delta >= 0
+        for quantiser in range(len(steps)):
+            step, limit = float(steps[quantiser, u, v]), float(limits[quantiser])
+            size = _push(float(x[u, v, i]), size, up, step, limit, least, margin)
+        change[u, v, i] = (size if up else -size) - delta
+    change[0, 0] = 0
+    return change
 
 
 def _by_rows_of_blocks(plane, transform):
-    """Replace each row of whole blocks; the rest is copied."""
+    """Add to each row of whole blocks what ``transform`` makes of its coefficients; the rest is copied."""
     out = plane.astype(np.float64)
     n = plane.shape[1] // 8
     for y0 in range(0, plane.shape[0] // 8 * 8, 8):
-        out[y0 : y0 + 8, : 8 * n] = store_blocks(inverse_blocks(transform(y0, n)))
+        columns = inverse_columns(transform(y0, n))
+        for y in range(8):
+            out[y0 + y, : 8 * n] += idct_row(columns, y)
     return out
 
 
 def quantise(plane, steps):
-    def rounded(y0, n):
-        multiples = forward_blocks(load_blocks(plane, y0, 0, n)) / steps[:, :, None]
-        return np.floor(multiples + 0.5) * steps[:, :, None]
+    def errors(y0, n):
+        x = forward_blocks(plane[:, : 8 * n], y0, 0, n)
+        step = steps.T[:, :, None].astype(np.float64)  # JPEG's table is [v, u]
+        return np.floor(x / step + 0.5) * step - x
 
-    return _by_rows_of_blocks(plane, rounded)
+    return _by_rows_of_blocks(plane, errors)
 
 
-def harden(plane, delta, steps, least, limit, margin):
-    def pushed(y0, n):
-        host, mark = (forward_blocks(load_blocks(p, y0, 0, n)) for p in (plane, delta))
-        return push_blocks(host, mark, steps, least, limit, margin)
+def harden(plane, delta, scale, steps, limits, least, margin):
+    def changes(y0, n):
+        host, mark = (forward_blocks(p[:, : 8 * n], y0, 0, n) for p in (plane, delta))
+        return push_blocks(host, mark, scale, steps, limits, least, margin)
 
-    return _by_rows_of_blocks(delta, pushed)
+    return _by_rows_of_blocks(scale * delta.astype(np.float64), changes)
