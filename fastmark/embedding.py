@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmark import fft
 from fastmark.carrier import (
     BASIS,
     BLOCK,
@@ -25,14 +24,16 @@ from fastmark.carrier import (
 from fastmark.errors import ImageTooFlat, ImageTooSmall
 from fastmark.kernels import blocks as kernels
 from fastmark.kernels import local as local_kernels
+from fastmark.kernels import pixels as pixel_kernels
 from fastmark.kernels import quantiser as quantiser_kernels
-from fastmark.kernels import spectrum as spectrum_kernels
 from fastmark.key import Domain
 from fastmark.margin import Margins, jpeg_steps, measure
 from fastmark.message import MessageCode
-from fastmark.perception import Perception, block_means, tukey
+from fastmark.perception import Perception, block_means
 from fastmark.plane import Plane, add_delta, canonical_plane, pixels_per_unit
 from fastmark.results import EmbedReport
+from fastmark.spectra import power_density
+from fastmark.strips import in_strips
 
 # Amplitudes at strength 1, of the mask: a chip's DCT coefficient, the pilot's root mean square.
 CHIP_RATIO = 0.275 * 8 / math.sqrt(N_COEFFICIENTS)
@@ -47,31 +48,31 @@ _STRENGTH_BY_UNIT = (0.70, 0.66, 0.62, 0.59)
 # Solved for 88.5.
 _VISIBILITY_OFFSET, _VISIBILITY_SLOPE = (math.log(100 - 88.5) - 5.165) / 1.181, -0.489 / 1.181
 _ACTIVITY_FLOOR = 200.0  # grey levels squared
+_FLUCTUATION = 1.12  # root mean square of the delta's power over 9 x 9 units, of its expectation: measured
 _MIN_STRENGTH, _MAX_STRENGTH = 0.5, 1.4
 _MIN_PSNR_DB = 42.15
 
 _MAX_TONE_POWER = 4.0
+_WINDOWED = 0.823  # (sum w)^2 / (N sum w^2) of Tukey's window, 25 % of it tapered, both ways
 _FLAT_DEVIATION = 1.0  # grey levels
 
-# Quantisers whose thresholds the mark is pushed over, and by how many times its own size at most.
-_HARDENING = ((10, 2.5), (20, 2.0))
+# Quantisers whose thresholds the mark is pushed over, indexed [u, v], and by how many times its own size at
+# most.
+_STEPS = np.stack([jpeg_steps(10).T, jpeg_steps(20).T])
+_LIMITS = np.array([2.5, 2.0], np.float32)
 _HARDENING_LEAST = 1.0  # grey levels of a coefficient at strength 1
 _HARDENING_MARGIN = 0.5
 
 
 def choose_origin(plane: Plane, carrier: Carrier) -> tuple[int, int]:
     """Derive the picture's origin on the torus from key and content; both are 4 modulo 8."""
-    height, width = plane.shape
-    rows, columns = np.linspace(0, height, 9).astype(int), np.linspace(0, width, 9).astype(int)
-    cells = [[plane[y, x] for x in _slices(columns)] for y in _slices(rows)]
-    thumbnail = np.array([[cell.mean(dtype=np.float64) for cell in line] for line in cells])
+    rows, columns = (np.linspace(0, n, 9).astype(int) for n in plane.shape)
+    sums = np.empty((8, 8))
+    for i, (top, bottom) in enumerate(itertools.pairwise(rows)):
+        pixel_kernels.thumbnail_sums(plane, columns, top, bottom, sums[i])
+    thumbnail = sums / np.outer(np.diff(rows), np.diff(columns))
     digest = carrier.key.stream(Domain.ORIGIN, 2, np.rint(thumbnail).astype(np.uint8).tobytes())
     return 8 * (digest[0] % GRID) + 4, 8 * (digest[1] % GRID) + 4
-
-
-def _slices(edges: NDArray[np.int64]) -> list[slice]:
-    """Return the intervals between edges."""
-    return [slice(low, high) for low, high in itertools.pairwise(edges)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ class Host:
     Attributes:
         plane: the canonical plane.
         perception: its neighbourhood measures.
+        smooth_mask: float32, the mask of the pilot, a value a cell of 2 x 2 units.
         k: pixels per unit.
         origin: place of the plane's first unit on the torus.
         block_mask: float32 ``(BY, BX)``, the perceptual mask of the 8 x 8 blocks wholly in the plane.
@@ -88,6 +90,7 @@ class Host:
 
     plane: Plane
     perception: Perception
+    smooth_mask: Plane
     k: int
     origin: tuple[int, int]
     block_mask: NDArray[np.float32]
@@ -102,18 +105,23 @@ def prepare(plane: Plane, k: int, carrier: Carrier) -> Host:
     """Measure a plane before marking it; blocks start at unit (4, 4)."""
     perception = Perception.of(plane)
     n_rows, n_columns = ((n - 4) // BLOCK for n in plane.shape)
-    block_mask = block_means(perception.mask, 4, 4, n_rows, n_columns)
-    return Host(plane, perception, k, choose_origin(plane, carrier), block_mask)
+    block_mask = block_means(perception.mask, n_rows, n_columns)
+    return Host(plane, perception, perception.smooth_mask(), k, choose_origin(plane, carrier), block_mask)
 
 
-def make_delta(host: Host, carrier: Carrier, codeword: NDArray[np.uint8], n_tones: int) -> Plane:
+def make_delta(
+    host: Host, carrier: Carrier, codeword: NDArray[np.uint8], n_tones: int, threads: int = 1
+) -> Plane:
     """Return the delta at strength 1, grey levels, float32 of the plane's shape."""
-    oy, ox = host.origin
-    height, width = host.plane.shape
-    pilot = carrier.pilot(n_tones)
-    rows, columns = (np.arange(height) + oy) % TORUS, (np.arange(width) + ox) % TORUS
-    delta = pilot[rows[:, None], columns] * host.perception.smooth_mask()
-    delta *= np.float32(PILOT_RATIO)
+    delta = np.empty_like(host.plane)
+    pilot, gain = carrier.pilot(n_tones), np.float32(PILOT_RATIO)
+    in_strips(
+        lambda first, last: kernels.draw_pilot(
+            pilot, *host.origin, gain, host.smooth_mask, first, last, delta
+        ),
+        delta.shape[0],
+        threads,
+    )
     chips = np.empty((N_COEFFICIENTS, *host.block_mask.shape), np.float32)
     bits = np.append(1.0 - 2.0 * codeword, 1.0).astype(np.float32)
     kernels.chip_amplitudes(
@@ -125,69 +133,79 @@ def make_delta(host: Host, carrier: Carrier, codeword: NDArray[np.uint8], n_tone
         *host.grid_origin,
         chips,
     )
-    kernels.add_inverse_dct(chips, BASIS, COEFFICIENT_ROWS, COEFFICIENT_COLUMNS, 4, 4, delta)
+    in_strips(
+        lambda first, last: kernels.add_inverse_dct(
+            chips[:, first:last], BASIS, COEFFICIENT_ROWS, COEFFICIENT_COLUMNS, 4 + BLOCK * first, 4, delta
+        ),
+        chips.shape[1],
+        threads,
+        rows=32,
+    )
     return delta
 
 
 def choose_tones(host: Host, carrier: Carrier, pilot_gain: float) -> int:
-    """Return the smallest tone count whose tones, at strength 1, hide under the picture's own spectrum."""
-    plane = host.perception.highpass[:TORUS, :TORUS]
-    n = 1 << max(8, (max(plane.shape) - 1).bit_length())
-    taper = tukey(plane.shape[0])[:, None] * tukey(plane.shape[1])
-    padded = np.zeros((n, n), np.float32)
-    padded[: plane.shape[0], : plane.shape[1]] = plane * taper
-    power = np.abs(fft.rfft2(padded)) ** 2
-    level = np.empty_like(power)
-    spectrum_kernels.local_mean(power, 10, level)
-    amplitude = pilot_gain * float(np.mean(host.perception.mask)) * float(taper.sum())
-    tones = carrier.tones * (n / TORUS)
-    y, x = np.rint(tones[:, 0]).astype(int), np.rint(tones[:, 1]).astype(int)
-    y, x = np.where(x < 0, -y, y) % n, np.abs(x)
+    """Return the smallest tone count whose tones, at strength 1, hide under the picture's own spectrum.
+
+    In a picture of N units, of which 1024 x 1024 are looked at, a tone of amplitude A stands ``A^2 N / 4``
+    above the power density, less what a window takes.
+    """
+    n_units = _WINDOWED * math.prod(min(n, TORUS) for n in host.plane.shape)
+    amplitude = pilot_gain * float(np.mean(host.perception.mask))
+    level = power_density(host.perception.means).at(carrier.tones / TORUS)
     for count in TONE_COUNTS:
-        tone_power = 0.25 * amplitude**2 * 2 / count
-        if np.median(tone_power / np.maximum(level[y[:count], x[:count]], 1e-12)) <= _MAX_TONE_POWER:
+        tone_power = 0.25 * amplitude**2 * 2 / count * n_units
+        if np.median(tone_power / np.maximum(level[:count], 1e-12)) <= _MAX_TONE_POWER:
             return count
     return TONE_COUNTS[-1]
 
 
-def choose_strength(host: Host, delta: Plane) -> float:
-    """Return the strength at which ``delta``, made at strength 1, is just not seen.
+def choose_strength(host: Host) -> float:
+    """Return the strength at which the mark is just not seen.
 
-    At one pixel a unit, the local power of the delta over that of the picture,
-    ``box9(delta^2) / (deviation^2 + 200)``, in the root mean square over the picture, predicts SSIMULACRA2.
+    At one pixel a unit, the local power of the delta over that of the picture, ``power / (deviation^2 +
+    200)``, in the root mean square over the picture, predicts SSIMULACRA2. The delta's local power is what
+    its amplitudes make of the mask.
     """
     if host.k > 1:
         return _STRENGTH_BY_UNIT[min(host.k, 5) - 2]
-    power = np.empty_like(delta)
-    local_kernels.box9(delta * delta, power)
-    power /= host.perception.deviation**2 + np.float32(_ACTIVITY_FLOOR)
-    noise = math.log(max(float(np.sqrt(np.mean(power * power))), 1e-9))
+    chips = CHIP_RATIO**2 * N_COEFFICIENTS / BLOCK**2
+    square = local_kernels.contrast(
+        host.smooth_mask,
+        np.float32(PILOT_RATIO**2),
+        host.perception.mask,
+        np.float32(chips),
+        host.perception.deviation,
+        np.float32(_ACTIVITY_FLOOR),
+    )
+    noise = math.log(max(_FLUCTUATION * math.sqrt(square), 1e-9))
     strength = math.exp(_VISIBILITY_OFFSET + _VISIBILITY_SLOPE * noise)
     return min(max(strength, _MIN_STRENGTH), _MAX_STRENGTH)
 
 
-def harden(host: Host, delta: Plane, strength: float) -> Plane:
-    """Push the delta over thresholds of strong JPEG compression where they are near: informed embedding.
+def harden(host: Host, delta: Plane, strength: float, threads: int = 1) -> tuple[Plane, float]:
+    """Bring the delta to ``strength``, and push it over thresholds of strong JPEG compression that are near.
 
     A coefficient that JPEG quantises to the same value with and without the mark carries nothing afterwards;
-    one that lies near a decision threshold carries a whole step for little energy (Cox, Miller & Bloom 2001,
-    section 5). JPEG's blocks are the picture's only at one pixel a unit.
+    one that lies near a decision threshold carries a whole step for little energy: informed embedding (Cox,
+    Miller & Bloom 2001, section 5). JPEG's blocks are the picture's only at one pixel a unit.
+
+    Returns:
+        The delta, and its mean square.
     """
     if host.k > 1:
-        return delta
-    for quality, limit in _HARDENING:
-        hardened = np.empty_like(delta)
-        quantiser_kernels.harden(
-            host.plane, delta, jpeg_steps(quality), np.float32(_HARDENING_LEAST * strength),
-            np.float32(limit), np.float32(_HARDENING_MARGIN), hardened,
-        )  # fmt: skip
-        delta = hardened
-    return delta
-
-
-def psnr_db(delta: Plane) -> float:
-    """Predict the PSNR of pixels changed by ``delta`` and rounded, dB."""
-    return _decibels(float(np.mean(delta * delta)) + 1 / 12)
+        scaled = delta * np.float32(strength)
+        return scaled, float(np.vdot(scaled, scaled)) / delta.size
+    hardened = np.empty_like(delta)
+    size, least = np.float32(strength), np.float32(_HARDENING_LEAST * strength)
+    limits = (_STEPS, _LIMITS, least, np.float32(_HARDENING_MARGIN))
+    squares = in_strips(
+        lambda first, last: quantiser_kernels.harden(host.plane, delta, size, *limits, first, last, hardened),
+        -(-delta.shape[0] // BLOCK),
+        threads,
+        rows=32,
+    )
+    return hardened, sum(squares) / delta.size
 
 
 def _decibels(mse: float) -> float:
@@ -196,30 +214,49 @@ def _decibels(mse: float) -> float:
 
 
 def mark(
-    pixels: NDArray[Any], peak: float, carrier: Carrier, code: MessageCode, message: bytes, strength: float
+    pixels: NDArray[Any],
+    peak: float,
+    carrier: Carrier,
+    code: MessageCode,
+    message: bytes,
+    strength: float,
+    threads: int = 1,
+    out: NDArray[Any] | None = None,
 ) -> tuple[NDArray[Any], EmbedReport]:
     """Mark pixels ``(H, W)`` or ``(H, W, 3)``, uint8, uint16 or float32; white is ``peak``.
+
+    ``out``, uint8 like ``pixels``, takes the marked pixels, and may be ``pixels``; nothing is written to it
+    where the picture is refused.
 
     Raises:
         ImageTooSmall, ImageTooFlat: if the message could not be read back from the marked picture.
     """
     k = pixels_per_unit(*pixels.shape[:2])
-    host = prepare(canonical_plane(pixels, k, peak), k, carrier)
+    host = prepare(canonical_plane(pixels, k, peak, threads), k, carrier)
     codeword = code.encode(message, k)
     n_tones = choose_tones(host, carrier, PILOT_RATIO)
-    unit_delta = make_delta(host, carrier, codeword, n_tones)
-    total = strength * choose_strength(host, unit_delta)
-    delta = harden(host, unit_delta * np.float32(total), total)
-    excess_db = _MIN_PSNR_DB - 20 * math.log10(max(strength, 1.0)) - psnr_db(delta)
+    unit_delta = make_delta(host, carrier, codeword, n_tones, threads)
+    total = strength * choose_strength(host)
+    delta, square = harden(host, unit_delta, total, threads)
+    # rounding to whole levels adds a twelfth
+    excess_db = _MIN_PSNR_DB - 20 * math.log10(max(strength, 1.0)) - _decibels(square + 1 / 12)
     if excess_db > 0:
         total *= 10 ** (-excess_db / 20)
-        delta = harden(host, unit_delta * np.float32(total), total)
-    marked, mse = add_delta(pixels, delta, k, peak)
-    marked_plane = canonical_plane(marked, k, peak)
+        delta, _ = harden(host, unit_delta, total, threads)
     margins = measure(
-        marked_plane, host.perception.mask, host.origin, carrier, codeword, n_tones, code.message_bits
+        pixels,
+        peak,
+        delta,
+        k,
+        host.perception.mask,
+        host.origin,
+        carrier,
+        codeword,
+        n_tones,
+        code.message_bits,
     )
     _refuse_lost(host, margins, code.message_bits)
+    marked, mse = add_delta(pixels, delta, k, peak, threads, out)
     warnings = []
     if margins.jpeg < 1:
         warnings.append("the message is not expected to survive JPEG compression at quality 50")

@@ -5,17 +5,20 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastmark.alignment import LOG_SHIFTS, TorusSpectrum
-from fastmark.carrier import BLOCK, Carrier
+from fastmark.carrier import BLOCK, GRID, TORUS, Carrier
 from fastmark.chips import ChipBlocks
+from fastmark.kernels import blocks as block_kernels
+from fastmark.kernels import local as local_kernels
 from fastmark.kernels import quantiser as kernels
-from fastmark.plane import Plane
-from fastmark.scoring import ScorePlanes
-from fastmark.unitgrid import resample
+from fastmark.perception import CELL
+from fastmark.plane import Plane, add_delta, canonical_plane
+from fastmark.scoring import ScorePlanes, scores
 
 REFERENCE_QUALITY = 50
 """JPEG quality of the reference attack."""
@@ -25,6 +28,12 @@ NEEDED_Z = {16: 8.5, 32: 10.0, 64: 12.8, 96: 15.1, 128: 17.2}
 
 # Nats at which the pilot's phases alone prove presence at 1e-9 in a picture cropped or scaled.
 NEEDED_PILOT_NATS = math.log(1e9) + LOG_SHIFTS + math.log(16)
+
+# Of the nats of a Gaussian of the pilot's z, what phases prove whose moduli are levelled and limited, and the
+# most that one of them does: measured.
+_PHASES_SHARE, _NATS_A_TONE = 0.7, 2.6
+_WINDOW = 96  # units a side
+_SURE = 1.2  # margin of the pilot of a sample that stands for the whole
 
 # Luminance quantisation of ITU-T T.81, table K.1.
 _TABLE = """
@@ -55,7 +64,10 @@ def jpeg_steps(quality: int) -> NDArray[np.float32]:
 
 
 def measure(
-    plane: Plane,
+    pixels: NDArray[Any],
+    peak: float,
+    delta: Plane,
+    k: int,
     mask: Plane,
     origin: tuple[int, int],
     carrier: Carrier,
@@ -63,32 +75,121 @@ def measure(
     n_tones: int,
     message_bits: int,
 ) -> Margins:
-    """Read a marked plane as a detector would that knew origin and codeword.
+    """Read the picture that would be marked as a detector would that knew origin and codeword.
+
+    A large picture is read in four windows, and what they show is taken for the rest; where that is short,
+    the whole picture is read.
 
     Args:
-        plane: float32 ``(H, W)``, of the marked picture.
-        mask: float32 ``(H, W)``, perceptual mask; that of the unmarked picture is as good.
-        origin: torus place of its first unit; both are 4 modulo 8.
+        pixels: ``(H, W)`` or ``(H, W, 3)``, not marked; white is ``peak``.
+        peak: as there.
+        delta: float32 ``(H // k, W // k)``, what is to be added.
+        k: pixels per unit.
+        mask: perceptual mask, a value a cell.
+        origin: torus place of the first unit; both are 4 modulo 8.
         carrier: of the key.
         codeword: uint8 ``(1024,)``.
         n_tones: the prefix of the pilot.
         message_bits: length of the message.
     """
-    compressed = np.empty_like(plane)
-    kernels.quantise(plane, jpeg_steps(REFERENCE_QUALITY), compressed)
-    planes = ScorePlanes(plane, mask)
-    z = _message_z(planes, origin, carrier, codeword)
-    z_jpeg = _message_z(ScorePlanes(compressed, mask), origin, carrier, codeword)
-    nats = TorusSpectrum(planes, np.eye(2)).coherence(carrier, n_tones, origin)
     needed = NEEDED_Z[message_bits]
-    return Margins(z / needed, z_jpeg / needed, math.sqrt(nats / NEEDED_PILOT_NATS))
+    signs = np.append(1.0 - 2.0 * codeword, 0.0).astype(np.float32)
+
+    def read(windows: list[Window], *, whole: bool) -> Margins:
+        plane, cells = _mosaic(pixels, peak, delta, k, mask, windows)
+        compressed = np.empty_like(plane)
+        kernels.quantise(plane, jpeg_steps(REFERENCE_QUALITY), compressed)
+        weighted, weighted_jpeg = (_weighted(p, cells) for p in (plane, compressed))
+        # what the windows show is taken for the rest
+        gain = math.sqrt(delta.size / plane.size)
+        z, z_jpeg = (gain * _message_z(w, windows, origin, carrier, signs) for w in (weighted, weighted_jpeg))
+        if whole:
+            nats = TorusSpectrum(ScorePlanes(plane), np.eye(2)).coherence(carrier, n_tones, origin)
+        else:
+            z_pilot = gain * _pilot_z(weighted, windows, origin, carrier.pilot(n_tones))
+            nats = min(_PHASES_SHARE * max(z_pilot, 0.0) ** 2 / 2, _NATS_A_TONE * n_tones)
+        return Margins(z / needed, z_jpeg / needed, math.sqrt(nats / NEEDED_PILOT_NATS))
+
+    height, width = delta.shape
+    everything = [Window(0, 0, height, width)]
+    if min(height, width) < 4 * _WINDOW:
+        return read(everything, whole=True)
+    tops, lefts = ([(i * n // 4 - _WINDOW // 2) // BLOCK * BLOCK for i in (1, 3)] for n in (height, width))
+    windows = [Window(top, left, _WINDOW, _WINDOW) for top in tops for left in lefts]
+    sample = read(windows, whole=False)
+    # a sampled z is off by one standard deviation, 1, times what it is taken for
+    error = math.sqrt(delta.size / (len(windows) * _WINDOW**2)) / needed
+    sure = sample.message >= 1 + 3 * error and sample.jpeg >= 1 + error and sample.pilot >= _SURE
+    return sample if sure else read(everything, whole=True)
+
+
+class Window(NamedTuple):
+    """A part of the plane, in units; top and left are multiples of eight."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def _mosaic(
+    pixels: NDArray[Any], peak: float, delta: Plane, k: int, mask: Plane, windows: list[Window]
+) -> tuple[Plane, Plane]:
+    """Return windows of the plane of the marked picture, side by side, and the mask of their cells."""
+    parts, cells = [], []
+    for top, left, height, width in windows:
+        seen = pixels[top * k : (top + height) * k, left * k : (left + width) * k]
+        added = np.ascontiguousarray(delta[top : top + height, left : left + width])
+        parts.append(canonical_plane(add_delta(np.ascontiguousarray(seen), added, k, peak)[0], k, peak))
+        rows, columns = (slice(at // CELL, (at + n + 1) // CELL) for at, n in ((top, height), (left, width)))
+        cells.append(mask[rows, columns])
+    return np.concatenate(parts, axis=1), np.concatenate(cells, axis=1)
+
+
+def _weighted(plane: Plane, cells: Plane) -> Plane:
+    """Return scores times the mask."""
+    weighted = scores(plane)
+    local_kernels.multiply_cells(weighted, cells)
+    return weighted
 
 
 def _message_z(
-    planes: ScorePlanes, origin: tuple[int, int], carrier: Carrier, codeword: NDArray[np.uint8]
+    weighted: Plane,
+    windows: list[Window],
+    origin: tuple[int, int],
+    carrier: Carrier,
+    signs: NDArray[np.float32],
 ) -> float:
-    """Return the total signal-to-noise ratio ``sum c L / sqrt(sum z^2)`` of a known codeword."""
-    grid = resample(planes, np.eye(2), -np.array(origin, np.float64))
-    place = (grid.origin[0] // BLOCK, grid.origin[1] // BLOCK)
-    total, variance = ChipBlocks.of(grid.scores, grid.inside).soft_bits(carrier, place)[:, :-1]
-    return float((1.0 - 2.0 * codeword) @ total) / math.sqrt(max(float(variance.sum()), 1e-12))
+    """Return the total signal-to-noise ratio ``sum c L / sqrt(sum z^2)`` of a known codeword in a mosaic.
+
+    ``signs`` ``(1025,)``: the code bits as +-1, and 0 for anchors, which are left out.
+    """
+    total = square = 0.0
+    for i, window in enumerate(windows):
+        part = weighted[4:, i * window.width + 4 : (i + 1) * window.width]
+        seen = ChipBlocks.of(np.ascontiguousarray(part)).coefficients
+        place = ((at + start + 4) // BLOCK % GRID for at, start in zip(origin, window[:2], strict=True))
+        expected, one = np.empty_like(seen), np.ones(seen.shape[1:], np.float32)
+        block_kernels.chip_amplitudes(
+            one, np.float32(1), carrier.signs, carrier.code_bit, signs, *place, expected
+        )
+        expected *= seen
+        total += float(expected.sum(dtype=np.float64))
+        square += float(np.vdot(expected, expected))
+    return total / math.sqrt(max(square, 1e-12))
+
+
+def _pilot_z(
+    weighted: Plane, windows: list[Window], origin: tuple[int, int], pilot: NDArray[np.float32]
+) -> float:
+    """Return the signal-to-noise ratio of a known pilot in a mosaic."""
+    total = square = 0.0
+    for i, (top, left, height, width) in enumerate(windows):
+        rows, columns = (
+            (origin[0] + top + np.arange(height)) % TORUS,
+            (origin[1] + left + np.arange(width)) % TORUS,
+        )
+        products = weighted[:, i * width : (i + 1) * width] * pilot[rows[:, None], columns]
+        total += float(products.sum(dtype=np.float64))
+        square += float(np.vdot(products, products))
+    return total / math.sqrt(max(square, 1e-12))

@@ -10,62 +10,52 @@ from numpy.typing import NDArray
 from fastmark.kernels import local as kernels
 from fastmark.plane import Plane
 
-_BASE = 1.5
-_GAIN = 0.8
-_EXPONENT = 0.6
-_MAX_ACTIVITY = 40.0
-_STEPS = 16  # table entries a grey level of activity
+CELL = 2
+"""Units, each way, that share a value of the mask."""
 
-
-def _mask_table() -> NDArray[np.float32]:
-    """Mask, grey levels, at activities 0, 1/16, 2/16 ... 40 grey levels."""
-    activity = np.arange(int(_MAX_ACTIVITY) * _STEPS + 2) / _STEPS
-    table = _BASE + _GAIN * np.minimum(activity, _MAX_ACTIVITY) ** _EXPONENT
-    return table.astype(np.float32)
-
-
-_TABLE = _mask_table()
+MAX_ACTIVITY = np.float32(40.0)
+ACTIVITY_SHARE = np.float32(0.455)
+MASK_WEIGHTS = np.array([1.48044, 0.636791, 0.227851, -0.0541014, 0.00756661, -0.000418531], np.float32)
+"""The mask as a polynomial in the root of the activity a: ``1.5 + 0.8 a^0.6`` within 1.5 %, a in 0..40 grey
+levels.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Perception:
-    """What is known of the neighbourhood of every unit, all float32 of the plane's shape.
+    """What is known of the neighbourhood of every cell of 2 x 2 units, float32 ``((H + 1) // 2, (W + 1) //
+    2)``.
 
     Attributes:
-        highpass: the plane less its 9 x 9 mean, grey levels.
-        deviation: local standard deviation of ``highpass``, grey levels.
+        means: of the plane over the cells, less 128, grey levels.
+        deviation: local standard deviation of the plane less its local mean, grey levels.
         mask: how much may change, grey levels.
     """
 
-    highpass: Plane
+    means: Plane
     deviation: Plane
     mask: Plane
 
     @classmethod
     def of(cls, plane: Plane) -> Perception:
         """Measure a float32 plane ``(H, W)`` on 0..255."""
-        highpass, deviation = np.empty_like(plane), np.empty_like(plane)
-        mask, scratch = np.empty_like(plane), np.empty_like(plane)
-        kernels.high_pass(plane, highpass, deviation, scratch)
-        kernels.activity_mask(deviation, scratch, _TABLE, np.float32(_STEPS), mask)
-        return cls(highpass, deviation, mask)
+        shape = ((plane.shape[0] + 1) // CELL, (plane.shape[1] + 1) // CELL)
+        mean, square, scratch, first, second, deviation = (np.empty(shape, np.float32) for _ in range(6))
+        kernels.pool_squares(plane, mean, square)
+        kernels.local_deviation(mean, square, scratch, first, second, deviation)
+        kernels.min5(deviation, scratch)
+        kernels.activity_mask(deviation, scratch, ACTIVITY_SHARE, MASK_WEIGHTS, MAX_ACTIVITY, first)
+        return cls(mean, deviation, first)
 
     def smooth_mask(self) -> Plane:
-        """Return the 9 x 9 mean of the mask."""
+        """Return the mean of the mask over 5 x 5 cells."""
         out = np.empty_like(self.mask)
-        kernels.box9(self.mask, out)
+        kernels.box5(self.mask, out)
         return out
 
 
-def block_means(x: Plane, y0: int, x0: int, n_rows: int, n_columns: int) -> NDArray[np.float32]:
-    """Return the means of the 8 x 8 blocks of ``x`` from ``(y0, x0)`` on: float32 ``(rows, columns)``."""
-    part = x[y0 : y0 + 8 * n_rows, x0 : x0 + 8 * n_columns]
-    means = part.reshape(n_rows, 8, n_columns, 8).mean(axis=(1, 3), dtype=np.float32)
-    return np.ascontiguousarray(means)
-
-
-def tukey(n: int, share: float = 0.25) -> NDArray[np.float32]:
-    """Tukey window of length n, cosine tapers over ``share`` of it in all (Harris 1978)."""
-    ramp = np.minimum(np.arange(n) + 0.5, n - np.arange(n) - 0.5) / max(share * n / 2, 1e-9)
-    window: NDArray[np.float64] = 0.5 - 0.5 * np.cos(np.pi * np.minimum(ramp, 1.0))
-    return window.astype(np.float32)
+def block_means(cells: Plane, n_rows: int, n_columns: int) -> NDArray[np.float32]:
+    """Return the means of the 8 x 8 blocks from unit (4, 4) on: float32 ``(rows, columns)``."""
+    means = np.empty((n_rows, n_columns), np.float32)
+    kernels.block_means(cells, means)
+    return means

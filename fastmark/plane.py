@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmark.kernels import pixels as kernels
+from fastmark.strips import in_strips
 
 Plane = NDArray[np.float32]
 
@@ -19,31 +20,42 @@ def pixels_per_unit(height: int, width: int) -> int:
     return max(1, (2 * min(height, width) + UNITS_PER_SIDE) // (2 * UNITS_PER_SIDE))
 
 
-def canonical_plane(pixels: NDArray[Any], k: int, peak: float = 255.0) -> Plane:
+def canonical_plane(pixels: NDArray[Any], k: int, peak: float = 255.0, threads: int = 1) -> Plane:
     """Box-average the luma of ``pixels`` over k x k pixels.
 
     Args:
         pixels: ``(H, W)`` or ``(H, W, 3)``, uint8, uint16 or float32, C-contiguous.
         k: pixels per unit.
         peak: the value of white.
+        threads: how many may share the work.
 
     Returns:
         float32 ``(H // k, W // k)``, luma on 0..255.
     """
     out = np.empty((pixels.shape[0] // k, pixels.shape[1] // k), np.float32)
     average = kernels.average_grey if pixels.ndim == 2 else kernels.average_luma
-    average(pixels, k, 255.0 / peak, out)
+    rows = pixels.reshape(pixels.shape[0], -1)
+    in_strips(lambda first, last: average(rows, k, 255.0 / peak, first, last, out), out.shape[0], threads)
     return out
 
 
-def add_delta(pixels: NDArray[Any], delta: Plane, k: int, peak: float = 255.0) -> tuple[NDArray[Any], float]:
+def add_delta(
+    pixels: NDArray[Any],
+    delta: Plane,
+    k: int,
+    peak: float = 255.0,
+    threads: int = 1,
+    out: NDArray[Any] | None = None,
+) -> tuple[NDArray[Any], float]:
     """Add ``delta`` (grey levels of 255, one value a unit), up-sampled k times, to every channel.
 
     Args:
-        pixels: as for :func:`canonical_plane`; not changed.
+        pixels: as for :func:`canonical_plane`; not changed, but where it is ``out``.
         delta: float32 ``(H // k, W // k)``.
         k: pixels per unit.
         peak: the value of white; sums are clipped to 0..peak and, for integers, rounded.
+        threads: how many may share the work.
+        out: uint8, where the result of uint8 ``pixels`` goes, C-contiguous; None for a new array.
 
     Returns:
         An array of the shape and dtype of ``pixels``, and the mean square of the change, in grey levels
@@ -52,14 +64,20 @@ def add_delta(pixels: NDArray[Any], delta: Plane, k: int, peak: float = 255.0) -
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     flat = pixels.reshape(pixels.shape[0], -1)
     if pixels.dtype == np.uint8:
-        marked = np.empty_like(flat)
-        square = kernels.add_delta_u8(flat, channels, delta, k, marked)
-        return marked.reshape(pixels.shape), square / flat.size
-    real = np.empty(flat.shape, np.float32)
-    square = kernels.add_delta_real(
-        flat.astype(np.float32), channels, delta, k, np.float32(peak / 255.0), np.float32(peak), real
+        marked = np.empty_like(flat) if out is None else out.reshape(flat.shape)
+        squares = in_strips(
+            lambda first, last: kernels.add_delta_u8(flat, channels, delta, k, first, last, marked),
+            flat.shape[0],
+            threads,
+        )
+        return marked.reshape(pixels.shape), sum(squares) / flat.size
+    real, gain, white = flat.astype(np.float32), np.float32(peak / 255.0), np.float32(peak)
+    squares = in_strips(
+        lambda first, last: kernels.add_delta_real(real, channels, delta, k, gain, white, first, last, real),
+        flat.shape[0],
+        threads,
     )
     if pixels.dtype.kind == "u":
         np.rint(real, out=real)
-    mse = square / flat.size * (255.0 / peak) ** 2
-    return real.astype(pixels.dtype).reshape(pixels.shape), mse
+    mse = sum(squares) / flat.size * (255.0 / peak) ** 2
+    return real.astype(pixels.dtype, copy=False).reshape(pixels.shape), mse

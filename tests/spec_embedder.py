@@ -8,7 +8,7 @@ import hashlib
 import math
 import zlib
 from functools import cache, reduce
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from scipy.ndimage import map_coordinates, minimum_filter, uniform_filter
 TONE_FREQUENCIES, TONE_PHASES, CHIP_SIGNS, ANCHOR_PLACES, CODE_BIT_MAP, ORIGIN = 2, 3, 4, 5, 6, 7
 COEFFICIENTS = ((0, 2), (1, 1), (2, 0), (0, 3), (1, 2), (2, 1), (3, 0), (1, 3), (2, 2), (3, 1))
 ANCHOR = -1
+MASK = (1.48044, 0.636791, 0.227851, -0.0541014, 0.00756661, -0.000418531)
 LUMINANCE_TABLE = """
     16 11 10 16  24  40  51  61
     12 12 14 19  26  58  60  55
@@ -134,18 +135,29 @@ def find_origin(plane, secret):
     return 8 * (d[0] % 128) + 4, 8 * (d[1] % 128) + 4
 
 
-def box9(x):
-    """Average over 9 x 9 samples, edges repeated (preamble)."""
-    return uniform_filter(x, 9, mode="nearest")
+def box5(x):
+    """Average over 5 x 5 samples, edges repeated (preamble)."""
+    return uniform_filter(x, 5, mode="nearest")
+
+
+def pool(x):
+    """Average over cells of 2 x 2 units, edges repeated where a side is odd (section 5)."""
+    x = np.pad(x, [(0, n % 2) for n in x.shape], mode="edge")
+    return x.reshape(x.shape[0] // 2, 2, x.shape[1] // 2, 2).mean(axis=(1, 3))
+
+
+def spread(cells, shape):
+    """Give every unit of a plane the value of its cell (section 5)."""
+    return cells.repeat(2, axis=0).repeat(2, axis=1)[: shape[0], : shape[1]]
 
 
 def measure(plane):
-    """Return high-pass h, local deviation s and mask m of the plane (section 5)."""
-    h = plane - box9(plane)
-    s = np.sqrt(np.maximum(0, box9(h * h) - box9(h) ** 2))
-    a = (s + minimum_filter(s, 9, mode="nearest")) / 2
-    steps = np.arange(40 * 16 + 1) / 16
-    return h, s, np.interp(a, steps, 1.5 + 0.8 * steps**0.6)
+    """Return local deviation s and mask m of the plane's cells (section 5)."""
+    c, q = pool(plane), pool(plane**2)
+    around = box5(c)
+    s = np.sqrt(np.maximum(0, box5(q - 2 * around * c + around**2) - box5(c - around) ** 2))
+    a = np.minimum(0.455 * (s + minimum_filter(s, 5, mode="nearest")), 40)
+    return s, np.polynomial.polynomial.polyval(np.sqrt(a), MASK)
 
 
 def to_blocks(x, start):
@@ -160,30 +172,50 @@ def put_blocks(x, start, blocks):
     return out
 
 
-def count_tones(h, m, tones):
+def power_density(plane):
+    """Estimate the power density of the cells' means at ``n x n`` frequencies (section 6, tones)."""
+    cells = pool(plane) - 128
+    n = 128 if min(cells.shape) >= 128 else 32
+    window = np.sin(np.pi * np.arange(1, n + 1) / (n + 1)) ** 2
+    window = np.outer(window, window)
+    starts = []
+    for side in cells.shape:
+        tiles = min(3, -(-side // n))
+        starts.append([i * (side - n) // max(tiles - 1, 1) for i in range(tiles)])
+    power = np.zeros((n, n))
+    for y, x in product(*starts):
+        power += np.abs(np.fft.fft2(cells[y : y + n, x : x + n] * window)) ** 2
+    return power / (len(starts[0]) * len(starts[1]) * np.sum(window**2))
+
+
+def smooth_power(power, bins):
+    """Average the density over 3 x 3 frequencies about each of ``bins`` ``(n, 2)`` (section 6, tones)."""
+    n = len(power)
+    offsets = list(product((-1, 0, 1), repeat=2))
+    y, x = (bins[:, None] + offsets).transpose(2, 0, 1)
+    y, x = np.where(x < 0, -1 - y, y), np.where(x < 0, -1 - x, x)
+    return power[y % n, x].mean(axis=1)
+
+
+def count_tones(plane, m, tones):
     """Choose how many tones hide under the picture's own spectrum (section 6, tones)."""
-
-    def tukey(n):
-        edge = np.minimum(np.arange(n) + 0.5, n - np.arange(n) - 0.5)
-        return 0.5 - 0.5 * np.cos(np.pi * np.minimum(edge / (0.25 * n / 2), 1))
-
-    h = h[:1024, :1024]
-    n = max(256, 1 << (max(h.shape) - 1).bit_length())
-    taper = np.outer(tukey(h.shape[0]), tukey(h.shape[1]))
-    power = uniform_filter(np.abs(np.fft.fft2(h * taper, (n, n))) ** 2, 21, mode="wrap")
-    y, x = np.rint(tones * n / 1024).astype(int).T % n
+    power = power_density(plane)
+    bins = np.rint(tones * len(power) / 512).astype(int)
+    bins *= np.where(bins[:, 1:] < 0, -1, 1)
+    below = 4 * smooth_power(power, bins) / np.prod(np.cos(np.pi * tones / 1024) ** 2, axis=1)
+    units = 0.823 * math.prod(min(n, 1024) for n in plane.shape)
     for count in (48, 96, 192):
-        amplitude = 0.21 * m.mean() * math.sqrt(2 / count)
-        if np.median((amplitude / 2 * taper.sum()) ** 2 / np.maximum(power[y, x][:count], 1e-12)) <= 4:
+        above = (0.21 * m.mean()) ** 2 / (2 * count) * units
+        if np.median(above / np.maximum(below[:count], 1e-12)) <= 4:
             return count
     return 384
 
 
-def make_delta(m, origin, key, codeword, n_tones):
+def make_delta(m, shape, origin, key, codeword, n_tones):
     """Make pilot and chips at strength 1 (section 5)."""
-    y, x = ((np.arange(n) + o) % 1024 for n, o in zip(m.shape, origin, strict=True))
-    delta = 0.21 * box9(m) * draw_pilot(key, n_tones)[np.ix_(y, x)]
-    mask = to_blocks(m, 4).mean(axis=(2, 3))
+    y, x = ((np.arange(n) + o) % 1024 for n, o in zip(shape, origin, strict=True))
+    delta = 0.21 * spread(box5(m), shape) * draw_pilot(key, n_tones)[np.ix_(y, x)]
+    mask = to_blocks(spread(m, shape), 4).mean(axis=(2, 3))
     y, x = (((o + 4) // 8 + np.arange(n)) % 128 for n, o in zip(mask.shape, origin, strict=True))
     place = np.ix_(range(10), y, x)
     values = np.append(1 - 2 * codeword, 1)[key.code_bits[place]]  # the last one is that of an ANCHOR
@@ -193,27 +225,28 @@ def make_delta(m, origin, key, codeword, n_tones):
     return put_blocks(delta, 4, to_blocks(delta, 4) + idctn(spectrum, axes=(2, 3), norm="ortho"))
 
 
-def base_strength(k, delta, s):
+def base_strength(k, m, s):
     """Choose the strength, the user's factor left out (section 6, strength)."""
     if k > 1:
         return {2: 0.70, 3: 0.66, 4: 0.62}.get(k, 0.59)
-    v = math.sqrt(np.mean((box9(delta**2) / (s**2 + 200)) ** 2))
+    power = (0.21 * box5(m)) ** 2 + (0.275 * m) ** 2
+    v = 1.12 * math.sqrt(np.mean((power / (s**2 + 200)) ** 2))
     return min(max(math.exp((math.log(11.5) - 5.165 - 0.489 * math.log(v)) / 1.181), 0.5), 1.4)
 
 
 def harden(plane, delta, strength):
     """Push coefficients over the thresholds of JPEG at quality 10, then 20 (section 7)."""
     table = np.array(LUMINANCE_TABLE.split(), int).reshape(8, 8)
-    x = dctn(to_blocks(plane, 0), axes=(2, 3), norm="ortho")
+    x, d = (dctn(to_blocks(p, 0), axes=(2, 3), norm="ortho") for p in (plane, delta))
+    direction, size = np.where(d >= 0, 1, -1), np.abs(d)
+    low = np.zeros((8, 8), bool)
+    low[:6, :6] = True
+    low[0, 0] = False
     for quality, limit in ((10, 2.5), (20, 2.0)):
         q = np.clip((table * (5000 // quality) + 50) // 100, 1, 255)
-        d = dctn(to_blocks(delta, 0), axes=(2, 3), norm="ortho")
-        direction = np.where(d >= 0, 1, -1)
         t = (0.5 - (x / q - np.floor(x / q + 0.5)) * direction) * q + 0.5
-        pushed = (np.abs(d) >= strength) & (np.abs(d) < t) & (t <= limit * np.abs(d))
-        pushed[:, :, 0, 0] = False
-        delta = put_blocks(delta, 0, idctn(np.where(pushed, direction * t, d), axes=(2, 3), norm="ortho"))
-    return delta
+        size = np.where(low & (size >= strength) & (size < t) & (t <= limit * size), t, size)
+    return put_blocks(delta, 0, idctn(direction * size, axes=(2, 3), norm="ortho"))
 
 
 def to_pixels(delta, k, shape):
@@ -226,14 +259,14 @@ def embed(pixels, secret, message, factor=1.0):
     """Mark uint8 pixels ``(H, W)`` or ``(H, W, 3)`` as sections 4 to 8 say; refuse none."""
     k = max(1, (2 * min(pixels.shape[:2]) + 800) // 1600)
     key, plane = carriers(secret), to_plane(pixels, k)
-    h, s, m = measure(plane)
-    n_tones = count_tones(h, m, key.tones)
-    unit = make_delta(m, find_origin(plane, secret), key, encode(message, k), n_tones)
+    s, m = measure(plane)
+    n_tones = count_tones(plane, m, key.tones)
+    unit = make_delta(m, plane.shape, find_origin(plane, secret), key, encode(message, k), n_tones)
 
     def scaled(strength):
         return harden(plane, strength * unit, strength) if k == 1 else strength * unit
 
-    strength = factor * base_strength(k, unit, s)
+    strength = factor * base_strength(k, m, s)
     delta = scaled(strength)
     psnr = 10 * math.log10(255**2 / (np.mean(delta**2) + 1 / 12))
     lacking = 42.15 - 20 * math.log10(max(1, factor)) - psnr

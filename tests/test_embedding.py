@@ -9,11 +9,14 @@ from planted import CODE, CODEWORD
 from reference import dct as slow
 
 from fastmark import embedding
+from fastmark import plane as planes
 from fastmark.carrier import TONE_COUNTS, TORUS, Carrier
 from fastmark.embedding import choose_origin, choose_strength, choose_tones, harden, make_delta, prepare
 from fastmark.errors import ImageTooFlat, ImageTooSmall
 from fastmark.key import Key
 from fastmark.margin import Margins, jpeg_steps
+from fastmark.plane import canonical_plane
+from fastmark.strips import in_strips
 
 PAYLOAD = CODE.to_bytes(1)
 
@@ -26,6 +29,13 @@ def host(draw_plane, carrier):
 @pytest.fixture(scope="module")
 def delta(host, carrier):
     return make_delta(host, carrier, CODEWORD, 96)
+
+
+def scaled(host, gain):
+    """The host with a mask as many times as large."""
+    perception = dataclasses.replace(host.perception, mask=np.float32(gain) * host.perception.mask)
+    smooth_mask, block_mask = (np.float32(gain) * mask for mask in (host.smooth_mask, host.block_mask))
+    return dataclasses.replace(host, perception=perception, smooth_mask=smooth_mask, block_mask=block_mask)
 
 
 # ---- origin ----------------------------------------------------------------------------------------
@@ -50,9 +60,7 @@ def test_the_origin_depends_on_key_and_content_and_on_nothing_else(plane, carrie
 
 
 def test_the_delta_is_in_proportion_to_the_mask(host, carrier, delta):
-    perception = dataclasses.replace(host.perception, mask=2 * host.perception.mask)
-    louder = dataclasses.replace(host, perception=perception, block_mask=2 * host.block_mask)
-    np.testing.assert_allclose(make_delta(louder, carrier, CODEWORD, 96), 2 * delta, atol=1e-4)
+    np.testing.assert_allclose(make_delta(scaled(host, 2), carrier, CODEWORD, 96), 2 * delta, atol=1e-4)
 
 
 def test_the_delta_has_no_mean_and_the_stated_amplitude(delta, host):
@@ -60,7 +68,7 @@ def test_the_delta_has_no_mean_and_the_stated_amplitude(delta, host):
     # pilot and chips, of independent signs
     blocks = 8 * np.mean(delta[4:-4, 4:-4] ** 2) ** 0.5
     chips = embedding.CHIP_RATIO * np.sqrt(np.mean(host.block_mask**2) * 10)
-    pilot = 8 * embedding.PILOT_RATIO * np.sqrt(np.mean(host.perception.smooth_mask() ** 2))
+    pilot = 8 * embedding.PILOT_RATIO * np.sqrt(np.mean(host.smooth_mask**2))
     assert blocks == pytest.approx(np.hypot(chips, pilot), rel=0.06)
 
 
@@ -68,7 +76,7 @@ def test_another_codeword_changes_the_chips_of_its_bits_alone(host, carrier, del
     other = CODEWORD.copy()
     other[17] ^= 1
     change = make_delta(host, carrier, other, 96) - delta
-    coefficients = slow.forward_blocks(slow.load_blocks(change[4:12], 0, 4, 34)[:, :, 1:-1])
+    constant = slow.forward_blocks(change[4:12], 0, 4, 34)[0, 0, 1:-1]
     blocks = np.array(
         [[np.abs(change[4 + 8 * i :, 4 + 8 * j :][:8, :8]).max() for j in range(32)] for i in range(24)]
     )
@@ -76,7 +84,7 @@ def test_another_codeword_changes_the_chips_of_its_bits_alone(host, carrier, del
     here = carrier.code_bit[:, np.arange(gy, gy + 24)[:, None] % 128, np.arange(gx, gx + 32) % 128] == 17
     np.testing.assert_array_equal(blocks > 1e-3, here.any(axis=0))
     assert 0 < here.sum() < 20
-    assert np.abs(coefficients[0, 0]).max() < 1e-3
+    assert np.abs(constant).max() < 1e-3
 
 
 def test_the_delta_of_another_key_is_unrelated(host, carrier, other_carrier, delta):
@@ -99,23 +107,38 @@ def test_a_stronger_pilot_takes_no_fewer_tones(host, carrier):
     assert (counts[0], counts[-1]) == (TONE_COUNTS[0], TONE_COUNTS[-1])
 
 
-def test_the_strength_falls_with_visibility_and_stays_within_bounds(host, delta):
-    strengths = [choose_strength(host, gain * delta) for gain in (0, 0.01, 0.5, 1, 2, 100)]
+def test_the_strength_falls_with_visibility_and_stays_within_bounds(host):
+    strengths = [choose_strength(scaled(host, gain)) for gain in (0, 0.01, 0.5, 1, 2, 100)]
     assert strengths == sorted(strengths, reverse=True)
     assert 0.25 <= strengths[-1] < strengths[0] <= 2
 
 
-def test_coarser_units_are_marked_more_weakly(host, delta):
-    strengths = [choose_strength(dataclasses.replace(host, k=k), delta) for k in (2, 3, 4, 5, 9, 15)]
+def test_the_visibility_is_about_that_of_the_delta_s_local_power(draw_plane, carrier):
+    """What the mask says of the delta's power over 9 x 9 units is true of the delta."""
+    for kind, n_tones in (("textured", 384), ("smooth", 384), ("textured", 96), ("edges", 384)):
+        host = prepare(draw_plane(kind, 200, 264), 1, carrier)
+        delta = make_delta(host, carrier, CODEWORD, n_tones).astype(np.float64)
+        padded = np.pad(delta**2, 4, mode="edge")
+        power = np.lib.stride_tricks.sliding_window_view(padded, (9, 9)).mean(axis=(2, 3))
+        activity = np.kron(host.perception.deviation, np.ones((2, 2))) ** 2 + 200
+        v = np.sqrt(np.mean((power / activity) ** 2))
+        predicted = np.exp((np.log(11.5) - 5.165 - 0.489 * np.log(v)) / 1.181)
+        assert choose_strength(host) == pytest.approx(np.clip(predicted, 0.5, 1.4), rel=0.1)
+
+
+def test_coarser_units_are_marked_more_weakly(host):
+    strengths = [choose_strength(dataclasses.replace(host, k=k)) for k in (2, 3, 4, 5, 9, 15)]
     assert strengths == sorted(strengths, reverse=True)
     assert 0.4 < strengths[-1] <= strengths[0] < 1
 
 
-def test_the_predicted_psnr_is_that_of_rounded_pixels(delta):
+@pytest.mark.parametrize("k", [1, 2])
+def test_the_predicted_psnr_is_that_of_rounded_pixels(host, delta, k):
+    marked, square = harden(dataclasses.replace(host, k=k), delta, 0.8)
     pixels = np.full(delta.shape, 128.0)
-    changed = np.rint(pixels + delta)
-    measured = 10 * np.log10(255**2 / np.mean((changed - pixels) ** 2))
-    assert embedding.psnr_db(delta) == pytest.approx(measured, abs=0.1)
+    changed = np.rint(pixels + marked)
+    assert square == pytest.approx(np.mean(marked.astype(np.float64) ** 2), rel=1e-5)
+    assert square + 1 / 12 == pytest.approx(np.mean((changed - pixels) ** 2), rel=0.02)
 
 
 # ---- hardening -------------------------------------------------------------------------------------
@@ -124,13 +147,12 @@ def test_the_predicted_psnr_is_that_of_rounded_pixels(delta):
 def coefficients(plane):
     """Of JPEG's blocks, those wholly in the plane: ``(8, 8, blocks)``."""
     rows, n = plane.shape[0] // 8, plane.shape[1] // 8
-    loaded = [slow.load_blocks(plane[:, : 8 * n], 8 * y, 0, n) for y in range(rows)]
-    return slow.forward_blocks(np.concatenate(loaded, axis=2))
+    return np.concatenate([slow.forward_blocks(plane[:, : 8 * n], 8 * y, 0, n) for y in range(rows)], axis=2)
 
 
 def test_hardening_only_enlarges_and_only_over_a_threshold_nearby(host, delta):
     strength = 0.8
-    hardened = harden(host, np.float32(strength) * delta, strength)
+    hardened, _ = harden(host, delta, strength)
     x, d, h = (coefficients(p) for p in (host.plane, np.float32(strength) * delta, hardened))
     pushed = np.abs(h - d) > 0.01
     assert 0.002 < pushed.mean() < 0.2
@@ -141,7 +163,9 @@ def test_hardening_only_enlarges_and_only_over_a_threshold_nearby(host, delta):
     # each that was pushed now lies just beyond a threshold of one of the two quantisers, the host short of it
     over = np.zeros_like(pushed)
     for quality in (10, 20):
-        step = jpeg_steps(quality).astype(np.float64)[:, :, None]
+        step = jpeg_steps(quality).T.astype(np.float64)[
+            :, :, None
+        ]  # coefficients are [u, v], JPEG's table [v, u]
         up = np.sign(d)
         threshold = (np.floor((x + h) * up / step + 0.5) - 0.5) * step  # the last one below, along the push
         beyond = (x + h) * up - threshold
@@ -149,18 +173,74 @@ def test_hardening_only_enlarges_and_only_over_a_threshold_nearby(host, delta):
     assert np.mean(over[pushed]) > 0.99
 
 
-def test_hardening_leaves_the_constant_term_and_what_is_beyond_whole_blocks(draw_plane, carrier):
+def test_hardening_leaves_the_constant_term_and_the_two_highest_frequencies(host, delta):
+    d, h = (coefficients(p) for p in (np.float32(0.8) * delta, harden(host, delta, 0.8)[0]))
+    left = np.zeros((8, 8), bool)
+    left[0, 0] = left[6:] = left[:, 6:] = True
+    np.testing.assert_allclose(h[left], d[left], atol=0.01)
+    assert np.all(np.any(np.abs(h - d) > 0.01, axis=2)[:3, :3].ravel()[1:])
+
+
+def test_hardening_leaves_what_is_beyond_whole_blocks(draw_plane, carrier):
     host = prepare(draw_plane("textured", 203, 150), 1, carrier)
     delta = make_delta(host, carrier, CODEWORD, 96)
-    hardened = harden(host, delta, 1.0)
-    np.testing.assert_allclose(coefficients(hardened)[0, 0], coefficients(delta)[0, 0], atol=0.01)
+    hardened, _ = harden(host, delta, 1.0)
     np.testing.assert_array_equal(hardened[200:], delta[200:])
     np.testing.assert_array_equal(hardened[:, 144:], delta[:, 144:])
 
 
 @pytest.mark.parametrize("k", [2, 3, 7])
 def test_coarser_units_are_not_hardened(host, delta, k):
-    assert harden(dataclasses.replace(host, k=k), delta, 1.0) is delta
+    scaled_only, _ = harden(dataclasses.replace(host, k=k), delta, 0.7)
+    np.testing.assert_array_equal(scaled_only, np.float32(0.7) * delta)
+
+
+# ---- several threads -------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=[1, 5, 1000])
+def strip_rows(request, monkeypatch):
+    """Rows in a strip, whatever the caller asks for."""
+
+    def strips(work, n_rows, threads, rows=0):
+        return in_strips(work, n_rows, threads, request.param)
+
+    for module in (embedding, planes):
+        monkeypatch.setattr(module, "in_strips", strips)
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def tall(draw_plane):
+    """Pixels of several strips, of odd sides."""
+    return draw_plane("textured", 603, 133).astype(np.uint8)
+
+
+def everything(pixels, carrier, threads):
+    host = prepare(canonical_plane(pixels, 1, threads=threads), 1, carrier)
+    delta = make_delta(host, carrier, CODEWORD, 96, threads)
+    hardened, square = harden(host, delta, 0.8, threads)
+    coarse, coarse_square = harden(dataclasses.replace(host, k=2), delta, 0.8, threads)
+    marked, report = embedding.mark(pixels, 255.0, carrier, CODE, PAYLOAD, 1.0, threads)
+    return (delta, hardened, coarse, marked), (square, coarse_square, report.psnr_db, report.strength)
+
+
+def test_bits_and_sums_are_the_same_for_any_number_of_threads(tall, carrier):
+    arrays, sums = everything(tall, carrier, 1)
+    for threads in (2, 3, 7):
+        others, other_sums = everything(tall, carrier, threads)
+        for one, other in zip(arrays, others, strict=True):
+            np.testing.assert_array_equal(one, other)
+        assert sums == other_sums
+
+
+def test_bits_are_the_same_whatever_the_strips(tall, carrier, monkeypatch, strip_rows):
+    found, sums = everything(tall, carrier, 2)
+    monkeypatch.undo()
+    arrays, exact = everything(tall, carrier, 1)
+    for one, other in zip(found, arrays, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert sums == pytest.approx(exact, rel=1e-12)  # added in another order
 
 
 # ---- the whole -------------------------------------------------------------------------------------
@@ -193,6 +273,30 @@ def test_weak_marks_are_warned_of(carrier, draw_plane, monkeypatch, margins, say
     report = embedding.mark(pixels, 255.0, carrier, CODE, PAYLOAD, 1.0)[1]
     assert len(report.warnings) == len(says)
     assert all(word in warning for word, warning in zip(says, report.warnings, strict=True))
+
+
+@pytest.mark.parametrize("strength", [1.0, 2.0, 4.0])
+def test_a_stronger_mark_is_held_to_a_psnr_lower_in_proportion(carrier, draw_plane, strength):
+    pixels = draw_plane("textured", 203, 264).astype(np.uint8)
+    report = embedding.mark(pixels, 255.0, carrier, CODE, PAYLOAD, strength)[1]
+    assert report.psnr_db == pytest.approx(42.15 - 20 * np.log10(strength), abs=0.5)
+
+
+def test_what_is_marked_goes_to_out_unless_it_is_refused(carrier, draw_plane, monkeypatch):
+    pixels = draw_plane("textured", 256, 256).astype(np.uint8)
+    before = pixels.copy()
+    expected = embedding.mark(pixels, 255.0, carrier, CODE, PAYLOAD, 1.0)[0]
+    for out in (np.zeros_like(pixels), pixels):
+        untouched = out.copy()
+        with monkeypatch.context() as patch:
+            patch.setattr(embedding, "measure", lambda *_: Margins(0.99, 2.0, 2.0))
+            with pytest.raises(ImageTooSmall):
+                embedding.mark(pixels, 255.0, carrier, CODE, PAYLOAD, 1.0, out=out)
+        np.testing.assert_array_equal(out, untouched)
+        np.testing.assert_array_equal(pixels, before)
+        marked, _ = embedding.mark(pixels, 255.0, carrier, CODE, PAYLOAD, 1.0, out=out)
+        assert np.shares_memory(marked, out)
+        np.testing.assert_array_equal(out, expected)
 
 
 def test_average_marked_pictures_do_not_add_up_to_the_pattern(draw_plane):

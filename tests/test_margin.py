@@ -4,12 +4,16 @@ import io
 
 import numpy as np
 import pytest
+from pictures import drawn, photograph
 from PIL import Image
 from planted import CODE, CODEWORD, MESSAGE, planted
 
+from fastmark import margin
+from fastmark.embedding import PILOT_RATIO, choose_strength, choose_tones, harden, make_delta, prepare
 from fastmark.margin import NEEDED_Z, jpeg_steps, measure
 from fastmark.message import MESSAGE_BITS
 from fastmark.perception import Perception
+from fastmark.plane import add_delta, canonical_plane, pixels_per_unit
 
 
 @pytest.fixture(scope="module")
@@ -18,8 +22,9 @@ def host(draw_plane):
 
 
 def margins(plane, origin, carrier, codeword=CODEWORD, n_tones=96, bits=64):
+    """Of a plane that is marked already."""
     mask = Perception.of(plane).mask
-    return measure(plane, mask, origin, carrier, codeword, n_tones, bits)
+    return measure(plane, 255.0, np.zeros_like(plane), 1, mask, origin, carrier, codeword, n_tones, bits)
 
 
 @pytest.mark.parametrize("quality", [1, 5, 10, 20, 49, 50, 51, 75, 90, 95, 99, 100])
@@ -62,8 +67,8 @@ def test_longer_messages_need_more(host, carrier):
     marked, origin = planted(host, carrier)
     found = [margins(marked, origin, carrier, bits=bits) for bits in MESSAGE_BITS]
     assert [m.message for m in found] == sorted((m.message for m in found), reverse=True)
-    for bits, margin in zip(MESSAGE_BITS, found, strict=True):
-        assert margin.message * NEEDED_Z[bits] == pytest.approx(found[0].message * NEEDED_Z[16])
+    for bits, needed in zip(MESSAGE_BITS, found, strict=True):
+        assert needed.message * NEEDED_Z[bits] == pytest.approx(found[0].message * NEEDED_Z[16])
 
 
 def test_what_is_needed_is_enough_to_read_nine_messages_of_ten():
@@ -76,3 +81,102 @@ def test_what_is_needed_is_enough_to_read_nine_messages_of_ten():
             decoded = CODE.decode((2 * amplitude * received).astype(np.float32))
             read += decoded is not None and decoded.message == MESSAGE
         assert least * 200 <= read <= (200 if least else 40)
+
+
+# ---- what is to be added, and samples of it --------------------------------------------------------
+
+
+def to_be_marked(pixels, carrier, strength=1.0):
+    """What :func:`measure` is told before a picture is marked, and what it is told of it when it is."""
+    k = pixels_per_unit(*pixels.shape[:2])
+    host = prepare(canonical_plane(pixels, k), k, carrier)
+    n_tones = choose_tones(host, carrier, PILOT_RATIO)
+    unit = make_delta(host, carrier, CODEWORD, n_tones)
+    delta, _ = harden(host, unit, strength * choose_strength(host))
+    known = (k, host.perception.mask, host.origin, carrier, CODEWORD, n_tones, 64)
+    marked, _ = add_delta(pixels, delta, k)
+    return (pixels, 255.0, delta, *known), (marked, 255.0, np.zeros_like(delta), *known)
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    """The lists of windows looked at."""
+    seen, mosaic = [], margin._mosaic
+
+    def record(*arguments):
+        seen.append(arguments[-1])
+        return mosaic(*arguments)
+
+    monkeypatch.setattr(margin, "_mosaic", record)
+    return seen
+
+
+@pytest.mark.parametrize("size", [(300, 341), (600, 501), (1300, 1220)], ids=str)
+def test_the_margins_are_those_of_the_pixels_that_would_be_released(carrier, size):
+    """Rounded and clipped, at one pixel a unit and at two; the picture itself is not touched."""
+    pixels = np.array(drawn(*size)).astype(np.int16)
+    pixels = np.clip(3 * pixels - 250, 0, 255).astype(np.uint8)  # much of it black or white
+    before = pixels.copy()
+    told, after = to_be_marked(pixels, carrier)
+    predicted, seen = measure(*told), measure(*after)
+    np.testing.assert_array_equal(pixels, before)
+    for field in ("message", "jpeg", "pilot"):
+        # at two pixels a unit, the delta is interpolated within each window, and a window has edges
+        exact = pixels_per_unit(*size) == 1
+        assert getattr(predicted, field) == pytest.approx(getattr(seen, field), rel=1e-6 if exact else 0.02)
+
+
+def test_pictures_under_384_units_are_looked_at_as_a_whole(carrier, looks):
+    measure(*to_be_marked(drawn(383, 500), carrier, 3.0)[0])
+    assert looks == [[(0, 0, 383, 500)]]
+
+
+def test_large_pictures_are_looked_at_through_four_windows_if_these_are_sure(carrier, looks):
+    told, _ = to_be_marked(photograph("coffee"), carrier, 2.0)
+    found = measure(*told)
+    assert min(found.message, found.jpeg, found.pilot) >= 1.4
+    [windows] = looks
+    assert len(windows) == 4
+    for top, left, height, width in windows:
+        assert (height, width) == (96, 96)
+        assert top % 8 == left % 8 == 0
+        assert 0 <= top <= 400 - 96
+        assert 0 <= left <= 600 - 96
+    # apart from one another, a quarter and three quarters of the way
+    assert {w.top for w in windows} == {48, 248}
+    assert {w.left for w in windows} == {96, 400}
+
+
+def test_where_a_sample_is_not_sure_the_whole_is_looked_at(carrier, looks):
+    told, _ = to_be_marked(photograph("coffee"), carrier, 0.5)
+    measure(*told)
+    assert [len(windows) for windows in looks] == [4, 1]
+    assert looks[1] == [(0, 0, 400, 600)]
+
+
+SAMPLED = {
+    "astronaut": lambda draw: photograph("astronaut"),
+    "coffee": lambda draw: photograph("coffee"),
+    "rocket": lambda draw: photograph("rocket"),
+    "drawn": lambda draw: drawn(600, 800),
+    "smooth": lambda draw: draw("smooth", 600, 800, 1).astype(np.uint8),
+    "edges": lambda draw: draw("edges", 900, 700, 2).astype(np.uint8),
+    "two pixels a unit": lambda draw: drawn(1300, 1700),
+}
+
+
+@pytest.mark.parametrize("name", SAMPLED)
+def test_a_sample_says_about_what_the_whole_does(carrier, draw_plane, monkeypatch, name):
+    told, _ = to_be_marked(SAMPLED[name](draw_plane), carrier)
+    monkeypatch.setattr(margin, "_SURE", 0.0)
+    sample = measure(*told)
+    monkeypatch.setattr(margin, "_WINDOW", 10**6)
+    whole = measure(*told)
+    # z of the sample has a standard deviation of one, and is multiplied by the root of the areas' ratio
+    deviation = np.sqrt(told[2].size / (4 * 96**2)) / NEEDED_Z[64]
+    for field, share in (("message", 0.1), ("jpeg", 0.2)):
+        expected = getattr(whole, field)
+        assert getattr(sample, field) == pytest.approx(expected, abs=share * expected + 2 * deviation)
+    # no spectrum is whitened for a sample: under strong waves it says less, and the whole is looked at
+    waves = name in ("drawn", "two pixels a unit")
+    assert (0.1 if waves else 0.85) < sample.pilot / whole.pilot < 1.25

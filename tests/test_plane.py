@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from fastmark import plane
 from fastmark.plane import add_delta, canonical_plane, pixels_per_unit
+from fastmark.strips import in_strips
 
 LUMA = np.array([0.299, 0.587, 0.114])
 PEAKS = {"uint8": 255, "uint16": 65535, "float32": 1}
@@ -35,12 +37,12 @@ def test_the_short_side_of_large_pictures_has_600_to_1200_units():
 @UNITS
 def test_the_plane_is_the_mean_luma_of_its_boxes(k, channels, dtype):
     pixels = draw(47, 61, channels, dtype)
-    plane = canonical_plane(pixels, k, float(PEAKS[dtype]))
+    seen = canonical_plane(pixels, k, float(PEAKS[dtype]))
     height, width = 47 // k, 61 // k
     luma = pixels @ LUMA if channels else pixels.astype(float)
     boxes = luma[: height * k, : width * k].reshape(height, k, width, k).mean(axis=(1, 3))
-    assert (plane.dtype, plane.shape) == (np.float32, (height, width))
-    np.testing.assert_allclose(plane, boxes * 255 / PEAKS[dtype], atol=2e-3)
+    assert (seen.dtype, seen.shape) == (np.float32, (height, width))
+    np.testing.assert_allclose(seen, boxes * 255 / PEAKS[dtype], atol=2e-3)
 
 
 @DTYPES
@@ -96,3 +98,56 @@ def test_at_one_pixel_a_unit_the_plane_of_the_marked_picture_is_the_sum():
         canonical_plane(marked, 1, 1.0), canonical_plane(pixels, 1, 1.0) + delta, atol=1e-3
     )
     assert mse == pytest.approx(np.mean(delta.astype(float) ** 2), rel=1e-3)
+
+
+# ---- several threads -------------------------------------------------------------------------------
+
+
+@DTYPES
+@CHANNELS
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_bits_and_sums_are_the_same_for_any_number_of_threads(k, channels, dtype):
+    pixels, peak = draw(511, 61, channels, dtype), float(PEAKS[dtype])
+    delta = np.random.default_rng(3).normal(0, 4, (511 // k, 61 // k)).astype(np.float32)
+    seen = canonical_plane(pixels, k, peak)
+    marked, mse = add_delta(pixels, delta, k, peak)
+    for threads in (2, 3, 7):
+        np.testing.assert_array_equal(canonical_plane(pixels, k, peak, threads), seen)
+        other, other_mse = add_delta(pixels, delta, k, peak, threads)
+        np.testing.assert_array_equal(other, marked)
+        assert other_mse == mse
+
+
+@DTYPES
+@CHANNELS
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_bits_are_the_same_whatever_the_strips(k, channels, dtype, monkeypatch):
+    pixels, peak = draw(211, 61, channels, dtype), float(PEAKS[dtype])
+    delta = np.random.default_rng(4).normal(0, 4, (211 // k, 61 // k)).astype(np.float32)
+    found = []
+    for rows in (1, 5, 64, 1000):
+        monkeypatch.setattr(plane, "in_strips", lambda *job, rows=rows: in_strips(*job, rows))
+        found.append((canonical_plane(pixels, k, peak, 2), *add_delta(pixels, delta, k, peak, 2)))
+    for seen, marked, mse in found[1:]:
+        np.testing.assert_array_equal(seen, found[0][0])
+        np.testing.assert_array_equal(marked, found[0][1])
+        # whole numbers are added exactly; others in another order
+        assert mse == found[0][2] if dtype == "uint8" else mse == pytest.approx(found[0][2], rel=1e-12)
+
+
+# ---- the caller's memory ---------------------------------------------------------------------------
+
+
+@CHANNELS
+@UNITS
+def test_bytes_go_where_they_are_wanted_and_in_place(k, channels):
+    pixels = draw(147, 61, channels)
+    delta = np.random.default_rng(5).normal(0, 4, (147 // k, 61 // k)).astype(np.float32)
+    expected, mse = add_delta(pixels, delta, k)
+    before = pixels.copy()
+    for out in (np.zeros_like(pixels), pixels):
+        np.testing.assert_array_equal(pixels, before)
+        marked, other_mse = add_delta(pixels, delta, k, threads=2, out=out)
+        assert np.shares_memory(marked, out)
+        np.testing.assert_array_equal(out, expected)
+        assert other_mse == mse
