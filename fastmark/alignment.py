@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,24 +16,33 @@ from numpy.typing import NDArray
 
 from fastmark import evidence, fft
 from fastmark.carrier import BLOCK, TONE_COUNTS, TORUS, Carrier
+from fastmark.kernels import spectrum as spectrum_kernels
 from fastmark.kernels import warp as kernels
 from fastmark.plane import Plane
 from fastmark.scoring import ScorePlanes
-from fastmark.sync import WHITE_LIMIT, Candidate, Level, Matrix, line_free_level
+from fastmark.spectra import WHITE_LIMIT, NoiseLevel, power_spectrum, tukey
+from fastmark.sync import LARGE_PLANE, Candidate, Level, Matrix
 from fastmark.unitgrid import resample
 
 _TONE_LIMIT = 4.0
-_BAND = 256  # bins; the tones end at 245
 _REACH = 10.0
 _NYQUIST = 0.49  # cycles a sample
 # Nats by which whole shifts are preferred when a place is chosen, not when it is judged.
 _WHOLE_BONUS = 6.0
-_COARSE = 2  # units between the shifts looked at first
+STEP = 2
+"""Units to a sample of the torus where the pilot is looked for: its tones end below a quarter of a cycle a
+unit.
+"""
+_SIDE = TORUS // STEP
+_MANY_TONES = (0.0, 0.4, 0.9, 1.4)  # sigmas by which more tones must stand out to be believed
 _FINE = 4  # places a unit, each way, at which the pilot's phases are compared
+_PILOT_WEIGHT = 1.5  # of the pilot beside the anchors: what is left of a blurred picture has no anchors
 # Half of the false-positive rate is given to pictures neither turned by 180 degrees nor inverted, the
 # other half to the three other cases; of a picture not resampled, half of the first half to its origins.
 LOG_SHIFTS = float(np.log((_FINE * TORUS) ** 2))
 LOG_ORIGINS = float(np.log((TORUS // BLOCK) ** 2 * 4))
+
+_SINC = spectrum_kernels.sinc_table()
 
 
 def _log_trials(*, turned: bool, inverted: bool, untouched: bool = False) -> float:
@@ -74,35 +84,60 @@ class TorusSpectrum:
     """The scored picture folded onto the torus and transformed: what all keys share at one geometry.
 
     Attributes:
-        matrix, offset: where the grid's place (0, 0) lies on the plane; even numbers when nothing is
-            resampled.
+        matrix, offset: sample ``matrix @ t + offset`` of the plane is taken for torus place t.
         untouched: whether the geometry is the identity.
-        spectrum: complex64 ``(1024, 513)``.
-        level: float32 ``(512, 257)``, local mean power over the band of the tones.
+        step: units to a sample of the folded picture: 2 for large planes, else 1.
+        spectrum: complex64 ``(1024 / step, 512 / step + 1)``; sample j is that at torus place ``step (j +
+            1/2) - 1/2``.
+        power: squared moduli of the band of the tones, float32 ``(512, 257)``; level: their local mean.
     """
 
     def __init__(self, planes: ScorePlanes, matrix: Matrix) -> None:
         """Resample the scores by ``matrix`` about the plane's middle, fold, transform."""
         self.matrix = matrix
         self.untouched = np.array_equal(matrix, np.eye(2))
-        centre = (np.array(planes.shape) - 1) / 2
-        self.offset = centre - matrix @ np.array([TORUS // 2, TORUS // 2])
+        # NOTE: half resolution has the tones, but little more than half of what the anchors tell
+        self.step = STEP if min(planes.shape) >= LARGE_PLANE else 1
         if self.untouched:
-            self.offset = 2 * np.rint(self.offset / 2)
-        self._grid = resample(planes, matrix, self.offset)
-        self._transform(self._grid.scores)
+            self.offset = np.zeros(2)
+            self._origin = (0, 0)
+            self._scores = planes.weighted(self.step)
+            self._inside = np.ones(self._scores.shape, np.uint8)
+        else:
+            # the middle of a picture of even sides lies between two units
+            self.offset = (np.array(planes.shape) - 1) / 2 - matrix @ np.full(2, TORUS // 2 - 0.5)
+            first = self.offset + matrix @ np.full(2, (self.step - 1) / 2)
+            grid = resample(planes, self.step * matrix, first)
+            self._origin, self._scores, self._inside = grid.origin, grid.scores, grid.inside
+        self._transform(self._scores)
 
     def restricted(self, region: Region) -> TorusSpectrum:
         """Return the same with the picture beyond ``region`` left out."""
         other = copy.copy(self)
-        other._transform(self._grid.scores * _window(self._grid.scores.shape, region))
+        other._transform(self._scores * _window(self._scores.shape, region))
         return other
 
     def _transform(self, plain: Plane) -> None:
-        folded = np.zeros((TORUS, TORUS), np.float32)
-        kernels.fold_torus(plain, self._grid.inside, *self._grid.origin, folded)
-        self.spectrum = fft.rfft2(folded)
-        self.level = _local_level(self.spectrum, int(np.count_nonzero(plain)))
+        # NOTE: only a large picture's spectrum is scanned as well, and a window costs every tone a twentieth
+        vertical, horizontal = (tukey(n) if self.step > 1 else np.ones(n, np.float32) for n in plain.shape)
+        side = TORUS // self.step
+        if self.untouched and max(plain.shape) <= side:
+            self.spectrum = fft.rfft2_padded(plain, vertical, horizontal, (side, side))
+            seen = plain.size if plain is self._scores else int(np.count_nonzero(plain))
+        else:
+            folded = np.zeros((side, side), np.float32)
+            if self.untouched:
+                plain = plain * vertical[:, None] * horizontal
+            kernels.fold_torus(plain, self._inside, *self._origin, folded)
+            self.spectrum = fft.rfft2(folded)
+            seen = int(np.count_nonzero(plain))
+        band = self.spectrum
+        if self.step == 1:
+            half = _SIDE // 2
+            band = np.concatenate([band[:half, : half + 1], band[-half:, : half + 1]])
+        reach = min(_SIDE // 8, _REACH * side / math.sqrt(max(seen, 1)))
+        self.power = power_spectrum(band)
+        self.level = NoiseLevel.of(self.power, reach, reach)
 
     def tones(self, carrier: Carrier) -> NDArray[np.complex128]:
         """Return the tones over the root of their local level, moduli at most 4: complex128 ``(384,)``."""
@@ -111,9 +146,10 @@ class TorusSpectrum:
         y, x = np.where(flipped, -fy, fy), np.abs(fx)
         values = self.spectrum[y, x].astype(np.complex128)
         values = np.where(flipped, np.conj(values), values)
-        level = self.level[y % (2 * _BAND), x]
-        values /= np.sqrt(np.maximum(level, 1e-12))
+        values /= np.sqrt(np.maximum(self.level.at(y, x), 1e-12))
         modulus = np.abs(values)
+        if self.step > 1:  # the first sample does not lie at (0, 0)
+            values *= np.exp(-1j * np.pi * (self.step - 1) / TORUS * (fy + fx))
         scaled: NDArray[np.complex128] = values * (_TONE_LIMIT / np.maximum(modulus, _TONE_LIMIT))
         return scaled
 
@@ -133,42 +169,60 @@ class TorusSpectrum:
         values = self.tones(carrier)
         n_tones, weights = _weigh(values, carrier)
         values = values[:n_tones] * weights
-        first = ((self.offset + BLOCK // 2) % BLOCK).astype(int) if self.untouched else None
-        return place_tones(values, carrier, self.matrix, self.offset, first)
+        return place_tones(values, carrier, self.matrix, self.offset, self._first)
 
-    def place_densely(self, carrier: Carrier) -> tuple[float, Placement]:
+    @property
+    def _first(self) -> NDArray[np.int64] | None:
+        """The least origin of an uncropped picture, where this may be one."""
+        return np.full(2, BLOCK // 2) if self.untouched else None
+
+    def place_densely(
+        self, carrier: Carrier, turns: Sequence[bool] = (False, True)
+    ) -> tuple[float, Placement]:
         """Find the shift at which pilot and anchors together agree best: its z, and the placement.
 
-        Both have independent keystreams; each is brought to unit variance, and their mean is sought.
+        Both have independent keystreams; each is brought to unit variance, and their weighted mean is sought.
+        ``turns``: whether pictures turned by 180 degrees are looked for.
         """
         values = self.tones(carrier)
         n_tones, weights = _weigh(values, carrier)
         values = values[:n_tones] * weights
-        tones, phases = carrier.tones[:n_tones], carrier.phases[:n_tones]
-        deviation = np.sqrt(max(float(np.sum(np.abs(values) ** 2)) / 2, 1e-12))
-        best = (-np.inf, False, False, np.zeros(2))
-        for turned in (False, True):
-            c = (np.conj(values) if turned else values) * np.exp(-1j * phases)
-            pattern = carrier.anchor_spectrum
-            dense = (self.spectrum if turned else np.conj(self.spectrum)) * pattern
-            spread = np.sqrt(2.0 * float(np.vdot(dense, dense).real)) / (TORUS * TORUS)
-            dense *= np.float32(np.sqrt(0.5) / max(spread, 1e-12))
-            half = 0.5 * TORUS * TORUS * np.sqrt(0.5) / deviation
-            _add_tones(dense, np.conj(c) * half, tones)
+        tones = carrier.tones[:n_tones]
+        deviation = math.sqrt(max(float(np.sum(np.abs(values) ** 2)) / 2, 1e-12))
+        norm = math.hypot(1.0, _PILOT_WEIGHT)
+        n_places = (TORUS // self.step) ** 2
+        half = 0.5 * n_places * _PILOT_WEIGHT / deviation
+        dense = np.empty_like(self.spectrum)
+        best: tuple[float, bool, bool, int] | None = None
+        for turned in turns:
+            pattern = carrier.anchor_spectrum(self.step)
+            square = spectrum_kernels.correlate(self.spectrum, pattern, not turned, dense)
+            spread = max(math.sqrt(2.0 * square) / n_places, 1e-12)
+            c = _aligned(values, carrier, turned) * (half * spread)
+            if turned:
+                # NOTE: turned, the halves of a sample of both add up: anchors peak that much behind
+                c *= np.exp(-2j * np.pi * (self.step - 1) / TORUS * tones.sum(axis=1))
+            _add_tones(dense, c.conj(), tones)
             surface = fft.irfft2(dense)
             for inverted in (False, True):
                 at = int(surface.argmin() if inverted else surface.argmax())
-                z = float(-surface.flat[at] if inverted else surface.flat[at])
-                if z > best[0]:
-                    best = (z, turned, inverted, np.array(divmod(at, TORUS), np.float64))
-        z, turned, inverted, shift = best
-        c = (np.conj(values) if turned else values) * np.exp(-1j * phases) * (-1 if inverted else 1)
-        if not self.untouched:
-            shift = _refine_shift(c, tones, shift, 1)[1]
-        log_phases = evidence.phase_sum_bound(_total(c, tones, shift), np.abs(values))
-        trials = _log_trials(turned=turned, inverted=inverted, untouched=self.untouched)
-        placement = _placed(self.matrix, self.offset, shift, turned, inverted, n_tones, log_phases, trials)
-        return z, placement
+                z = float(surface.flat[at]) * (-1 if inverted else 1) / (norm * spread)
+                if best is None or z > best[0]:
+                    best = (z, turned, inverted, at)
+        assert best is not None
+        z, turned, inverted, at = best
+        shift = self.step * np.array(divmod(at, TORUS // self.step), np.float64)
+        if turned:
+            shift += self.step - 1
+        # NOTE: where every whole shift was tried, anchors tell them apart, and phases of a weak pilot would
+        # undo it
+        reach = STEP if self.step > 1 else 0 if self.untouched else 1
+        peak = Peak(turned, inverted, shift, reach)
+        if self._first is not None and not turned:
+            origin = self._first + BLOCK * np.rint((shift - self._first) / BLOCK)
+            if np.abs(origin - shift).max() <= reach:
+                peak = replace(peak, origin=origin)
+        return z, _settle([peak], values, carrier, self.matrix, self.offset, untouched=self.untouched)
 
 
 def place_candidate(level: Level, candidate: Candidate, carrier: Carrier) -> Placement:
@@ -178,25 +232,40 @@ def place_candidate(level: Level, candidate: Candidate, carrier: Carrier) -> Pla
     distorted picture is still a tone.
     """
     count = candidate.n_tones
-    factor = level.factor
-    centre = (np.array(level.shape) * factor - 1) / 2
-    # cycles a sample of the plane
-    frequencies = carrier.tones[:count] / TORUS @ np.linalg.inv(candidate.matrix)
-    inside = np.abs(frequencies * factor).max(axis=1) < _NYQUIST
-    waves = []
-    for axis in (0, 1):
-        at = (level.corner[axis] + np.arange(level.windowed.shape[axis])) * factor
-        at = at + (factor - 1) / 2 - centre[axis]
-        waves.append(np.exp(-2j * np.pi * np.outer(frequencies[:, axis], at)).astype(np.complex64))
-    rows = np.concatenate([waves[0].real, waves[0].imag]) @ level.windowed
-    values = np.einsum("ij,ij->i", rows[:count] + 1j * rows[count:], waves[1]).astype(np.complex128)
-    bins = np.rint(frequencies * factor * level.power.shape[0]).astype(int)
+    factor, padded = level.factor, level.padded
+    # cycles a sample of the level
+    frequencies = carrier.tones[:count] / TORUS @ np.linalg.inv(candidate.matrix) * factor
+    inside = np.abs(frequencies).max(axis=1) < _NYQUIST
+    values = np.empty(count, np.complex128)
+    spectrum_kernels.spectrum_at(
+        padded.spectrum, *padded.size, np.where(inside[:, None], frequencies, 0), _SINC, values
+    )
+    n_rows, n_columns = padded.power.shape
+    bins = np.rint(frequencies * (n_rows, 2 * (n_columns - 1))).astype(int)
     bins *= np.where(bins[:, 1:] < 0, -1, 1)
-    power = level.power[bins[:, 0] % level.power.shape[0], np.minimum(bins[:, 1], level.power.shape[1] - 1)]
-    values /= np.sqrt(np.maximum(power, 1e-12))
+    values /= np.sqrt(np.maximum(padded.noise.at(bins[:, 0], np.minimum(bins[:, 1], n_columns - 1)), 1e-12))
     values *= inside * (_TONE_LIMIT / np.maximum(np.abs(values), _TONE_LIMIT))
     weights = _weights(values, carrier)
-    return place_tones(values * weights, carrier, candidate.matrix, centre, None)
+    middle = np.array(padded.corner) + (np.array(padded.size) - 1) / 2
+    return place_tones(values * weights, carrier, candidate.matrix, middle * factor + (factor - 1) / 2, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """A place where phases agree, or phases and anchors.
+
+    Attributes:
+        turned, inverted: whether the picture is turned by 180 degrees, or its greys turned round.
+        shift: in units.
+        reach: units from there, each way, within which phases may find a better one.
+        origin: the shift of an uncropped picture, if one is near.
+    """
+
+    turned: bool
+    inverted: bool
+    shift: NDArray[np.float64]
+    reach: int
+    origin: NDArray[np.float64] | None = None
 
 
 def place_tones(
@@ -217,33 +286,61 @@ def place_tones(
         first: the least shifts, even, of a picture that was not cropped, where origins are to be tried
             apart.
     """
-    n_tones = values.size
-    tones, phases = carrier.tones[:n_tones], carrier.phases[:n_tones]
-    radii = np.abs(values)
-    placements = []
+    peaks = []
     for turned in (False, True):
-        c = (np.conj(values) if turned else values) * np.exp(-1j * phases)
-        surface = _shift_surface(c, tones)
-        total, inverted, shift = _best_shift(surface, c, tones)
-        trials = _log_trials(turned=turned, inverted=inverted, untouched=first is not None)
-        found = [(total, inverted, shift, trials)]
-        if first is not None:
+        surface = _shift_surface(_aligned(values, carrier, turned), carrier.tones[: values.size])
+        high, low = int(surface.argmax()), int(surface.argmin())
+        inverted = bool(-surface.flat[low] > surface.flat[high])
+        at = STEP * np.array(divmod(low if inverted else high, surface.shape[1]), np.float64)
+        origin = None if first is None or turned else _best_origin(surface, first)
+        peaks.append(Peak(turned, inverted, at, STEP, origin))
+    return _settle(peaks, values, carrier, matrix, offset, untouched=first is not None)
+
+
+def _aligned(values: NDArray[np.complex128], carrier: Carrier, turned: bool) -> NDArray[np.complex128]:
+    """Return the tones' values less the key's phases, of the picture or of the one turned by 180 degrees."""
+    waves: NDArray[np.complex128] = np.exp(-1j * carrier.phases[: values.size])
+    return (values.conj() if turned else values) * waves
+
+
+def _settle(
+    peaks: Sequence[Peak],
+    values: NDArray[np.complex128],
+    carrier: Carrier,
+    matrix: Matrix,
+    offset: NDArray[np.float64],
+    *,
+    untouched: bool,
+) -> Placement:
+    """Improve peaks to quarters of a unit, and return the likeliest of what that gives.
+
+    Where the picture was not resampled, whole shifts and origins are tried too.
+    """
+    tones, radii = carrier.tones[: values.size], np.abs(values)
+    square = max(float(radii @ radii), 1e-12)
+    best: tuple[float, Placement, float] | None = None
+    for peak in peaks:
+        c = _aligned(values, carrier, peak.turned)
+        signed = -c if peak.inverted else c
+        total, shift = _refine_shift(signed, tones, peak.shift, peak.reach)
+        trials = _log_trials(turned=peak.turned, inverted=peak.inverted, untouched=untouched)
+        found = [(total, peak.inverted, shift, trials, 0.0)]
+        if untouched:
             # A crop moves by whole units if k = 1: fractions are noise unless they fit much better.
             whole = np.rint(shift)
-            found.append(
-                (_total(-c if inverted else c, tones, whole), inverted, whole, trials - _WHOLE_BONUS)
-            )
-            if not turned:
-                found.append((*_best_origin(surface, c, tones, first), LOG_ORIGINS - _WHOLE_BONUS))
-        for total, inverted, shift, log_trials in found:
-            log_phases = evidence.phase_sum_bound(total, radii)
-            placements.append(
-                _placed(matrix, offset, shift, turned, inverted, n_tones, log_phases, log_trials)
-            )
-    best = min(placements, key=lambda placement: placement.log_p)
-    if first is not None and np.array_equal(best.offset, np.rint(best.offset)):
-        best = replace(best, log_trials=best.log_trials + _WHOLE_BONUS)
-    return best
+            found.append((_total(signed, tones, whole), peak.inverted, whole, trials, _WHOLE_BONUS))
+        if peak.origin is not None:
+            found.append((_total(c, tones, peak.origin), False, peak.origin, LOG_ORIGINS, _WHOLE_BONUS))
+        for total, inverted, shift, log_trials, bonus in found:
+            # the Gaussian bound orders places as the tighter one does, which costs a search
+            likelihood = log_trials - bonus - math.copysign(total * total / square, total)
+            if best is None or likelihood < best[0]:
+                place = -matrix if peak.turned else matrix
+                placement = Placement(place, offset - place @ shift, inverted, values.size, 0.0, log_trials)
+                best = (likelihood, placement, total)
+    assert best is not None
+    _, placement, total = best
+    return replace(placement, log_phases=evidence.phase_sum_bound(total, radii))
 
 
 def _total(c: NDArray[np.complex128], tones: NDArray[np.int64], shift: NDArray[np.float64]) -> float:
@@ -251,33 +348,12 @@ def _total(c: NDArray[np.complex128], tones: NDArray[np.int64], shift: NDArray[n
     return float(np.sum(c * np.exp(-2j * np.pi / TORUS * (tones @ shift))).real)
 
 
-def _placed(
-    matrix: Matrix,
-    offset: NDArray[np.float64],
-    shift: NDArray[np.float64],
-    turned: bool,
-    inverted: bool,
-    n_tones: int,
-    log_phases: float,
-    log_trials: float,
-) -> Placement:
-    """Place the torus so that unit u of the grid (-u when turned) shows u + shift."""
-    if turned:
-        matrix = -matrix
-    return Placement(matrix, offset - matrix @ shift, inverted, n_tones, log_phases, log_trials)
-
-
-def _best_origin(
-    surface: NDArray[np.float32],
-    c: NDArray[np.complex128],
-    tones: NDArray[np.int64],
-    first: NDArray[np.int64],
-) -> tuple[float, bool, NDArray[np.float64]]:
+def _best_origin(surface: NDArray[np.float32], first: NDArray[np.int64]) -> NDArray[np.float64]:
     """Maximise over the shifts ``first + 8 n``, those of a picture that was not cropped."""
-    stride = BLOCK // _COARSE
-    part = surface[first[0] // _COARSE :: stride, first[1] // _COARSE :: stride]
-    at = first + BLOCK * np.array(divmod(int(part.argmax()), part.shape[1]))
-    return _total(c, tones, at), False, at.astype(np.float64)
+    stride = BLOCK // STEP
+    part = surface[first[0] // STEP :: stride, first[1] // STEP :: stride]
+    place = np.array(divmod(int(part.argmax()), part.shape[1]), np.float64)
+    return first + BLOCK * place
 
 
 def _window(shape: tuple[int, ...], region: Region) -> NDArray[np.bool_]:
@@ -287,18 +363,13 @@ def _window(shape: tuple[int, ...], region: Region) -> NDArray[np.bool_]:
     return np.outer((y > top) & (y < bottom), (x > left) & (x < right))
 
 
-def _local_level(spectrum: NDArray[np.complex64], n_units: int) -> NDArray[np.float32]:
-    """Local mean power of the band of the tones, lines left out: float32 ``(512, 257)``."""
-    band = np.concatenate([spectrum[:_BAND, : _BAND + 1], spectrum[-_BAND:, : _BAND + 1]])
-    power: NDArray[np.float32] = band.real**2 + band.imag**2
-    reach = min(_BAND // 4, round(_REACH * TORUS / math.sqrt(max(n_units, 1))))
-    return line_free_level(power, reach)
-
-
 def _weigh(values: NDArray[np.complex128], carrier: Carrier) -> tuple[int, NDArray[np.float64]]:
-    """Choose the prefix and weigh its tones by what the channel left at their radius: magnitudes only."""
+    """Choose the prefix and weigh its tones by what the channel left at their radius: magnitudes only.
+
+    Few tones are preferred: where they are many the pilot is strong, and shows it.
+    """
     excess = _excess(values)
-    scores = [excess[:count].sum() / np.sqrt(count) for count in TONE_COUNTS]
+    scores = [excess[:n].sum() / np.sqrt(n) - less for n, less in zip(TONE_COUNTS, _MANY_TONES, strict=True)]
     n_tones = TONE_COUNTS[int(np.argmax(scores))]
     return n_tones, _weights(values[:n_tones], carrier)
 
@@ -311,11 +382,7 @@ def _excess(values: NDArray[np.complex128]) -> NDArray[np.float64]:
 
 def _weights(values: NDArray[np.complex128], carrier: Carrier) -> NDArray[np.float64]:
     """Return the tones' weights: the root of the excess power of those of about the same radius."""
-    n_tones = values.size
-    excess = _excess(values)
-    radius = np.log(np.hypot(carrier.tones[:n_tones, 0], carrier.tones[:n_tones, 1]))
-    near = np.exp(-(((radius[:, None] - radius) / 0.2) ** 2))
-    smooth: NDArray[np.float64] = (near @ excess) / near.sum(axis=1)
+    smooth: NDArray[np.float64] = carrier.neighbours(values.size) @ _excess(values)
     return np.sqrt(np.clip(smooth, 0.05, None))
 
 
@@ -334,21 +401,9 @@ def _shift_surface(c: NDArray[np.complex128], tones: NDArray[np.int64]) -> NDArr
 
     float32 ``(512, 512)``. The tones end below a quarter of a cycle a unit, so nothing is lost between.
     """
-    n = TORUS // _COARSE
-    spectrum = np.zeros((n, n // 2 + 1), np.complex64)
+    spectrum = np.zeros((_SIDE, _SIDE // 2 + 1), np.complex64)
     _add_tones(spectrum, np.conj(c), tones)
     return fft.irfft2(spectrum)
-
-
-def _best_shift(
-    surface: NDArray[np.float32], c: NDArray[np.complex128], tones: NDArray[np.int64]
-) -> tuple[float, bool, NDArray[np.float64]]:
-    """Maximise the modulus of the surface, to a quarter of a unit: (maximum, negative?, shift)."""
-    high, low = int(surface.argmax()), int(surface.argmin())
-    inverted = bool(-surface.flat[low] > surface.flat[high])
-    at = _COARSE * np.array(divmod(low if inverted else high, surface.shape[1]), np.float64)
-    total, shift = _refine_shift(-c if inverted else c, tones, at, _COARSE)
-    return total, inverted, shift
 
 
 def _refine_shift(
@@ -358,10 +413,22 @@ def _refine_shift(
 
     They are less than ``reach`` units from ``at``, each way.
     """
-    n = reach * _FINE - 1
+    n = max(reach * _FINE - 1, 0)
     steps = np.arange(-n, n + 1) / _FINE
-    along_y = np.exp(-2j * np.pi / TORUS * np.outer(at[0] + steps, tones[:, 0]))
-    along_x = np.exp(-2j * np.pi / TORUS * np.outer(at[1] + steps, tones[:, 1]))
+    along_y = _waves(tones[:, 0], at[0] + steps[0], steps.size)
+    along_x = _waves(tones[:, 1], at[1] + steps[0], steps.size)
     totals = ((along_y * c) @ along_x.T).real
     i, j = divmod(int(totals.argmax()), steps.size)
     return float(totals[i, j]), at + np.array([steps[i], steps[j]])
+
+
+def _waves(frequencies: NDArray[np.int64], start: float, count: int) -> NDArray[np.complex128]:
+    """Return ``exp(-2 pi i f o / 1024)`` at the shifts o = start, start + 1/4, ...: complex128 ``(count,
+    n)``.
+    """
+    waves = np.empty((count, frequencies.size), np.complex128)
+    waves[0] = np.exp(-2j * np.pi / TORUS * start * frequencies)
+    turn = np.exp(-2j * np.pi / TORUS / _FINE * frequencies)
+    for k in range(1, count):
+        np.multiply(waves[k - 1], turn, out=waves[k])
+    return waves

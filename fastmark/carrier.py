@@ -6,7 +6,6 @@ Tones, phases, signs and map are integer arithmetic on the keystream, and the sa
 
 from __future__ import annotations
 
-import functools
 import threading
 
 import numpy as np
@@ -34,6 +33,7 @@ MAX_RADIUS = 245  # 0.24 cycles/unit: below the Nyquist frequency of the plane h
 _MIN_DISTANCE = 6
 _MIN_FROM_AXIS = 6
 PHASE_STEPS = 65536
+_SAME_RADIUS = 0.2  # nats
 
 ANCHOR = -1
 
@@ -62,6 +62,8 @@ class Carrier:
         self.code_bit = _draw_code_bit_map(key)
         self._lock = threading.Lock()
         self._pilots: dict[int, NDArray[np.float32]] = {}
+        self._neighbours: dict[int, NDArray[np.float64]] = {}
+        self._anchor_spectra: dict[int, NDArray[np.complex64]] = {}
 
     def pilot(self, n_tones: int) -> NDArray[np.float32]:
         """Return the pilot of the first ``n_tones`` tones: float32 ``(1024, 1024)``, unit mean square.
@@ -80,24 +82,51 @@ class Carrier:
                 self._pilots[n_tones] = fft.irfft2(spectrum)
             return self._pilots[n_tones]
 
-    @functools.cached_property
-    def anchor_spectrum(self) -> NDArray[np.complex64]:
-        """``rfft2`` of the anchors alone, each of unit amplitude: complex64 ``(1024, 513)``."""
-        chips = np.where(self.code_bit == ANCHOR, self.signs, np.float32(0))
-        pattern = np.zeros((TORUS, TORUS), np.float32)
-        blocks.add_inverse_dct(chips, BASIS, COEFFICIENT_ROWS, COEFFICIENT_COLUMNS, 0, 0, pattern)
-        return fft.rfft2(pattern)
+    def neighbours(self, n_tones: int) -> NDArray[np.float64]:
+        """Return the matrix that averages over tones of about the same radius: float64 ``(n_tones,
+        n_tones)``.
+        """
+        with self._lock:
+            if n_tones not in self._neighbours:
+                radius = np.log(np.hypot(self.tones[:n_tones, 0], self.tones[:n_tones, 1]))
+                near = np.exp(-(((radius[:, None] - radius) / _SAME_RADIUS) ** 2))
+                self._neighbours[n_tones] = near / near.sum(axis=1, keepdims=True)
+            return self._neighbours[n_tones]
+
+    def anchor_spectrum(self, step: int) -> NDArray[np.complex64]:
+        """``rfft2`` of the anchors alone, each of unit amplitude, averaged over ``step`` x ``step`` units (1
+        or 2).
+
+        complex64 ``(1024 / step, 512 / step + 1)``.
+        """
+        with self._lock:
+            if step not in self._anchor_spectra:
+                chips = np.where(self.code_bit == ANCHOR, self.signs, np.float32(0))
+                pattern = np.zeros((TORUS // step, TORUS // step), np.float32)
+                basis = BASIS if step == 1 else np.float32(0.5) * HALF_BASIS
+                blocks.add_inverse_dct(chips, basis, COEFFICIENT_ROWS, COEFFICIENT_COLUMNS, 0, 0, pattern)
+                self._anchor_spectra[step] = fft.rfft2(pattern)
+            return self._anchor_spectra[step]
 
 
 def _draw_tones(key: Key) -> NDArray[np.int64]:
-    """Draw the ordered list of tones.
+    """Draw the ordered list of tones: from as much of the keystream as it takes, of which more is seldom
+    needed.
+    """
+    for n_draws in (8192, 12288, 65536):
+        tones = _take_tones(key.stream(Domain.TONE_FREQUENCIES, 8 * n_draws))
+        if len(tones) == N_TONES:
+            return np.array(tones, dtype=np.int64)
+    raise AssertionError("the keystream ran out of tone candidates")  # pragma: no cover
+
+
+def _take_tones(stream: bytes) -> list[tuple[int, int]]:
+    """Take tones from a keystream, at most 384.
 
     Lattice points are drawn uniformly over a rectangle and kept with probability
     ``(51 / radius)^2``, which makes the radius log-uniform without any floating-point number.
     """
-    n_draws = 65536
-    words = np.frombuffer(key.stream(Domain.TONE_FREQUENCIES, 8 * n_draws), dtype="<u2")
-    words = words.reshape(n_draws, 4).astype(np.int64)
+    words = np.frombuffer(stream, dtype="<u2").reshape(-1, 4).astype(np.int64)
     fy = 1 + words[:, 0] * MAX_RADIUS // 65536
     fx = words[:, 1] * (2 * MAX_RADIUS + 1) // 65536 - MAX_RADIUS
     u = words[:, 2] * 65536 + words[:, 3]
@@ -105,22 +134,21 @@ def _draw_tones(key: Key) -> NDArray[np.int64]:
     usable = (r2 >= MIN_RADIUS**2) & (r2 <= MAX_RADIUS**2)
     usable &= (np.abs(fx) >= _MIN_FROM_AXIS) & (fy >= _MIN_FROM_AXIS)
     usable &= u * r2 < (1 << 32) * MIN_RADIUS**2
-    taken = np.zeros((2 * MAX_RADIUS + 32, 2 * MAX_RADIUS + 32), dtype=bool)
     reach = np.arange(1 - _MIN_DISTANCE, _MIN_DISTANCE)
-    near = [(y, x) for y in reach for x in reach if y * y + x * x < _MIN_DISTANCE**2]
-    offsets = np.array(near)
+    near = np.add.outer(reach**2, reach**2) < _MIN_DISTANCE**2
     centre = MAX_RADIUS + 16
-    tones = []
-    for y, x in zip(fy[usable], fx[usable], strict=True):
+    taken = np.zeros((2 * centre, 2 * centre), dtype=bool)
+    tones: list[tuple[int, int]] = []
+    for y, x in zip(fy[usable].tolist(), fx[usable].tolist(), strict=True):
         if taken[centre + y, centre + x]:
             continue
         tones.append((y, x))
         for sign in (1, -1):
-            around = centre + sign * np.array((y, x)) + offsets
-            taken[around[:, 0], around[:, 1]] = True
+            top, left = (centre + sign * at + 1 - _MIN_DISTANCE for at in (y, x))
+            taken[top : top + reach.size, left : left + reach.size] |= near
         if len(tones) == N_TONES:
-            return np.array(tones, dtype=np.int64)
-    raise AssertionError("the keystream ran out of tone candidates")  # pragma: no cover
+            break
+    return tones
 
 
 def _draw_code_bit_map(key: Key) -> NDArray[np.int16]:
@@ -160,5 +188,7 @@ def _dct_basis() -> NDArray[np.float32]:
 
 
 BASIS = _dct_basis()
+HALF_BASIS = BASIS.reshape(4, 4, 2).sum(axis=2)
+"""The same of a plane averaged over 2 x 2 units, whose blocks are 4 x 4: float32 ``(4, 4)``."""
 COEFFICIENT_ROWS = np.array([v for v, _ in COEFFICIENTS], np.int64)
 COEFFICIENT_COLUMNS = np.array([u for _, u in COEFFICIENTS], np.int64)

@@ -13,6 +13,7 @@ from fastmark.carrier import (
     COEFFICIENT_COLUMNS,
     COEFFICIENT_ROWS,
     GRID,
+    HALF_BASIS,
     N_COEFFICIENTS,
     Carrier,
 )
@@ -37,17 +38,23 @@ class ChipBlocks:
     inside: NDArray[np.float32]
 
     @classmethod
-    def of(cls, scores: Plane, inside: NDArray[np.uint8]) -> ChipBlocks:
-        """Transform the whole blocks of weighted scores, float32 ``(H, W)``; the first unit starts a block.
+    def of(cls, scores: Plane, inside: NDArray[np.uint8] | None = None, step: int = 1) -> ChipBlocks:
+        """Transform the whole blocks of weighted scores, float32 ``(H, W)``; the first sample starts a block.
 
-        ``inside``, uint8 ``(H, W)``: blocks that are not ones throughout are left out.
+        Args:
+            scores: of units, or of the means of 2 x 2 units.
+            inside: uint8 ``(H, W)``: blocks that are not ones throughout are left out; None for none.
+            step: units to a sample, 1 or 2.
         """
-        n_rows, n_columns = (n // BLOCK for n in scores.shape)
+        side = BLOCK // step
+        n_rows, n_columns = (n // side for n in scores.shape)
         coefficients = np.empty((N_COEFFICIENTS, n_rows, n_columns), np.float32)
-        kernels.forward_dct(scores, BASIS, COEFFICIENT_ROWS, COEFFICIENT_COLUMNS, 0, 0, coefficients)
-        part = inside[: BLOCK * n_rows, : BLOCK * n_columns]
-        whole = part.reshape(n_rows, BLOCK, n_columns, BLOCK).min(axis=(1, 3))
-        return cls(coefficients, whole.astype(np.float32))
+        basis = BASIS if step == 1 else HALF_BASIS
+        kernels.forward_dct(scores, basis, COEFFICIENT_ROWS, COEFFICIENT_COLUMNS, 0, 0, coefficients)
+        whole = np.ones((n_rows, n_columns), np.float32)
+        if inside is not None:
+            kernels.whole_blocks(inside, side, whole)
+        return cls(coefficients, whole)
 
     def soft_bits(self, carrier: Carrier, origin: tuple[int, int]) -> NDArray[np.float64]:
         """Demodulate: float64 ``(2, 1025)``, anchors last; ``sum s z`` and ``sum z^2`` of each bit.

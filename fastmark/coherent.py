@@ -41,8 +41,7 @@ def coherent_geometries(planes: ScorePlanes, carrier: Carrier) -> Iterator[tuple
         planes: the picture's scores.
         carrier: of the key.
     """
-    top, left = (max(0, (n - _WINDOW) // 2) for n in planes.shape)
-    middle = ScorePlanes(np.ascontiguousarray(planes.plane[top : top + _WINDOW, left : left + _WINDOW]))
+    middle = planes.middle(_WINDOW)
     for tried, matrix in enumerate(_geometries(), start=1):
         if TorusSpectrum(middle, matrix).place_densely(carrier)[0] >= _FIRST_LOOK:
             yield _climb(planes, matrix, carrier), tried

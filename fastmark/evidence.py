@@ -7,29 +7,50 @@ from magnitudes) counts as given.
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmark.kernels import bessel as kernels
+
 Real = NDArray[np.float64]
 
 # lambda of the Chernoff bound, in units of 1 / root mean square of the radii. Any choice is valid.
 _LAMBDAS = 1.13 ** np.arange(-40, 40)
+_WORTH_A_SEARCH = 12.0  # nats; places on the torus cost more
 
 
 def phase_sum_bound(total: float, radii: Real) -> float:
     """Bound ``ln P(sum r_i cos(phi_i) >= total)``, phases independent and uniform.
 
     Chernoff: ``min over lambda of sum ln I0(lambda r_i) - lambda total`` (``I0`` the modified Bessel
-    function, the moment generating function of a cosine of uniform phase). At most 0.
+    function, the moment generating function of a cosine of uniform phase). At most 0. Where that is of no use
+    to anybody, the bound is that of the Gaussian above it, ``-total^2 / sum r_i^2``, as I0(x) <= exp(x^2 /
+    4).
     """
-    scale = float(np.sqrt(np.mean(radii**2))) if radii.size else 0.0
-    if total <= 0 or scale == 0:
+    square = float(radii @ radii)
+    if total <= 0 or square == 0:
         return 0.0
+    gaussian = -total * total / square
+    if gaussian > -_WORTH_A_SEARCH:
+        return gaussian
+    scale = math.sqrt(square / radii.size)
     lambdas = _LAMBDAS[_LAMBDAS * float(radii.max()) / scale < 300] / scale
-    bounds = np.log(np.i0(lambdas[:, None] * radii)).sum(axis=1) - lambdas * total
-    return min(0.0, float(bounds.min()))
+
+    error = radii.size * kernels.RELATIVE_ERROR
+
+    @functools.cache
+    def bound(i: int) -> float:
+        return float(kernels.log_i0_sum(radii, lambdas[i])) + error - float(lambdas[i]) * total
+
+    # convex in lambda: walk down from where the Gaussian has its minimum
+    best = min(int(np.searchsorted(lambdas, 2 * total / square)), lambdas.size - 1)
+    for step in (1, -1):
+        while 0 <= best + step < lambdas.size and bound(best + step) < bound(best):
+            best += step
+    return min(gaussian, bound(best))
 
 
 def sign_sum_bound(total: float, sum_of_squares: float) -> float:

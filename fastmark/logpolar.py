@@ -1,177 +1,254 @@
-"""Log-polar spectra: where scaling and turning a picture are shifts, and one FFT tries them all.
+"""Log-polar spectra: where scaling and turning a picture are shifts, and a key's tones are slid over them.
 
 Reddy & Chatterji 1996, "An FFT-based technique for translation, rotation, and scale-invariant image
-registration", with the key's tones in place of a second picture.
+registration", with the key's tones in place of a second picture. A small strain (another aspect, shear) moves
+the cells of every direction by the same amount, so it costs no other spectrum: its rows are read in another
+order, from other columns.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmark import fft
 from fastmark.carrier import MAX_RADIUS, MIN_RADIUS, TONE_COUNTS, TORUS, Carrier
-from fastmark.kernels import spectrum as kernels
+from fastmark.kernels import scan as kernels
+from fastmark.kernels import spectrum as spectrum_kernels
+from fastmark.strips import in_strips
 
-N_ANGLES = 512
-N_RADII = 540
-POOL = 4
-_MIN_FREQUENCY = 0.02  # cycles a sample
+Matrix = NDArray[np.float64]
+
+MAX_SCALE = 1.6
+"""Samples a unit: larger pictures are looked at reduced."""
+
 _LOG_STEP = 0.006
-_RADII = _MIN_FREQUENCY * np.exp(_LOG_STEP * np.arange(N_RADII))
-_LOG_START = float(np.log(MIN_RADIUS / TORUS))
+_N_ANGLES = 512
+_MIN_FREQUENCY = MIN_RADIUS / TORUS / MAX_SCALE  # cycles a sample
+_N_RADII = 464  # up to the Nyquist frequency, 0.5
 _MIN_TONES_INSIDE = 12
+_NEUTRAL, _STEP = 3, 2.4  # bytes: of the mean, and a standard deviation
+_COUNTS = np.array(TONE_COUNTS)
+_FIXED = 256.0  # of scores in integers
+_NEAR = 2  # rows within which the best rotation stands for others
+_ROOM = 448  # columns right of the tones' span: scales down to about 0.12
+_LEFT = 32  # neutral cells left of the first radius: room for strains
+
+
+class Grid:
+    """A log-polar grid whose cells are ``pool`` times the finest, each way."""
+
+    def __init__(self, pool: int) -> None:
+        """Lay out the grid."""
+        self.pool = pool
+        self.n_angles, self.n_radii = _N_ANGLES // pool, _N_RADII // pool
+        self.log_step = _LOG_STEP * pool
+        self.span = int(np.log(MAX_RADIUS / MIN_RADIUS) / self.log_step) + 2  # columns of the tones
+
+    def scales(self, least: float) -> NDArray[np.float64]:
+        """Return the scales searched, samples a unit: one for each shift, from 1.6 down to about ``least``.
+
+        Their number is a multiple of 32, for what is left over of a vector takes as long as a whole one.
+        """
+        n = 32 * math.ceil(np.log(MAX_SCALE / least) / self.log_step / 32 - 0.1)
+        # a cell's middle lies beyond the first of the finest cells in it
+        return MAX_SCALE * np.exp(-self.log_step * np.arange(n) - _LOG_STEP * (self.pool - 1) / 2)
+
+
+GRIDS = {pool: Grid(pool) for pool in (1, 2, 4)}
+
+
+@dataclass(frozen=True, slots=True)
+class LogPolarSpectrum:
+    """A picture's spectrum on a log-polar grid, as bytes.
+
+    Attributes:
+        grid: its dimensions.
+        cells: uint8 ``(angles, stride)``, 0..15; radius i in column 32 + i, beyond the spectrum the neutral
+            3.
+        mean, spread: of the bytes.
+        lag: radians by which the middle of a row lies beyond its angle.
+    """
+
+    grid: Grid
+    cells: NDArray[np.uint8]
+    mean: float
+    spread: float
+    lag: float
+
+
+def log_polar(white: NDArray[np.float32], pools: tuple[int, ...]) -> list[LogPolarSpectrum]:
+    """Sample a whitened spectrum ``(NY, NX // 2 + 1)`` on the log-polar grids of ``pools``, finest first.
+
+    A coarser cell is the mean of the finer ones in it. The constant bin of ``white`` is set to 1.
+    """
+    finest = pools[0]
+    places = _places(white.shape[0], 2 * (white.shape[1] - 1), finest)
+    # what lies beyond the spectrum is read from the constant bin, which tells nothing else
+    white[0, 0] = 1.0
+    cells = np.empty((places.shape[0], places.shape[1]), np.float32)
+    spectrum_kernels.take_bins(white.ravel(), places, cells)
+    found = []
+    at = finest
+    for pool in pools:
+        while at < pool:
+            pooled = np.empty((cells.shape[0] // 2, cells.shape[1] // 2), np.float32)
+            kernels.pool_cells(cells, pooled)
+            cells = pooled
+            at *= 2
+        found.append(_quantised(GRIDS[pool], cells, (pool - finest) / 2 * np.pi / _N_ANGLES))
+    return found
+
+
+@functools.lru_cache(maxsize=16)
+def _places(n_rows: int, n_columns: int, finest: int) -> NDArray[np.uint32]:
+    """Return the bins of the cells of a grid in the spectrum of ``n_rows x n_columns`` samples: a megabyte at
+    most.
+    """
+    angles = np.arange(0, _N_ANGLES, finest) * (np.pi / _N_ANGLES)
+    radii = _MIN_FREQUENCY * np.exp(_LOG_STEP * (np.arange(0, _N_RADII, finest) + (finest - 1) / 2))
+    places = np.empty((angles.size, radii.size), np.uint32)
+    waves = (np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32))
+    spectrum_kernels.place_log_polar(n_rows, n_columns, *waves, radii.astype(np.float32), places)
+    return places
+
+
+def _quantised(grid: Grid, cells: NDArray[np.float32], lag: float) -> LogPolarSpectrum:
+    """Bring the cells of every radius to the same mean and those of all to the same spread, in bytes."""
+    mean = np.empty(cells.shape[1], np.float32)
+    spread = kernels.measure_cells(cells, mean)
+    stride = _LEFT + grid.n_radii + grid.span + _ROOM // grid.pool + _LEFT
+    padded = np.full((grid.n_angles, stride), _NEUTRAL, np.uint8)
+    inside = padded[:, _LEFT : _LEFT + grid.n_radii]
+    total, square = kernels.quantise_cells(
+        cells, mean, np.float32(1 / spread), np.float32(_NEUTRAL), np.float32(_STEP), inside
+    )
+    average = total / cells.size
+    deviation = np.sqrt(max(square / cells.size - average**2, 1e-12))
+    return LogPolarSpectrum(grid, padded, average, float(deviation), lag)
 
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """One scale and rotation: the score in sigmas, the prefix of tones, and the geometry (radians)."""
+    """One geometry: score in sigmas, prefix of tones, mirroring, scale, rotation in radians, strain."""
 
     score: float
     n_tones: int
     mirrored: bool
     scale: float
     rotation: float
+    strain: Matrix
 
 
-class Grid:
-    """The dimensions of a log-polar grid whose cells are ``pool`` times the finest, each way."""
+class Strains:
+    """Small strains as rearrangements of a grid's rows: where each angle's row lies, and its shift in
+    columns.
 
-    def __init__(self, pool: int) -> None:
-        """Lay out the grid; its width leaves room for the tones' span, so that correlation does not wrap."""
-        self.pool = pool
-        self.n_angles, self.n_radii = N_ANGLES // pool, N_RADII // pool
-        self.log_step = _LOG_STEP * pool
-        span = int(np.ceil(np.log(MAX_RADIUS / MIN_RADIUS) / self.log_step)) + 2
-        self.size = fft.good_size(self.n_radii + span)
-        # A tone of frequency f at scale s lies at f / s: column shift c means
-        # ln s = start - ln f_min - c step
-        shifts = np.arange(self.size)
-        shifts = np.where(shifts > self.n_radii, shifts - self.size, shifts)
-        self.scale = np.exp(_LOG_START - np.log(_MIN_FREQUENCY) - shifts * self.log_step)
-
-
-FINE, COARSE = Grid(1), Grid(POOL)
-
-
-@dataclass(frozen=True, slots=True)
-class LogPolarSpectrum:
-    """A picture's spectrum on a log-polar grid, of unit variance, transformed.
-
-    ``transformed`` is complex64 ``(angles, size // 2 + 1)``.
+    Attributes:
+        matrices: the strains, ``(n, 2, 2)``, area-preserving, (y, x) order.
+        rows, shifts: int64 ``(n, angles)``.
     """
 
-    grid: Grid
-    transformed: NDArray[np.complex64]
-
-
-def log_polar(white: NDArray[np.float32], strain: NDArray[np.float64], grid: Grid) -> LogPolarSpectrum:
-    """Sample a whitened spectrum ``(N, N // 2 + 1)``, seen through a 2 x 2 strain, on a log-polar grid.
-
-    A coarse cell is the mean of a quarter of the finest cells in it, those of every other row and column.
-    """
-    stride = max(1, grid.pool // 2)
-    angles = np.arange(0, N_ANGLES, stride) * (np.pi / N_ANGLES)
-    cells = np.empty((N_ANGLES // stride, N_RADII // stride), np.float32)
-    kernels.sample_log_polar(white, strain, np.cos(angles), np.sin(angles), _RADII[::stride], cells)
-    if grid.pool > 1:
-        side = grid.pool // stride
-        cells = cells.reshape(grid.n_angles, side, grid.n_radii, side).mean(axis=(1, 3), dtype=np.float32)
-    inside = cells != 0
-    mean = cells.sum(axis=0) / np.maximum(inside.sum(axis=0), 1)
-    centred = np.where(inside, cells - mean, np.float32(0))
-    spread = np.sqrt(np.sum(centred * centred) / max(np.count_nonzero(inside), 1))
-    padded = np.zeros((grid.n_angles, grid.size), np.float32)
-    padded[:, : grid.n_radii] = centred / max(float(spread), 1e-12)
-    return LogPolarSpectrum(grid, fft.rfft2(padded))
+    def __init__(self, matrices: NDArray[np.float64], grid: Grid) -> None:
+        """Rearrange ``grid`` so that it shows a spectrum at ``matrix @ frequency``."""
+        self.matrices = matrices
+        angle = np.arange(grid.n_angles) * (np.pi / grid.n_angles)
+        y, x = np.moveaxis(matrices @ np.stack([np.sin(angle), np.cos(angle)]), 1, 0)
+        self.rows = np.rint(np.arctan2(y, x) / np.pi * grid.n_angles).astype(np.int64) % grid.n_angles
+        self.shifts = np.rint(np.log(np.hypot(y, x)) / grid.log_step).astype(np.int64)
 
 
 class Templates:
-    """The tones of a carrier in log-polar coordinates, transformed once, for every prefix and mirror."""
+    """The tones of a carrier in log-polar coordinates, on every grid."""
 
     def __init__(self, carrier: Carrier) -> None:
         """Prepare the templates of ``carrier``."""
         self.tones = carrier.tones / TORUS
-        self.log_radius = np.log(np.hypot(self.tones[:, 0], self.tones[:, 1]))
-        self.angle = np.arctan2(self.tones[:, 0], self.tones[:, 1])
+        log_radius = np.log(np.hypot(self.tones[:, 0], self.tones[:, 1]) * (TORUS / MIN_RADIUS))
+        angle = np.arctan2(self.tones[:, 0], self.tones[:, 1]) / np.pi
+        self._places = {
+            pool: (
+                np.stack(
+                    [
+                        np.rint(sign * angle * grid.n_angles).astype(np.int64) % grid.n_angles
+                        for sign in (1, -1)
+                    ]
+                ),
+                np.rint(log_radius / grid.log_step).astype(np.int64),
+            )
+            for pool, grid in GRIDS.items()
+        }
+        self._norms: dict[tuple[int, int], NDArray[np.float64]] = {}
 
-    @functools.cached_property
-    def fine(self) -> LogPolarTemplates:
-        """Templates at the full resolution of the log-polar grid."""
-        return LogPolarTemplates(self, FINE)
+    def scan(
+        self,
+        spectrum: LogPolarSpectrum,
+        strains: Strains,
+        hypotheses: NDArray[np.int64],
+        n_tones: int,
+        least_scale: float,
+        least_score: float,
+        threads: int = 1,
+    ) -> list[Hypothesis]:
+        """Score ``hypotheses`` at every scale; return those of at least ``least_score``, best first.
 
-    @functools.cached_property
-    def coarse(self) -> LogPolarTemplates:
-        """Templates for cells four times as large: four times the tolerance."""
-        return LogPolarTemplates(self, COARSE)
+        Of neighbouring rotations, and of prefixes, the best is returned; nothing under half of the very best.
 
-
-class LogPolarTemplates:
-    """Templates on one log-polar grid: correlation over every scale and rotation by FFT."""
-
-    def __init__(self, templates: Templates, grid: Grid) -> None:
-        """Splat the tones bilinearly onto ``grid``."""
-        self.grid = grid
-        row = templates.angle / np.pi * grid.n_angles
-        column = (templates.log_radius - _LOG_START) / grid.log_step
-        self.spectra: list[tuple[int, bool, NDArray[np.complex64], NDArray[np.float64]]] = []
-        for count in TONE_COUNTS:
-            occupied = np.zeros(grid.size)
-            np.add.at(occupied, np.rint(column[:count]).astype(int), 1.0)
-            inside_band = np.zeros(grid.size)
-            inside_band[: grid.n_radii] = 1.0
-            inside = np.fft.ifft(np.fft.fft(inside_band) * np.conj(np.fft.fft(occupied))).real
-            for mirrored in (False, True):
-                cells = self._splat(-row[:count] if mirrored else row[:count], column[:count])
-                self.spectra.append((count, mirrored, np.conj(fft.rfft2(cells)), np.maximum(inside, 0)))
-
-    def _splat(self, row: NDArray[np.float64], column: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Return the grid with every tone shared among its four cells."""
-        cells = np.zeros((self.grid.n_angles, self.grid.size), np.float32)
-        y0, x0 = np.floor(row).astype(int), np.floor(column).astype(int)
-        ty, tx = row - y0, column - x0
-        for dy in (0, 1):
-            for dx in (0, 1):
-                weight = (ty if dy else 1 - ty) * (tx if dx else 1 - tx)
-                np.add.at(cells, ((y0 + dy) % self.grid.n_angles, x0 + dx), weight.astype(np.float32))
-        return cells
-
-    def correlate(
-        self, spectrum: LogPolarSpectrum, scales: tuple[float, float], keep: int
-    ) -> tuple[list[Hypothesis], list[Hypothesis]]:
-        """Return the ``keep`` best hypotheses of each prefix and mirror.
-
-        First those of any rotation, then those at multiples of 90 degrees alone.
+        Args:
+            spectrum: of the picture.
+            strains: through which it is seen.
+            hypotheses: int64 ``(n, 3)``: number of the strain, 1 for mirror images, row of the rotation.
+            n_tones: the longest prefix scored; a picture with more tones shows some of its pilot's power in
+                it.
+            least_scale: samples a unit.
+            least_score: in sigmas.
+            threads: how many may share the work.
         """
-        grid = self.grid
-        allowed = (grid.scale >= scales[0]) & (grid.scale <= scales[1])
-        anyhow: list[Hypothesis] = []
-        upright: list[Hypothesis] = []
-        quarter = grid.n_angles // 2
-        near = [row % grid.n_angles for centre in (0, quarter) for row in (centre - 1, centre, centre + 1)]
-        for count, mirrored, template, inside in self.spectra:
-            columns = np.flatnonzero(allowed & (inside >= _MIN_TONES_INSIDE))
-            surface = fft.irfft2(spectrum.transformed * template)[:, columns]
-            surface *= (1.0 / np.sqrt(inside[columns])).astype(np.float32)
-            for found, part, rows in (
-                (upright, surface[near], near),
-                (anyhow, surface, range(grid.n_angles)),
-            ):
-                for score, i, c in _peaks(part, keep):
-                    angle = rows[i] * np.pi / grid.n_angles
-                    found.append(Hypothesis(score, count, mirrored, float(grid.scale[columns[c]]), angle))
-        return anyhow, upright
+        grid = spectrum.grid
+        scales = grid.scales(least_scale)
+        rows, columns = self._places[grid.pool]
+        counts = _COUNTS[: TONE_COUNTS.index(n_tones) + 1]
+        inside = self._tones_inside(grid, scales)[: counts.size]
+        bias = spectrum.mean * inside + _NEUTRAL * (counts[:, None] - inside)
+        gain = np.where(
+            inside >= _MIN_TONES_INSIDE, 1 / (spectrum.spread * np.sqrt(np.maximum(inside, 1))), 0
+        )
+        offsets = np.tile(strains.rows * spectrum.cells.shape[1] + (strains.shifts + _LEFT), 2)
+        best = np.empty((len(hypotheses), counts.size), np.int32)
+        at = np.empty(best.shape, np.int32)
+        pattern = (spectrum.cells.ravel(), offsets, rows, columns[:n_tones], counts)
+        norms = (bias.astype(np.float32), (gain * _FIXED).astype(np.float32), int(least_score * _FIXED))
 
+        def score_strip(first: int, last: int) -> None:
+            part = slice(first, last)
+            kernels.scan_rows(*pattern, hypotheses[part], *norms, best[part], at[part])
 
-def _peaks(surface: NDArray[np.float32], keep: int) -> list[tuple[float, int, int]]:
-    """Return the ``keep`` highest values and their places, each neighbourhood once; they are erased."""
-    found = []
-    for _ in range(keep):
-        a, c = divmod(int(surface.argmax()), surface.shape[1])
-        found.append((float(surface[a, c]), a, c))
-        rows = np.arange(a - 2, a + 3) % surface.shape[0]
-        surface[rows, max(c - 2, 0) : c + 3] = -np.inf
-    return found
+        in_strips(score_strip, len(hypotheses), threads)
+        found: list[Hypothesis] = []
+        while True:
+            i, p = divmod(int(best.argmax()), counts.size)
+            score = float(best[i, p]) / _FIXED
+            if score < max(least_score, 0.5 * found[0].score if found else 0.0):
+                return found
+            strain, mirrored, row = hypotheses[i]
+            found.append(
+                Hypothesis(
+                    score, TONE_COUNTS[p], bool(mirrored), float(scales[at[i, p]]),
+                    float(row) * np.pi / grid.n_angles + spectrum.lag, strains.matrices[strain],
+                )
+            )  # fmt: skip
+            distance = np.abs(hypotheses[:, 2] - row)
+            near = np.minimum(distance, grid.n_angles - distance) <= _NEAR
+            best[near & (hypotheses[:, 1] == mirrored)] = -(2**30)
+
+    def _tones_inside(self, grid: Grid, scales: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return how many tones of every prefix lie within the spectrum at each scale: ``(4, scales)``."""
+        key = (grid.pool, scales.size)
+        if key not in self._norms:
+            columns = self._places[grid.pool][1]
+            place = columns[:, None] + np.arange(scales.size) < grid.n_radii
+            self._norms[key] = np.cumsum(place, axis=0)[_COUNTS - 1].astype(np.float64)
+        return self._norms[key]

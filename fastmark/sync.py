@@ -7,6 +7,7 @@ the level analysed; ``A = g^-T`` maps units to samples.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,72 +17,139 @@ from numpy.typing import NDArray
 from fastmark import fft
 from fastmark.carrier import TONE_COUNTS
 from fastmark.kernels import spectrum as kernels
-from fastmark.logpolar import COARSE, FINE, Hypothesis, LogPolarSpectrum, Templates, log_polar
-from fastmark.perception import tukey
+from fastmark.logpolar import GRIDS, Hypothesis, LogPolarSpectrum, Strains, Templates, log_polar
 from fastmark.plane import Plane
 from fastmark.scoring import ScorePlanes
+from fastmark.spectra import WHITE_LIMIT, NoiseLevel, power_spectrum, tukey
 
 Matrix = NDArray[np.float64]
 
-WHITE_LIMIT = 8.0
 _MIN_FFT, _MAX_SIDE = 256, 1024
+# Tones between bins lose a third of their power without; a long side, whose spectrum shows more, can do with
+# less.
+_PADDING, _LITTLE_PADDING, _LONG = 1.4, 1.25, 480
+_SMOOTHING = 0.2
 _WHITENING_REACH = 10  # bins either side, of a spectrum that is not zero-padded
 
-# Least and largest scale sought at one level, samples a unit.
-_SCALES = (0.2, 1.6)
-_COARSER_SCALES = (0.75, 1.6)
-_LARGE_PLANE = 1000
-_LARGE_SCALES = (0.4, 1.6)
+# Least scale sought at the finest level: that of a picture of 1200 units on its short side, the most there
+# are, that fills a share of what is seen. Large planes have one pixel to a sample.
+_MAX_UNITS = 1200
+_FRAMED, _LARGE_FRAMED = 0.5, 0.8
+_MIN_SCALE = 0.2
+_COARSER_SCALE = 0.75
+LARGE_PLANE = 1000
+"""Samples; planes with a longer short side are looked at reduced by two first. They lose by it, but have
+enough.
+"""
+_SMALL_PLANE = 700  # samples; smaller ones have less to show, and time to spare
+_POOLS = {False: (1, 2, 4), True: (2, 4)}
+_SMALL_LEVEL = 260  # samples; the spectrum of a smaller level has no use for the finest grid
 
-
-def _strain_matrix(strain: float, *, diagonal: bool) -> Matrix:
-    """Area-preserving strain: of the axes, or of the diagonals."""
-    if diagonal:
-        c, s = np.cosh(strain / 2), np.sinh(strain / 2)
-        return np.array([[c, s], [s, c]])
-    return np.diag([np.exp(strain / 2), np.exp(-strain / 2)])
-
-
-_STRAINS = [_strain_matrix(0.04 * i, diagonal=False) for i in range(-6, 7) if i]
-_STRAINS += [_strain_matrix(strain, diagonal=True) for strain in (-0.08, -0.04, 0.04, 0.08)]
+# Scores, in sigmas, that chance reaches in few large pictures: what is followed up, and what comes of it.
+_LEAST_FINE, _LEAST_UPRIGHT, _LEAST_STRAINED = 5.0, 4.7, 5.2
+_LEAST_REFINED, _SMALL_LESS = 5.5, 0.8
+_MAX_FOLLOWED, _MAX_SMALL_FOLLOWED = 6, 20
 
 
 @dataclass(frozen=True, slots=True)
+class PaddedSpectrum:
+    """The spectrum of the scores of a level's middle, zero-padded, so that it can be interpolated.
+
+    Attributes:
+        size: height and width of the middle, samples; ``corner`` is its first sample.
+        spectrum: complex64 ``(NY, NX // 2 + 1)``.
+        power: its squared moduli, float32.
+        noise: their local mean.
+    """
+
+    size: tuple[int, int]
+    corner: tuple[int, int]
+    spectrum: NDArray[np.complex64]
+    power: NDArray[np.float32]
+    noise: NoiseLevel
+
+    @classmethod
+    def of(cls, weighted: Plane) -> PaddedSpectrum:
+        """Transform the middle of a plane of scores, at most 1024 samples a side."""
+        height, width = (min(n, _MAX_SIDE) for n in weighted.shape)
+        top, left = (weighted.shape[0] - height) // 2, (weighted.shape[1] - width) // 2
+        n_rows, n_columns = (
+            fft.good_size(max(_MIN_FFT, round((_PADDING if n < _LONG else _LITTLE_PADDING) * n)))
+            for n in (height, width)
+        )
+        middle = weighted[top : top + height, left : left + width]
+        spectrum = fft.rfft2_padded(middle, tukey(height), tukey(width), (n_rows, n_columns))
+        power = power_spectrum(spectrum)
+        reach_y, reach_x = _WHITENING_REACH * n_rows / height, _WHITENING_REACH * n_columns / width
+        return cls((height, width), (top, left), spectrum, power, NoiseLevel.of(power, reach_y, reach_x))
+
+
 class Level:
     """The scores of a picture's plane, box-averaged ``factor`` times, and their whitened power spectrum.
 
     Attributes:
         factor: samples of the plane to a sample of this level, each way.
         shape: height and width of the plane at this level, samples.
-        windowed: float32, the scores of its middle, windowed; ``corner`` is the place of their first sample.
-        power: float32 ``(N, N // 2 + 1)``, local mean of the power spectrum of ``windowed``.
-        white: float32 ``(N, N // 2 + 1)``, power over its local mean, at most 8.
+        white: float32 ``(NY, NX // 2 + 1)``, power over its local mean, at most 8.
         mean, spread: of ``white`` over the band of the tones.
-        views: the spectrum on log-polar grids, seen through each of the strains searched.
+        views: the spectrum on log-polar grids, finest first.
+        least_scale: the smallest scale sought here, samples a unit.
+        small: whether the plane is.
+        threads: how many may share the work.
     """
 
-    factor: int
-    shape: tuple[int, ...]
-    windowed: Plane
-    corner: tuple[int, int]
-    power: NDArray[np.float32]
-    white: NDArray[np.float32]
-    mean: float
-    spread: float
-    views: list[tuple[Matrix, LogPolarSpectrum]]
+    def __init__(
+        self,
+        planes: ScorePlanes,
+        factor: int,
+        least_scale: float,
+        known: tuple[NDArray[np.float32], NoiseLevel] | None = None,
+    ) -> None:
+        """Whiten the spectrum of a picture's middle.
+
+        Args:
+            planes: of the picture.
+            factor, least_scale: see there.
+            known: a power spectrum of this level and its noise level, where there is one, padded or not.
+        """
+        self.factor = factor
+        self.least_scale = least_scale
+        self.small = min(planes.shape) < _SMALL_PLANE
+        self.threads = planes.threads
+        self._scores = planes.weighted(factor)
+        self.shape = (self._scores.shape[0], self._scores.shape[1])
+        if known is None:
+            known = (self.padded.power, self.padded.noise)
+        power, noise = known
+        self.white = np.empty_like(power)
+        kernels.whiten(power, noise.cells, np.float32(WHITE_LIMIT), self.white)
+        n_rows, n_columns = power.shape
+        band = self.white[n_rows // 32 : n_rows // 2, n_columns // 16 :]
+        self.mean, self.spread = float(band.mean()), max(float(band.std()), 1e-12)
+        # a tone between bins, or between cells, is seen from all around; so is less noise than at one bin
+        smooth = np.empty_like(self.white)
+        kernels.smooth_bins(self.white, np.float32(_SMOOTHING), smooth)
+        self.views: list[LogPolarSpectrum] = log_polar(smooth, _POOLS[max(self.shape) <= _SMALL_LEVEL])
+
+    @functools.cached_property
+    def padded(self) -> PaddedSpectrum:
+        """The spectrum as it is interpolated; computed when first needed."""
+        return PaddedSpectrum.of(self._scores)
 
 
-def levels(shape: tuple[int, int]) -> dict[int, tuple[float, float]]:
-    """Return the factors at which a plane is scanned, each with the scales sought there, samples a unit.
+def levels(shape: tuple[int, int]) -> dict[int, float]:
+    """Return the factors at which a plane is scanned, each with the least scale sought there, samples a unit.
 
-    No marked picture has more than 1200 units on its short side, so large planes are not scanned at full
-    resolution: their scale is at least about 0.8. Larger factors are for crops of larger pictures.
+    No marked picture has more than 1200 units on its short side, so a large plane has more than half a sample
+    a unit, and need not be scanned at full resolution. Larger factors are for crops of larger pictures.
     """
     short = min(shape)
-    found = {2: _LARGE_SCALES} if short >= _LARGE_PLANE else {1: _SCALES}
+    finest = 2 if short >= LARGE_PLANE else 1
+    share = _FRAMED if short < LARGE_PLANE else _LARGE_FRAMED
+    found = {finest: max(_MIN_SCALE, share * short / _MAX_UNITS / finest)}
     for factor in (2, 4):
         if short >= 128 * factor:
-            found.setdefault(factor, _COARSER_SCALES)
+            found.setdefault(factor, _COARSER_SCALE)
     return found
 
 
@@ -94,98 +162,108 @@ class Candidate:
     score: float
 
 
-def line_free_level(power: NDArray[np.float32], reach: int) -> NDArray[np.float32]:
-    """Return the local mean of half a power spectrum; tones and lines do not raise their own floor."""
-    level = np.empty_like(power)
-    kernels.local_mean(power, reach, level)
-    kernels.local_mean(np.minimum(power, np.float32(WHITE_LIMIT) * level), reach, level)
-    return level
-
-
-def analyse(planes: ScorePlanes, factor: int) -> Level:
-    """Compute the whitened spectrum of the middle of a picture, at most 1024 samples a side."""
-    weighted = planes.weighted(factor)
-    height, width = (min(n, _MAX_SIDE) for n in weighted.shape)
-    top, left = (weighted.shape[0] - height) // 2, (weighted.shape[1] - width) // 2
-    taper = tukey(height)[:, None] * tukey(width)
-    windowed = weighted[top : top + height, left : left + width] * taper
-    # NOTE: half as many zeros again: tones between bins lose a third of their power otherwise
-    n = fft.good_size(max(_MIN_FFT, round(1.4 * max(height, width))))
-    padded = np.zeros((n, n), np.float32)
-    padded[:height, :width] = windowed
-    spectrum = fft.rfft2(padded)
-    power = spectrum.real**2 + spectrum.imag**2
-    reach = int(min(n // 4, round(_WHITENING_REACH * n / np.sqrt(height * width))))
-    level = line_free_level(power, reach)
-    white = np.empty_like(power)
-    kernels.whiten(power, level, np.float32(WHITE_LIMIT), white)
-    band = white[n // 32 : n // 2, n // 32 :]
-    views = [(np.eye(2), log_polar(white, np.eye(2), FINE))]
-    views += [(strain, log_polar(white, strain, COARSE)) for strain in (np.eye(2), *_STRAINS)]
-    mean, spread = float(band.mean()), max(float(band.std()), 1e-12)
-    return Level(factor, weighted.shape[:2], windowed, (top, left), level, white, mean, spread, views)
+def _strain_matrix(along: float, across: float) -> Matrix:
+    """Area-preserving strain: ``along`` the axes, ``across`` the diagonals (exponential of a symmetric
+    matrix).
+    """
+    size = np.hypot(along, across) / 2
+    if size == 0:
+        return np.eye(2)
+    part = np.array([[along, across], [across, -along]]) / (2 * size)
+    strained: Matrix = np.cosh(size) * np.eye(2) + np.sinh(size) * part
+    return strained
 
 
 @dataclass(frozen=True, slots=True)
-class Scan:
-    """Candidates, best first.
+class Look:
+    """Hypotheses tried on one grid.
 
     Attributes:
-        anyhow: of any geometry.
-        upright: of pictures merely scaled, flipped or turned by multiples of 90 degrees.
-        strained: of those whose aspect was changed as well.
+        strains: through which the spectrum is seen.
+        hypotheses, n_tones: see :meth:`fastmark.logpolar.Templates.scan`.
+        least: score that is followed up.
+        step: relative size of the first steps of refinement.
     """
 
-    anyhow: list[Candidate]
-    upright: list[Candidate]
-    strained: list[Candidate]
+    strains: Strains
+    hypotheses: NDArray[np.int64]
+    n_tones: int
+    least: float
+    step: float
+
+    @classmethod
+    def at(
+        cls,
+        pool: int,
+        matrices: list[Matrix],
+        turn: int | None,
+        mirrored: tuple[int, ...],
+        n_tones: int,
+        least: float,
+        step: float,
+    ) -> Look:
+        """Look through strains on a grid: ``turn`` rows either side of upright; None: all rotations."""
+        n = GRIDS[pool].n_angles
+        near = np.arange(n) if turn is None else np.arange(-turn, turn + 1)
+        rows = near if turn is None else np.concatenate([near % n, near + n // 2])
+        grid = np.meshgrid(np.arange(len(matrices)), mirrored, rows, indexing="ij")
+        hypotheses = np.stack([part.ravel() for part in grid], axis=1).astype(np.int64)
+        return cls(Strains(np.array(matrices), GRIDS[pool]), hypotheses, n_tones, least, step)
 
 
-def scan(level: Level, templates: Templates, scales: tuple[float, float], *, keep: int = 4) -> Scan:
-    """Search every scale, rotation, mirror image, aspect and mild shear; candidates are refined.
+@functools.cache
+def looks(pools: tuple[int, ...], *, small: bool) -> list[tuple[int, Look]]:
+    """Return what is looked for, and at which of a level's views.
 
-    Few hypotheses are upright, so chance gets less far among them, and weaker ones are worth a look.
-
-    Args:
-        level: of the picture.
-        templates: of the key.
-        scales: the least and the largest, samples of the level a unit.
-        keep: how many peaks of every kind are followed up.
+    Every scale and rotation on the finest grid; other aspects and mild shear of upright pictures on one twice
+    as coarse, of turned ones on one four times as coarse, if there is one. Many tones are found by some of
+    them: half, or a quarter, is looked for, in small planes twice as many.
     """
-    fine: list[tuple[Hypothesis, Matrix]] = []
-    coarse: list[tuple[Hypothesis, Matrix]] = []
-    straight: list[tuple[Hypothesis, Matrix]] = []
-    strained: list[tuple[Hypothesis, Matrix]] = []
-    for strain, spectrum in level.views:
-        if spectrum.grid is FINE:
-            anyhow, upright = templates.fine.correlate(spectrum, scales, 2 * keep)
-            fine += [(hypothesis, strain) for hypothesis in anyhow]
-            straight += [(hypothesis, strain) for hypothesis in upright]
-        else:
-            anyhow, upright = templates.coarse.correlate(spectrum, scales, keep // 2)
-            coarse += [(hypothesis, strain) for hypothesis in anyhow]
-            strained += [(hypothesis, strain) for hypothesis in upright]
-    best = [(*h, 0.006) for h in _top(fine, 2 * keep)] + [(*h, 0.02) for h in _top(coarse, 4 * keep)]
-    return Scan(
-        distinct([_refined(level, templates, *h) for h in best]),
-        distinct([_refined(level, templates, *h, 0.003) for h in _top(straight, 4 * keep)]),
-        distinct([_refined(level, templates, *h, 0.01) for h in _top(strained, 4 * keep)]),
-    )
+    aspects = [_strain_matrix(0.03 * i, 0.0) for i in range(-9, 10) if i]
+    shears = [_strain_matrix(0.0, across) for across in (-0.08, -0.04, 0.04, 0.08)]
+    many, few = (384, 192) if small else (192, 96)
+    found = [
+        (0, Look.at(pools[0], [np.eye(2)], None, (0,), many, _LEAST_FINE, 0.006)),
+        (0, Look.at(pools[0], [np.eye(2)], None, (1,), few, _LEAST_FINE, 0.006)),
+        (-2, Look.at(pools[-2], aspects, 1, (0, 1), few, _LEAST_UPRIGHT, 0.01)),
+        (-2, Look.at(pools[-2], shears, 3, (0, 1), few, _LEAST_UPRIGHT, 0.01)),
+    ]
+    if pools[0] == 1:
+        sizes = (-0.24, -0.16, -0.08, 0.08, 0.16, 0.24)
+        wide = [_strain_matrix(size, 0.0) for size in sizes] + [_strain_matrix(0.0, size) for size in sizes]
+        wide += [_strain_matrix(along, across) for along in (-0.12, 0.12) for across in (-0.12, 0.12)]
+        found.append((-1, Look.at(pools[-1], wide, None, (0,), few, _LEAST_STRAINED, 0.02)))
+    return found
 
 
-def _top(found: list[tuple[Hypothesis, Matrix]], n: int) -> list[tuple[Hypothesis, Matrix]]:
-    """Return the n best hypotheses."""
-    return sorted(found, key=lambda pair: -pair[0].score)[:n]
+def scan(level: Level, templates: Templates) -> list[Candidate]:
+    """Search scale, rotation, mirror image, aspect and mild shear; return what stands out, best first."""
+    less, most = (_SMALL_LESS, _MAX_SMALL_FOLLOWED) if level.small else (0.0, _MAX_FOLLOWED)
+    found: list[tuple[Hypothesis, float]] = []
+    for view, look in looks(tuple(view.grid.pool for view in level.views), small=level.small):
+        scored = templates.scan(
+            level.views[view],
+            look.strains,
+            look.hypotheses,
+            look.n_tones,
+            level.least_scale,
+            look.least - less,
+            level.threads,
+        )
+        found += [(hypothesis, look.step) for hypothesis in scored]
+    found.sort(key=lambda pair: -pair[0].score)
+    refined = [_refined(level, templates, *pair) for pair in found[:most]]
+    return distinct([candidate for candidate in refined if candidate.score >= _LEAST_REFINED - less])
 
 
-def _refined(
-    level: Level, templates: Templates, hypothesis: Hypothesis, strain: Matrix, step: float
-) -> Candidate:
+def _refined(level: Level, templates: Templates, hypothesis: Hypothesis, step: float) -> Candidate:
     """Turn a hypothesis of the log-polar grid into a candidate."""
     angle = hypothesis.rotation
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     flip = np.diag([-1.0, 1.0]) if hypothesis.mirrored else np.eye(2)
-    return refine(level, templates, strain @ turn @ flip / hypothesis.scale, hypothesis.n_tones, step)
+    return refine(
+        level, templates, hypothesis.strain @ turn @ flip / hypothesis.scale, hypothesis.n_tones, step
+    )
 
 
 def refine(level: Level, templates: Templates, g: Matrix, n_tones: int, step: float) -> Candidate:

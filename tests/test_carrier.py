@@ -14,6 +14,7 @@ from fastmark.carrier import (
     COEFFICIENT_ROWS,
     COEFFICIENTS,
     GRID,
+    HALF_BASIS,
     N_TONES,
     PHASE_STEPS,
     SUPERBLOCK,
@@ -143,12 +144,44 @@ def test_the_pilot_is_made_once_for_all_threads(key):
     assert all(pilot is pilots[0] for pilot in pilots)
 
 
-def test_the_anchor_spectrum_is_that_of_the_anchors_and_of_no_other_chip(any_carrier):
-    pattern = fft.irfft2(any_carrier.anchor_spectrum)
-    chips = slow.forward_dct(pattern, BASIS, COEFFICIENT_ROWS, COEFFICIENT_COLUMNS, 0, 0, 16, 16)
+@pytest.mark.parametrize("step", [1, 2])
+def test_the_anchor_spectrum_is_that_of_the_anchors_averaged_over_the_step(any_carrier, step):
+    spectrum = any_carrier.anchor_spectrum(step)
+    assert (spectrum.shape, spectrum.dtype) == ((TORUS // step, TORUS // step // 2 + 1), np.complex64)
+    assert any_carrier.anchor_spectrum(step) is spectrum
+    pattern = fft.irfft2(spectrum)
     signs, code_bit = any_carrier.signs[:, :16, :16], any_carrier.code_bit[:, :16, :16]
-    np.testing.assert_allclose(chips, np.where(code_bit == ANCHOR, signs, 0), rtol=0, atol=1e-5)
-    assert np.sum(pattern.astype(np.float64) ** 2) == pytest.approx(GRID * GRID, rel=1e-5)
+    anchors = np.where(code_bit == ANCHOR, signs, 0)
+    units = slow.add_inverse_dct(anchors, BASIS, COEFFICIENT_ROWS, COEFFICIENT_COLUMNS, 0, 0, (128, 128))
+    side = 128 // step
+    averaged = units.reshape(side, step, side, step).mean(axis=(1, 3))
+    np.testing.assert_allclose(pattern[:side, :side], averaged, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_the_anchor_spectrum_holds_all_anchors_and_no_other_chip(any_carrier, step):
+    pattern = fft.irfft2(any_carrier.anchor_spectrum(step))
+    basis = BASIS if step == 1 else HALF_BASIS
+    chips = slow.forward_dct(pattern, basis, COEFFICIENT_ROWS, COEFFICIENT_COLUMNS, 0, 0, GRID, GRID)
+    # a mean over two units damps the wave v of a block to cos(pi v / 16) of it, and so does reading it there
+    damped = (np.cos(np.pi * COEFFICIENT_ROWS / 16) * np.cos(np.pi * COEFFICIENT_COLUMNS / 16)) ** 2
+    anchors = np.where(any_carrier.code_bit == ANCHOR, any_carrier.signs, 0)
+    expected = (damped if step == 2 else np.ones(10))[:, None, None] * anchors
+    np.testing.assert_allclose(chips, expected, rtol=0, atol=1e-5)
+
+
+def test_neighbours_average_over_tones_of_about_the_same_radius(any_carrier):
+    for n_tones in TONE_COUNTS:
+        matrix = any_carrier.neighbours(n_tones)
+        assert matrix.shape == (n_tones, n_tones)
+        assert any_carrier.neighbours(n_tones) is matrix
+        np.testing.assert_allclose(matrix.sum(axis=1), 1)  # a mean: what is level stays
+        radius = np.hypot(*any_carrier.tones[:n_tones].T)
+        apart = np.abs(np.log(radius[:, None] / radius))
+        # the nearer in radius the larger the weight, whatever the direction
+        order = np.argsort(apart, axis=1)
+        assert np.all(np.diff(np.take_along_axis(matrix, order, axis=1), axis=1) <= 1e-12)
+        assert np.all(matrix.sum(axis=1, where=apart < 0.5) > 0.99)
 
 
 def test_the_same_key_means_the_same_arrays(key, carrier):

@@ -98,6 +98,49 @@ def test_origins_repeat_with_the_torus(carrier):
         )
 
 
+@pytest.mark.parametrize("shape", [(160, 136), (167, 141), (8, 8)], ids=str)
+def test_chips_read_at_half_the_resolution_are_those_of_level_cells(carrier, shape):
+    """Of a plane that is level over 2 x 2 units, nothing is lost by taking one sample for each cell."""
+    n_rows, n_columns = (n // 2 for n in shape)
+    cells = np.random.default_rng(0).normal(size=(n_rows, n_columns)).astype(np.float32)
+    odd = [(0, n % 2) for n in shape]  # a last row or column that half the resolution does not show
+    plane = np.pad(np.kron(cells, np.ones((2, 2), np.float32)), odd)
+    inside = np.ones_like(cells, np.uint8)
+    inside[n_rows // 2, 1] = 0
+    whole, half = ChipBlocks.of(plane), ChipBlocks.of(cells, step=2)
+    np.testing.assert_allclose(half.coefficients, whole.coefficients, atol=1e-5)
+    np.testing.assert_array_equal(half.inside, 1)
+    masked = ChipBlocks.of(cells, inside, step=2)
+    units = np.pad(np.kron(inside, np.ones((2, 2), np.uint8)), odd)
+    np.testing.assert_array_equal(masked.inside, ChipBlocks.of(plane, units).inside)
+    assert np.count_nonzero(masked.inside == 0) == 1
+    np.testing.assert_allclose(
+        masked.soft_bits(carrier, ORIGIN), soft_bits(plane, carrier, units), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_planted_bits_show_at_half_the_resolution(carrier):
+    """Averaged over 2 x 2 units the chips are weaker, the highest the most, and none is mistaken."""
+    chips, _ = chips_of(carrier, 40, 35)
+    plane = plane_of(chips)
+    halved = plane.reshape(160, 2, 140, 2).mean(axis=(1, 3))
+    blocks = ChipBlocks.of(halved, step=2)
+    assert blocks.coefficients.shape == chips.shape
+    gain = (blocks.coefficients * chips).mean(axis=(1, 2))
+    # a wave of index u over 8 units passes cos(pi u / 16) of a mean of two, seen twice
+    u, v = COEFFICIENT_COLUMNS, COEFFICIENT_ROWS
+    np.testing.assert_allclose(gain, (np.cos(np.pi * u / 16) * np.cos(np.pi * v / 16)) ** 2, atol=2e-3)
+    assert np.all(blocks.coefficients * chips > 0)
+    total = blocks.soft_bits(carrier, ORIGIN)[0]
+    assert np.all(total[:-1] * BITS > 0)
+    assert total[-1] > 0
+
+
+def test_without_a_mask_all_blocks_count(carrier):
+    plane = plane_of(chips_of(carrier, 12, 9)[0])
+    np.testing.assert_array_equal(ChipBlocks.of(plane).soft_bits(carrier, ORIGIN), soft_bits(plane, carrier))
+
+
 def test_planes_smaller_than_a_block_hold_nothing(carrier):
     for shape in ((7, 200), (200, 7), (BLOCK - 1, BLOCK - 1)):
         np.testing.assert_array_equal(soft_bits(np.ones(shape, np.float32), carrier), 0)

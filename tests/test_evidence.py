@@ -97,6 +97,72 @@ def test_the_phase_bound_falls_as_the_threshold_grows(radii):
     assert math.isfinite(bounds[-1])
 
 
+# lambda of Chernoff's bound, in units of 1 / root mean square of the radii: the places where it is looked for
+LAMBDAS = 1.13 ** np.arange(-40, 40)
+CHEAP = 12.0  # nats, below which the Gaussian's bound is good enough
+
+
+def chernoff(total, radii, lambdas):
+    """Its bounds at every lambda, in double precision."""
+    return np.log(np.i0(lambdas[:, None] * radii)).sum(axis=1) - lambdas * total
+
+
+def searched(radii):
+    scale = math.sqrt(np.mean(radii**2))
+    return LAMBDAS[LAMBDAS * radii.max() / scale < 300] / scale
+
+
+@ALL_RADII
+def test_the_phase_bound_is_the_least_of_all_lambdas_and_never_above_the_gaussian_s(radii):
+    """The walk along the convex bound ends where a search of the whole list does."""
+    # the last of them are beyond what the radii can add up to
+    for total in np.linspace(0.01, 1.2, 300) * radii.sum():
+        gaussian = -(total**2) / np.sum(radii**2)
+        bound = phase_sum_bound(total, radii)
+        assert bound <= gaussian * (1 - 1e-12)
+        if gaussian > -CHEAP:
+            assert bound == pytest.approx(gaussian, rel=1e-12)
+            continue
+        exact = min(chernoff(total, radii, searched(radii)).min(), gaussian)
+        # I0 is a polynomial, known to 5e-7 of it
+        assert bound == pytest.approx(exact, rel=1e-9, abs=6e-7 * radii.size)
+
+
+@ALL_RADII
+def test_the_phase_bound_is_never_below_the_least_that_any_lambda_gives(radii):
+    scale = math.sqrt(np.mean(radii**2))
+    fine = np.geomspace(1e-3, 300 * scale / radii.max(), 2000) / scale
+    for total in np.linspace(0.05, 0.99, 25) * radii.sum():
+        least = min(chernoff(total, radii, fine).min(), 0)
+        bound = phase_sum_bound(total, radii)
+        assert bound >= least - 1e-5 * abs(least)
+
+
+@pytest.mark.parametrize("n", [48, 96, 384])
+def test_the_phase_bound_falls_where_the_search_begins(n):
+    """Before, it is the Gaussian's; what it could have been all along is lower, so nothing goes up."""
+    radii = np.random.default_rng(n).exponential(size=n)
+    edge = math.sqrt(CHEAP * np.sum(radii**2))
+    before, after = phase_sum_bound(0.99999 * edge, radii), phase_sum_bound(1.00001 * edge, radii)
+    assert before == pytest.approx(-CHEAP, rel=1e-4)
+    assert -1.5 * CHEAP < after < -CHEAP
+    totals = np.linspace(0.9, 1.1, 400) * edge
+    assert np.all(np.diff([phase_sum_bound(total, radii) for total in totals]) < 0)
+
+
+@pytest.mark.parametrize("name", ["equal", "geometric", "random", "heavy tail"])
+def test_phase_bounds_of_drawn_phases_are_passed_no_more_often_than_they_say(name):
+    """As they are used: a bound for every draw, and how many of them are so small."""
+    radii = RADII[name]
+    sums = draw_phase_sums(radii, 7)
+    grid = np.linspace(0, min(radii.sum(), 6 * math.sqrt(np.sum(radii**2) / 2)), 2000)
+    bounds = np.array([phase_sum_bound(total, radii) for total in grid])
+    # a bound falls with the sum: that of the next smaller place of the grid is no smaller
+    log_p = bounds[np.maximum(np.searchsorted(grid, sums, side="right") - 1, 0)]
+    for nats in range(1, 13):
+        assert_no_more_often(np.sum(log_p <= -nats), DRAWS, math.exp(-nats))
+
+
 @ALL_RADII
 def test_the_phase_bound_depends_neither_on_the_unit_nor_on_the_order(radii):
     total = 0.7 * radii.sum()

@@ -10,10 +10,15 @@ from pictures import drawn, grey, photograph
 from PIL import Image
 
 import fastmark as fm
-from fastmark.alignment import TorusSpectrum
+from fastmark import evidence, search
+from fastmark.alignment import STEP, TorusSpectrum
+from fastmark.carrier import BLOCK, Carrier
 from fastmark.chips import ChipBlocks
+from fastmark.logpolar import Templates
 from fastmark.message import MessageCode
 from fastmark.scoring import ScorePlanes
+from fastmark.search import Analysis, Search
+from fastmark.sync import scan
 
 PHOTOGRAPHS = (
     "astronaut",
@@ -120,10 +125,12 @@ def test_a_picture_that_repeats_with_the_torus_has_no_small_p_value():
     assert {f.message for f in found} == {None}
 
 
+@pytest.mark.parametrize("step", [1, STEP])
 @pytest.mark.parametrize("kind", ["tiled", "photograph"])
-def test_sums_of_chips_have_the_variance_that_is_claimed(carrier, kind):
+def test_sums_of_chips_have_the_variance_that_is_claimed(carrier, kind, step):
+    """At full resolution, and at half of it."""
     plane = tiled(64) if kind == "tiled" else grey(photograph("coffee")).astype(np.float32)
-    blocks = ChipBlocks.of(ScorePlanes(plane).weighted(), np.ones(plane.shape, np.uint8))
+    blocks = ChipBlocks.of(ScorePlanes(plane).weighted(step), step=step)
     of = copy.copy(carrier)
     rng = np.random.default_rng(11)
     z = []
@@ -155,6 +162,102 @@ def test_the_best_place_of_random_phases_keeps_its_bound(carrier, key, kind):
         of.phases = rng.uniform(0, 2 * np.pi, carrier.phases.size)
         log_ps.append(torus.place(of).log_p)
     assert_kept(np.array(log_ps) / math.log(10))
+
+
+# Many keys, made once: what they see in a picture that none of them marked is what chance gives.
+N_CARRIERS = 100
+UNMARKED = {
+    "photograph": lambda: grey(photograph("chelsea", 240)),
+    "drawn": lambda: grey(drawn(200, 300)),
+    "edges": lambda: photograph("page"),
+    "marked by another": lambda: grey(fm.Watermarker(fm.Key(b"!" * 32)).embed(photograph("coffee", 260), 5)),
+    "large": lambda: grey(drawn(1000, 1010)),  # and so looked at at half its resolution
+}
+
+
+@pytest.fixture(scope="module")
+def carriers():
+    return [Carrier(key) for key in keys("carriers", N_CARRIERS)]
+
+
+@pytest.fixture(scope="module", params=UNMARKED)
+def analysis(request):
+    """Of a picture that no key of :func:`carriers` has marked."""
+    return Analysis(ScorePlanes(UNMARKED[request.param]().astype(np.float32)))
+
+
+def blocks_of(analysis):
+    """The chips of a picture as they are read first."""
+    step = analysis.identity.step
+    return ChipBlocks.of(analysis.planes.weighted(step), step=step)
+
+
+def test_pilot_and_anchors_at_one_place_keep_their_bound(analysis, carriers):
+    """At places that no key chose: nothing was searched, so nothing is paid, and nothing is to spare."""
+    blocks = blocks_of(analysis)
+    together, phases, anchors = [], [], []
+    for carrier in carriers:
+        for y, x in ((0, 0), (3, 77), (50, 9), (127, 127), (64, 100)):
+            phases.append(-analysis.identity.coherence(carrier, 96, (BLOCK * y, BLOCK * x)))
+            total, squares = blocks.soft_bits(carrier, (y, x))[:, -1]
+            anchors.append(evidence.sign_sum_bound(float(total), float(squares)))
+            together.append(evidence.product_bound(phases[-1], anchors[-1]))
+    for log_ps in (phases, anchors, together):
+        assert len(log_ps) == 5 * N_CARRIERS
+        assert_kept(np.array(log_ps) / math.log(10))
+    # and the bounds are not so far from the truth that they could not but hold
+    assert np.mean(np.array(anchors) <= math.log(0.5)) > 0.05
+    assert np.mean(np.array(phases) <= math.log(0.5)) > 0.05
+
+
+def test_the_best_place_of_pilot_and_anchors_keeps_its_bound(analysis, carriers):
+    """The first look chooses a place by both: the phases there, all places paid for, are still a bound."""
+    found = [analysis.identity.place_densely(carrier, turns=(False,)) for carrier in carriers]
+    assert_kept(np.array([placement.log_p for _, placement in found]) / math.log(10), slack=0)
+    z = np.array([z for z, _ in found])
+    # of a hundred thousand independent shifts, as they are and inverted, the best has z = 4.6 or so
+    assert 4.1 < np.median(z) < 5.1
+    assert np.mean(z >= search._IDENTITY_SCORE) < 0.25
+
+
+def test_what_is_reported_of_the_first_look_keeps_its_bound(analysis, carriers, monkeypatch):
+    """Whatever z is, chips and anchors are read there: the choice of the place is what could flatter them."""
+    monkeypatch.setattr(search, "_IDENTITY_SCORE", 0.0)
+    monkeypatch.setattr(Search, "_scan", lambda self, **_: False)
+    code = MessageCode(64)
+    log_ps, message_log_ps, readings = [], [], []
+    for carrier in carriers:
+        of = Search(analysis, carrier, None, code)
+        of.run(deep=False)
+        log_ps.append(of.finding.log_p)
+        message_log_ps.append(of.finding.message_log_p)
+        readings.append(of._readings)
+    # at half the resolution as well, where the picture is large and the place even
+    assert set(readings) <= {len(search.FLOORS), len(search.FLOORS) + analysis.large}
+    for kept in (log_ps, message_log_ps):
+        assert_kept(np.array(kept) / math.log(10), slack=0)
+
+
+def test_soft_bits_show_power_no_more_often_than_chance_gives(analysis, carrier):
+    """Half a standard deviation of it is what the next reading is worth: three pictures in ten have it."""
+    blocks = blocks_of(analysis)
+    of = copy.copy(carrier)
+    rng = np.random.default_rng(12)
+    excess = []
+    for _ in range(150):
+        of.signs = rng.choice(np.array([-1, 1], np.float32), carrier.signs.shape)
+        excess.append(search.power_excess(blocks.soft_bits(of, (0, 0))))
+    assert abs(np.mean(excess)) < 4 / math.sqrt(150)
+    assert np.std(excess) < 1.2
+    assert 0.1 < np.mean(np.array(excess) > search._POWER_AGREES) < 0.5
+
+
+def test_the_scan_seldom_finds_anything_in_a_large_unmarked_picture(carriers):
+    """What it finds costs time and, by the number of geometries, evidence."""
+    noise = np.random.default_rng(6).integers(0, 256, (1000, 1030)).astype(np.float32)
+    levels = Analysis(ScorePlanes(noise)).levels()
+    found = [any(scan(level, templates) for level in levels) for templates in map(Templates, carriers)]
+    assert np.mean(found) < 0.25
 
 
 def test_the_decoder_finds_no_message_in_noise_beyond_its_bound():

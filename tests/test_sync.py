@@ -1,18 +1,29 @@
 """Picture to geometry: a marked plane is scaled, turned, mirrored or squeezed, and the scan says how."""
 
-import itertools
-
 import numpy as np
 import pytest
 from pictures import grey, photograph
 from PIL import Image
 from planted import moved, planted
 
-from fastmark.logpolar import Templates
+from fastmark.kernels.spectrum import sinc_table, spectrum_at
+from fastmark.logpolar import GRIDS, Templates
 from fastmark.scoring import ScorePlanes
-from fastmark.sync import Candidate, analyse, distinct, levels, refine, scan, score_of
+from fastmark.spectra import NoiseLevel, power_spectrum, tukey
+from fastmark.sync import (
+    LARGE_PLANE,
+    Candidate,
+    Level,
+    Look,
+    PaddedSpectrum,
+    distinct,
+    levels,
+    refine,
+    scan,
+    score_of,
+)
 
-SCALES = (0.2, 1.6)
+LEAST_SCALE = 0.2
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +36,10 @@ def marked(carrier):
     return planted(grey(photograph("coffee")).astype(np.float32), carrier, strength=1.5)[0]
 
 
+def level_of(plane, factor=1, least_scale=LEAST_SCALE):
+    return Level(ScorePlanes(np.ascontiguousarray(plane)), factor, least_scale)
+
+
 def turned(plane, degrees, scale=1.0):
     """A plane turned counterclockwise about its middle, and the matrix from units to samples."""
     size = tuple(round(n * scale) for n in plane.shape[::-1])
@@ -34,6 +49,15 @@ def turned(plane, degrees, scale=1.0):
     return np.asarray(picture), scale * np.array([[c, -s], [s, c]])
 
 
+def sheared(plane, share):
+    """A plane whose lower lines move to the left, and the matrix from units to samples."""
+    size = plane.shape[::-1]
+    moved = Image.fromarray(plane).transform(
+        size, Image.Transform.AFFINE, (1, share, 0, 0, 1, 0), Image.Resampling.BICUBIC
+    )
+    return np.asarray(moved), np.array([[1.0, 0.0], [-share, 1.0]])
+
+
 def miss(candidate, matrix):
     """The largest entry of the difference; the half turn looks the same."""
     return min(np.abs(candidate.matrix - sign * matrix).max() for sign in (1, -1))
@@ -41,45 +65,79 @@ def miss(candidate, matrix):
 
 MOVED = ("as it was", "cropped", "turned by 90", "mirrored", "upside down", "enlarged", "shrunk", "squeezed")
 TURNED = {"by 3": (3, 1.0), "by -40": (-40, 1.0), "by 75, shrunk": (75, 0.8), "by 160": (160, 1.0)}
+SHEARED = {"sheared": 0.06, "sheared the other way": -0.09}
 
 
-@pytest.mark.parametrize("move", [*MOVED, *TURNED])
+def what_became(plane, move):
+    if move in SHEARED:
+        return sheared(plane, SHEARED[move])
+    return turned(plane, *TURNED[move]) if move in TURNED else moved(plane, move)[:2]
+
+
+# ---- the scan --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("move", [*MOVED, *TURNED, *SHEARED])
 def test_the_scan_finds_what_was_done(marked, templates, move):
-    plane, matrix = turned(marked, *TURNED[move]) if move in TURNED else moved(marked, move)[:2]
-    found = scan(analyse(ScorePlanes(np.ascontiguousarray(plane)), 1), templates, SCALES)
-    best = max((*found.anyhow, *found.upright, *found.strained), key=lambda c: c.score)
-    # a sample of difference over a thousand units
+    plane, matrix = what_became(marked, move)
+    best = scan(level_of(plane), templates)[0]
+    # a sample of difference over a thousand units, and half of one for the search's last step
     assert miss(best, matrix) < 0.002
     assert best.score > 15
     assert best.n_tones in (48, 96)
-    if move in MOVED[:-1]:
-        assert miss(found.upright[0], matrix) < 0.002
+
+
+@pytest.mark.parametrize("degrees", [20, 35, 60])
+def test_a_turned_picture_of_another_aspect_is_found(marked, templates, degrees):
+    plane, matrix = turned(marked, degrees)
+    size = round(0.85 * plane.shape[1]), plane.shape[0]
+    squeezed = np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BICUBIC))
+    matrix = np.diag([1.0, size[0] / plane.shape[1]]) @ matrix
+    assert miss(scan(level_of(squeezed), templates)[0], matrix) < 0.002
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 33])
+def test_small_levels_are_scanned_too(carrier, templates, degrees):
+    """Their spectra are looked at on coarser grids."""
+    plane, _ = planted(grey(photograph("astronaut", 250)).astype(np.float32), carrier, strength=1.5)
+    plane, matrix = turned(plane, degrees, 0.9)
+    level = level_of(plane)
+    assert [view.grid.pool for view in level.views] == [2, 4]
+    assert [view.grid.pool for view in level_of(np.pad(plane, 20)).views] == [1, 2, 4]
+    # bins are wider than those of larger levels by as much
+    assert miss(scan(level, templates)[0], matrix) < 0.004
 
 
 def test_a_picture_of_twice_the_scale_is_found_at_half_resolution(marked, templates):
     large = np.asarray(Image.fromarray(marked).resize((1200, 800), Image.Resampling.BICUBIC))
-    found = scan(analyse(ScorePlanes(large), 2), templates, SCALES)
-    assert miss(found.upright[0], 2 * np.eye(2)) < 0.004
+    assert miss(scan(level_of(large, 2), templates)[0], 2 * np.eye(2)) < 0.004
+
+
+def test_scales_below_the_least_are_not_sought(marked, templates):
+    shrunk, matrix = turned(marked, 0, 0.5)
+    assert miss(scan(level_of(shrunk, 1, 0.45), templates)[0], matrix) < 0.002
+    found = scan(level_of(shrunk, 1, 1.0), templates)
+    assert all(miss(candidate, matrix) > 0.05 for candidate in found)
 
 
 def test_the_unmarked_and_the_wrong_key_score_low(marked, templates, other_carrier):
     plane = grey(photograph("coffee")).astype(np.float32)
     for seen, of in ((plane, templates), (marked, Templates(other_carrier))):
-        found = scan(analyse(ScorePlanes(seen), 1), of, SCALES)
-        assert max(c.score for c in found.anyhow) < 8
-        assert max(c.score for c in found.upright) < 6.5
+        assert max((c.score for c in scan(level_of(seen), of)), default=0) < 8
 
 
-def test_candidates_come_best_first_and_differ(marked, templates):
-    found = scan(analyse(ScorePlanes(marked), 1), templates, SCALES)
-    for pool in (found.anyhow, found.upright, found.strained):
-        assert [c.score for c in pool] == sorted((c.score for c in pool), reverse=True)
-        for i, one in enumerate(pool):
-            assert all(miss(other, one.matrix) > 0.01 * np.abs(one.matrix).max() for other in pool[:i])
+def test_candidates_come_best_first_differ_and_stand_out(marked, templates):
+    for plane in (marked, moved(marked, "squeezed")[0]):
+        found = scan(level_of(plane), templates)
+        assert 1 <= len(found) <= 20
+        assert [c.score for c in found] == sorted((c.score for c in found), reverse=True)
+        assert found[-1].score >= 4.7
+        for i, one in enumerate(found):
+            assert all(miss(other, one.matrix) > 0.01 * np.abs(one.matrix).max() for other in found[:i])
 
 
 def test_refinement_climbs_to_the_geometry_from_nearby(marked, templates):
-    level = analyse(ScorePlanes(marked), 1)
+    level = level_of(marked)
     for change in (0.996 * np.eye(2), 1.005 * np.eye(2), np.array([[1, 0.003], [-0.003, 1]])):
         refined = refine(level, templates, change, 48, 0.006)
         assert miss(refined, np.eye(2)) < 0.0015
@@ -88,41 +146,134 @@ def test_refinement_climbs_to_the_geometry_from_nearby(marked, templates):
         assert score > score_of(level, templates, np.linalg.inv(change).T)[0]
 
 
+@pytest.mark.parametrize("shape", [(48, 48), (49, 300), (300, 60)], ids=str)
+def test_small_and_flat_planes_are_scanned_without_harm(templates, shape):
+    assert scan(level_of(np.full(shape, 99, np.float32)), templates) == []
+    found = scan(level_of(np.random.default_rng(1).normal(99, 9, shape).astype(np.float32)), templates)
+    assert all(np.isfinite(c.score) and np.isfinite(c.matrix).all() for c in found)
+    assert max((c.score for c in found), default=0) < 7
+
+
+# ---- what is looked at -----------------------------------------------------------------------------
+
+
+def test_a_look_tries_every_strain_mirror_image_and_rotation_once():
+    matrices = [np.eye(2), np.diag([1.1, 1 / 1.1])]
+    everywhere = Look.at(2, matrices, None, (0, 1), 96, 5.0, 0.01)
+    assert {tuple(row) for row in everywhere.hypotheses} == {
+        (strain, mirrored, row) for strain in (0, 1) for mirrored in (0, 1) for row in range(256)
+    }
+    assert len(everywhere.hypotheses) == 2 * 2 * 256
+    # upright and lying on their side, and a row or two beside
+    upright = Look.at(2, matrices, 2, (1,), 96, 5.0, 0.01)
+    rows = {254, 255, 0, 1, 2, 126, 127, 128, 129, 130}
+    assert {tuple(row) for row in upright.hypotheses} == {(s, 1, row) for s in (0, 1) for row in rows}
+    assert len(upright.hypotheses) == 2 * len(rows)
+    assert upright.strains.rows.shape == (2, GRIDS[2].n_angles)
+
+
+# ---- levels ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        # one level alone is large enough to show tones; of the least scale, 0.2, there is nothing below
+        ((48, 48), {1: 0.2}),
+        ((130, 500), {1: 0.2}),
+        ((255, 255), {1: 0.2}),
+        # a coarser one for enlarged pictures
+        ((256, 300), {1: 0.2, 2: 0.75}),
+        ((480, 2000), {1: 0.2, 2: 0.75}),
+        # a picture of 1200 units that is half of what is seen
+        ((511, 511), {1: 511 / 2400, 2: 0.75}),
+        ((600, 900), {1: 0.25, 2: 0.75, 4: 0.75}),
+        ((700, 700), {1: 700 / 2400, 2: 0.75, 4: 0.75}),
+        ((999, 2048), {1: 999 / 2400, 2: 0.75, 4: 0.75}),
+        # large planes are not looked at as they are, and not shrunk much
+        ((1000, 1000), {2: 1 / 3, 4: 0.75}),
+        ((1150, 2048), {2: 1150 / 3000, 4: 0.75}),
+        ((2048, 1200), {2: 0.4, 4: 0.75}),
+    ],
+    ids=str,
+)
+def test_large_planes_are_scanned_at_half_resolution_alone_and_coarser_ones_for_enlarged_marks(
+    shape, expected
+):
+    found = levels(shape)
+    assert list(found) == list(expected)
+    assert found == pytest.approx(expected)
+    assert (min(found) == 1) == (min(shape) < LARGE_PLANE)
+
+
+def test_levels_leave_no_gap_between_their_scales():
+    for side in range(48, 1300, 7):
+        found = levels((side, side))
+        for finer, coarser in zip(list(found), list(found)[1:], strict=False):
+            # in samples of the plane, of which a level sees up to 1.6 a unit
+            assert coarser * found[coarser] <= 1.6 * finer
+
+
 def test_a_spectrum_is_white_but_for_its_tones(marked, templates):
-    level = analyse(ScorePlanes(marked), 1)
-    n = level.white.shape[0]
-    assert level.white.shape == (n, n // 2 + 1)
-    assert level.white.min() >= 0 and level.white.max() <= 8
+    level = level_of(marked)
+    n_rows, n_columns = level.white.shape
+    # 1.4 and 1.25 times 400 and 600 samples, and sizes that are fast to transform
+    assert (n_rows, n_columns) == (640, 768 // 2 + 1)
+    assert level.white.min() >= 0
+    assert level.white.max() <= 8
     assert level.mean == pytest.approx(1, abs=0.1)
-    tones = np.rint(templates.tones[:96] * n).astype(int)
-    tones *= np.where(tones[:, 1:] < 0, -1, 1)
-    assert np.median(level.white[tones[:, 0], tones[:, 1]]) > 2.5 * level.mean
-    assert (level.factor, level.shape, level.windowed.shape, level.corner) == (
-        1,
-        (400, 600),
-        (400, 600),
-        (0, 0),
-    )
+    bins = np.rint(templates.tones[:96] * (640, 768)).astype(int)
+    bins *= np.where(bins[:, 1:] < 0, -1, 1)
+    assert np.median(level.white[bins[:, 0], bins[:, 1]]) > 2.5 * level.mean
+    assert (level.factor, level.shape, level.least_scale) == (1, (400, 600), LEAST_SCALE)
+
+
+def test_a_level_takes_a_spectrum_that_is_at_hand(marked, templates):
+    planes = ScorePlanes(marked)
+    spectrum = np.fft.rfft2(planes.weighted(), s=(512, 640)).astype(np.complex64)
+    power = power_spectrum(spectrum)
+    level = Level(planes, 1, 0.5, (power, NoiseLevel.of(power, 12, 11)))
+    assert level.white.shape == power.shape
+    assert miss(scan(level, templates)[0], np.eye(2)) < 0.002
+    # what is interpolated is transformed apart, when it is asked for
+    assert level.padded.power.shape == (640, 385)
+    assert level.padded is level.padded
+
+
+# ---- the padded spectrum ---------------------------------------------------------------------------
 
 
 def test_only_the_middle_of_a_large_plane_is_transformed():
-    plane = np.random.default_rng(0).normal(128, 20, (1100, 1300)).astype(np.float32)
-    level = analyse(ScorePlanes(plane), 1)
-    assert (level.windowed.shape, level.corner) == ((1024, 1024), (38, 138))
-    assert level.shape == (1100, 1300)
+    plane = np.random.default_rng(0).normal(0, 1, (1100, 1300)).astype(np.float32)
+    padded = PaddedSpectrum.of(plane)
+    assert (padded.size, padded.corner) == ((1024, 1024), (38, 138))
+    middle = plane[38:1062, 138:1162] * tukey(1024)[:, None] * tukey(1024)
+    assert padded.spectrum.shape == (1280, 641)
+    np.testing.assert_allclose(padded.spectrum, np.fft.rfft2(middle, s=(1280, 1280)), atol=0.02)
 
 
-def test_halved_planes_are_scanned_for_coarser_marks_and_large_ones_at_half_resolution_alone():
-    assert list(levels((130, 500))) == [1]
-    assert list(levels((300, 300))) == [1, 2]
-    assert list(levels((600, 900))) == [1, 2, 4]
-    assert list(levels((1150, 2048))) == [2, 4]
-    for shape in ((200, 200), (600, 800), (1100, 1100)):
-        found = levels(shape)
-        # in samples of the plane: without a gap, from 0.8 at most
-        spans = [(factor * least, factor * most) for factor, (least, most) in found.items()]
-        assert spans[0][0] <= 0.8
-        assert all(after[0] <= before[1] for before, after in itertools.pairwise(spans))
+@pytest.mark.parametrize("shape", [(48, 60), (130, 301), (300, 500), (481, 600)], ids=str)
+def test_a_padded_spectrum_is_interpolated_as_the_samples_would_be_summed(shape):
+    plane = np.random.default_rng(list(shape)).normal(size=shape).astype(np.float32)
+    padded = PaddedSpectrum.of(plane)
+    assert (padded.size, padded.corner) == (shape, (0, 0))
+    rows, columns = padded.power.shape
+    assert rows >= max(256, 1.25 * shape[0])
+    assert 2 * (columns - 1) >= max(256, 1.25 * shape[1])
+    np.testing.assert_allclose(padded.power, np.abs(padded.spectrum) ** 2, rtol=1e-4)
+    frequencies = np.random.default_rng(1).uniform(-0.48, 0.48, (60, 2))
+    found = np.empty(60, np.complex128)
+    spectrum_at(padded.spectrum, *padded.size, frequencies, sinc_table(), found)
+    # each of the sums by itself, from the middle of the samples
+    y, x = (np.arange(n) - (n - 1) / 2 for n in shape)
+    windowed = plane.astype(np.float64) * tukey(shape[0])[:, None] * tukey(shape[1])
+    exact = [np.exp(-2j * np.pi * fy * y) @ windowed @ np.exp(-2j * np.pi * fx * x) for fy, fx in frequencies]
+    # a long side is padded less, and leaves more between its bins than the interpolation can tell
+    worst = 0.003 if min(rows / shape[0], 2 * (columns - 1) / shape[1]) >= 1.4 else 0.05
+    assert np.abs(found - exact).max() < worst * np.abs(exact).max()
+
+
+# ---- repeats ---------------------------------------------------------------------------------------
 
 
 def test_repeats_and_half_turns_are_dropped():
@@ -133,17 +284,3 @@ def test_repeats_and_half_turns_are_dropped():
     assert [c.score for c in distinct(candidates)] == [7.0, 6.0, 4.0]
     assert [c.score for c in distinct(candidates, [Candidate(1.2 * np.eye(2), 96, 1.0)])] == [7.0, 4.0]
     assert distinct([]) == []
-
-
-@pytest.mark.parametrize("shape", [(48, 48), (49, 300), (300, 60)], ids=str)
-def test_small_and_flat_planes_are_scanned_without_harm(templates, shape):
-    for plane in (
-        np.full(shape, 99, np.float32),
-        np.random.default_rng(1).normal(99, 9, shape).astype(np.float32),
-    ):
-        level = analyse(ScorePlanes(plane), 1)
-        found = scan(level, templates, SCALES)
-        assert all(
-            np.isfinite(c.score) and np.isfinite(c.matrix).all() for c in (*found.anyhow, *found.upright)
-        )
-        assert max((c.score for c in found.anyhow), default=0) < 7
