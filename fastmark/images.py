@@ -109,16 +109,39 @@ def open_source(image: ImageInput, *, max_pixels: int | None = None) -> Source:
         return _pil_source(*_normalise(decoder, label))
 
 
-def open_luma(image: ImageInput, *, max_pixels: int | None = None) -> NDArray[Any]:
-    """What a detector looks at: uint8 HxW luma or HxWx3 RGB, or float32 HxW luma, all on 0..255.
+@dataclass(frozen=True, slots=True)
+class Luma:
+    """A picture opened to be looked at.
 
-    YCbCr JPEG files decode their Y plane only, which is several times faster. Alpha is ignored, EXIF
-    orientation of files applied. The result is C-contiguous and may share memory with ``image``:
-    never write to it.
+    Attributes:
+        pixels: uint8 HxW luma or HxWx3 RGB, or float32 HxW luma, all on 0..255; C-contiguous. It may share
+            memory with the caller's picture: never write to it.
+        unit: how many pixels of the picture, each way, will be averaged.
+        reduction: how many, each way, already are: 1, 2, 4 or 8.
+    """
+
+    pixels: NDArray[Any]
+    unit: int = 1
+    reduction: int = 1
+
+
+def open_luma(
+    image: ImageInput,
+    *,
+    max_pixels: int | None = None,
+    unit: Callable[[int, int], int] = lambda height, width: 1,
+) -> Luma:
+    """What a detector looks at.
+
+    YCbCr JPEG files decode their Y plane only, which is several times faster, and in large ones the decoder
+    averages. Alpha is ignored, EXIF orientation of files applied.
 
     Args:
         image: as for ``open_source``, and CMYK, palettes and 1-bit pictures, which are converted.
         max_pixels: as for ``open_source``.
+        unit: tells of a height and width how many pixels, each way, will be averaged. Powers of two of
+            it the decoder of a JPEG file may do, from the picture's corner on; what is not a whole unit is
+            left out.
 
     Raises:
         UnsupportedImage: for animations, and grey values with no known white.
@@ -126,18 +149,28 @@ def open_luma(image: ImageInput, *, max_pixels: int | None = None) -> NDArray[An
     """
     if isinstance(image, np.ndarray):
         source = _array_source(image)
-        return _luma8(source.pixels, source.peak)
+        return Luma(_luma8(source.pixels, source.peak), unit(*source.pixels.shape[:2]))
     if isinstance(image, Image.Image):
         with _reading("the Pillow image"):
             _check_still(image, "the Pillow image")
             image.load()
-            return _pil_luma(image, "the Pillow image")
+            return Luma(_pil_luma(image, "the Pillow image"), unit(image.height, image.width))
     label = _label(image)
     with _decoder(image, label, max_pixels) as decoder:
-        # NOTE: a no-op for all but JPEG, and for JPEGs that are grey or CMYK: the mode is looked at below.
-        decoder.draft("L", decoder.size)
+        width, height = decoder.size
+        k = unit(height, width)
+        # NOTE: turned by its EXIF, a picture's corner is another; where units begin would change
+        wanted = math.gcd(k, 8) if _is_upright(decoder) else 1
+        # NOTE: a no-op for all but JPEG, and for JPEGs that are grey or CMYK: mode and size are looked at
+        # below.
+        decoder.draft("L", (width // wanted, height // wanted))
+        reduction = wanted if decoder.size != (width, height) else 1
         decoder.load()
-        return _pil_luma(_upright(decoder), label)
+        pixels = _pil_luma(_upright(decoder), label)
+        if reduction > 1:
+            rows, columns = (n // k * (k // reduction) for n in (height, width))
+            pixels = np.ascontiguousarray(pixels[:rows, :columns])
+        return Luma(pixels, k, reduction)
 
 
 # ---- arrays ----------------------------------------------------------------------------------------
@@ -361,11 +394,19 @@ def _identify(file: IO[bytes]) -> Image.Image:
     raise UnidentifiedImageError
 
 
+def _is_upright(image: Image.Image) -> bool:
+    """Whether the EXIF of a picture has it stand as it is stored, or cannot be parsed."""
+    try:
+        return bool(image.getexif().get(ExifTags.Base.Orientation, 1) == 1)
+    except Exception:  # any damage to the EXIF: the pixels are fine
+        return True
+
+
 def _upright(image: Image.Image) -> Image.Image:
     """``image`` turned by its EXIF orientation; as it is where its EXIF cannot be parsed."""
+    if _is_upright(image):
+        return image
     try:
-        if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
-            return image
         return ImageOps.exif_transpose(image)
     except Exception:  # any damage to the EXIF: the pixels are fine
         return image

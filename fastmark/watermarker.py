@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -17,8 +18,9 @@ from fastmark.errors import ImageTooSmall, InvalidMessage
 from fastmark.images import ImageInput, open_luma, open_source
 from fastmark.key import Key
 from fastmark.message import MessageCode
-from fastmark.plane import canonical_plane, pixels_per_unit
+from fastmark.plane import pixels_per_unit
 from fastmark.results import Detection, EmbedReport
+from fastmark.scoring import ScorePlanes
 from fastmark.search import Analysis
 
 MIN_SIDE = 128
@@ -63,17 +65,35 @@ class Watermarker:
         """Name the key by its id."""
         return f"Watermarker(key={self.key.id}, message_bits={self.message_bits}, strength={self.strength})"
 
-    def embed(self, image: ImageInput, message: int | bytes) -> Marked:
+    def embed(
+        self,
+        image: ImageInput,
+        message: int | bytes,
+        *,
+        threads: int = 1,
+        out: NDArray[np.uint8] | None = None,
+    ) -> Marked:
         """Return the picture with the mark in it; as :meth:`embed_report` without the report."""
-        return self.embed_report(image, message)[0]
+        return self.embed_report(image, message, threads=threads, out=out)[0]
 
-    def embed_report(self, image: ImageInput, message: int | bytes) -> tuple[Marked, EmbedReport]:
+    def embed_report(
+        self,
+        image: ImageInput,
+        message: int | bytes,
+        *,
+        threads: int = 1,
+        out: NDArray[np.uint8] | None = None,
+    ) -> tuple[Marked, EmbedReport]:
         """Mark a picture.
 
         Args:
             image: path, encoded bytes, Pillow image, or array ``(H, W)``, ``(H, W, 1..4)`` of uint8, uint16
                 or float in 0..1; at least 128 pixels a side. It is not changed.
             message: ``0 <= int < 2 ** message_bits``, or ``message_bits / 8`` bytes, big-endian.
+            threads: how many may share the work on this picture; the result is the same.
+            out: for an array ``(H, W)`` or ``(H, W, 3)`` of uint8: where the marked pixels go, C-contiguous
+                and of the same shape; it may be ``image`` itself, which is then changed, unless it is
+                refused.
 
         Returns:
             The marked picture, an array of the same shape and dtype for an array, else a Pillow image;
@@ -82,7 +102,11 @@ class Watermarker:
         Raises:
             InvalidMessage, InvalidImage, UnsupportedImage: if they are not of these kinds.
             ImageTooSmall, ImageTooFlat: if the picture cannot carry the mark.
+            ValueError: if ``out`` does not fit ``image``.
         """
+        _check_threads(threads)
+        if out is not None:
+            _check_out(image, out)
         data = self._code.to_bytes(message)
         source = open_source(image)
         height, width = source.pixels.shape[:2]
@@ -90,20 +114,24 @@ class Watermarker:
             raise ImageTooSmall(
                 f"a picture needs {MIN_SIDE} pixels a side to carry a mark, this one has {width} x {height}"
             )
-        marked, report = mark(source.pixels, source.peak, self._carrier, self._code, data, self.strength)
-        return source.rebuild(marked), report
+        marked, report = mark(
+            source.pixels, source.peak, self._carrier, self._code, data, self.strength, threads, out
+        )
+        return (source.rebuild(marked) if out is None else out), report
 
-    def detect(self, image: ImageInput, *, deep: bool = False) -> Detection:
+    def detect(self, image: ImageInput, *, deep: bool = False, threads: int = 1) -> Detection:
         """Look for this key's mark in a picture, whatever happened to it.
 
         Args:
             image: as for :meth:`embed_report`, of any size.
-            deep: search on, for pictures somebody tried to clean; tens of seconds where there is no mark.
+            deep: search on, for pictures somebody tried to clean; seconds where there is no mark.
+            threads: how many may share the work on this picture; the result is the same.
 
         Raises:
             InvalidImage, UnsupportedImage: if it cannot be read.
         """
-        analysis, k = analyse_image(image)
+        _check_threads(threads)
+        analysis, k = analyse_image(image, threads)
         return self._detector.detect(analysis, k, deep=deep)
 
     def embed_batch(
@@ -153,11 +181,36 @@ def detect(
     return sorted(found, key=lambda detection: (detection.log10_p, detection.message_log10_p))
 
 
-def analyse_image(image: ImageInput) -> tuple[Analysis, int]:
+def _check_out(image: ImageInput, out: NDArray[np.uint8]) -> None:
+    """Raise ValueError unless ``out`` can take the marked ``image``."""
+    if not (
+        isinstance(image, np.ndarray)
+        and isinstance(out, np.ndarray)
+        and image.dtype == out.dtype == np.uint8
+        and image.shape == out.shape
+        and (out.ndim == 2 or out.shape[2:] == (3,))
+        and out.flags.c_contiguous
+        and out.flags.writeable
+    ):
+        raise ValueError(
+            "out must be a C-contiguous, writeable uint8 array of the shape of image,"
+            " itself a uint8 array (H, W) or (H, W, 3)"
+        )
+    # a picture that is not contiguous is copied first
+    same = not image.flags.c_contiguous or image.ctypes.data == out.ctypes.data
+    if not same and np.may_share_memory(image, out):
+        raise ValueError("out must be image itself or share no memory with it")
+
+
+def _check_threads(threads: int) -> None:
+    if threads < 1:
+        raise ValueError(f"threads must be 1 or more, not {threads}")
+
+
+def analyse_image(image: ImageInput, threads: int = 1) -> tuple[Analysis, int]:
     """Open a picture to look at: its analysis, and the pixels per unit of its plane."""
-    pixels = open_luma(image)
-    k = pixels_per_unit(*pixels.shape[:2])
-    return Analysis(canonical_plane(pixels, k)), k
+    luma = open_luma(image, unit=pixels_per_unit)
+    return Analysis(ScorePlanes(luma.pixels, luma.unit // luma.reduction, threads)), luma.unit
 
 
 def in_threads(function: Callable[[_In], _Out], items: list[_In], threads: int) -> list[_Out]:

@@ -1,16 +1,20 @@
 """Many pictures, keys and threads: order is kept, and nothing depends on who computes what when."""
 
 import hashlib
+import os
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import MESSAGE, photograph
+from pictures import MESSAGE, drawn, photograph
+from PIL import Image
 
 import fastmark as fm
+from fastmark.strips import in_strips
 
 # ---- many pictures, many keys ----------------------------------------------------------------------
 
@@ -99,3 +103,88 @@ def test_one_watermarker_serves_eight_threads_at_once(marker, marked):
     alone = [marker.detect(picture) for picture in (*marked, turned)]
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(marker.detect, [*marked, turned] * 3)) == alone * 3
+
+
+# ---- one picture, several threads ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("threads", [0, 1, 2, 7])
+@pytest.mark.parametrize(("n_rows", "rows"), [(0, 3), (1, 3), (3, 3), (10, 3), (500, 128), (5, 1)])
+def test_strips_are_all_rows_once_and_their_results_in_order(n_rows, rows, threads):
+    strips = in_strips(lambda first, last: (first, last), n_rows, threads, rows)
+    assert [first for first, _ in strips] == list(range(0, n_rows, rows))
+    assert [last for _, last in strips] == [min(first + rows, n_rows) for first, _ in strips]
+
+
+def test_strips_are_shared_among_threads_and_their_errors_come_back():
+    met = threading.Barrier(3, timeout=60)  # broken unless three strips are under way at a time
+    assert in_strips(lambda first, last: met.wait() >= 0, 3, 3, 1) == [True] * 3
+    for threads in (1, 3):
+        with pytest.raises(ZeroDivisionError):
+            in_strips(lambda first, last: 1 // (first - 2), 5, threads, 1)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_process_has_threads_of_its_own():
+    """It inherits the pool, but none of its threads: it must not wait for them."""
+    assert in_strips(lambda first, last: first, 3, 3, 1) == [0, 1, 2]
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(writing, bytes(in_strips(lambda first, last: first + 1, 3, 3, 1)))
+        finally:
+            os._exit(0)  # the tests go on in the parent alone
+    os.close(writing)
+    answers = []
+    reader = threading.Thread(target=lambda: answers.append(os.read(reading, 3)), daemon=True)
+    reader.start()
+    reader.join(timeout=60)
+    if not answers:
+        os.kill(child, 9)
+    os.waitpid(child, 0)
+    os.close(reading)
+    assert answers == [b"\x01\x02\x03"]
+
+
+PICTURES = {
+    "uint8": lambda: photograph("astronaut"),
+    "grey": lambda: photograph("camera"),
+    "two pixels a unit": lambda: drawn(1300, 1201),
+    "uint16": lambda: photograph("rocket", 320) * np.uint16(257),
+    "float": lambda: photograph("rocket", 320) / np.float32(255),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_several_threads_mark_and_find_the_same_as_one(marker, name):
+    picture = PICTURES[name]()
+    alone, report = marker.embed_report(picture, MESSAGE)
+    edges = [n // 7 for n in picture.shape[:2]]
+    cropped = alone[edges[0] :, edges[1] :]
+    found = [marker.detect(seen) for seen in (picture, alone, cropped)]
+    assert [f.message for f in found] == [None, MESSAGE, MESSAGE]
+    for threads in (2, 3):
+        together, other = marker.embed_report(picture, MESSAGE, threads=threads)
+        assert together.tobytes() == alone.tobytes()
+        assert other == report
+        np.testing.assert_array_equal(marker.embed(picture, MESSAGE, threads=threads), alone)
+        assert [marker.detect(seen, threads=threads) for seen in (picture, alone, cropped)] == found
+
+
+def test_several_threads_mark_files_and_pillow_images_the_same(marker, tmp_path):
+    path = tmp_path / "picture.png"
+    Image.fromarray(photograph("coffee")).save(path)
+    with Image.open(path) as image:
+        for source in (path, image):
+            one, other = (marker.embed(source, MESSAGE, threads=threads) for threads in (1, 2))
+            assert one.tobytes() == other.tobytes()
+            assert marker.detect(one, threads=2) == marker.detect(one)
+
+
+def test_threads_of_the_caller_may_each_use_several(marker, marked):
+    picture, after = marked
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [pool.submit(marker.embed, picture, MESSAGE, threads=threads) for threads in (1, 2, 3, 5) * 2]
+        for job in jobs:
+            np.testing.assert_array_equal(job.result(), after)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import ExifTags, Image, PngImagePlugin
-from test_images import ICC, ORIENTATION, draw, encoded, luma, make_exif, pil_of_mode
+from test_images import ICC, ORIENTATION, draw, encoded, luma, luma_of, make_exif, pil_of_mode
 
 from fastmark import files
 from fastmark.errors import FastmarkError, InvalidImage, OutputError, UnsupportedImage
@@ -49,7 +49,7 @@ def test_files_are_turned_upright_and_the_tag_reset(name, orientation):
     assert result.getexif().get(ORIENTATION, 1) == 1
     assert result.getexif()[ExifTags.Base.Make] == "Maker"
 
-    seen = open_luma(data)
+    seen = luma_of(data)
     np.testing.assert_allclose(seen if seen.ndim == 2 else luma(seen), luma(expected), atol=4)
 
     again = open_source(encode_image(result, "PNG"))  # not turned a second time
@@ -73,7 +73,7 @@ def test_damaged_exif_does_not_lose_the_picture(damage):
         source = open_source(data)
         assert source.pixels.shape == (48, 64, 3)
         for out in ("PNG", "JPEG", "WEBP", "AVIF", "TIFF"):
-            assert open_luma(encode_image(source.rebuild(source.pixels), out)).shape[:2] == (48, 64)
+            assert luma_of(encode_image(source.rebuild(source.pixels), out)).shape[:2] == (48, 64)
 
 
 # ---- metadata --------------------------------------------------------------------------------------
@@ -214,7 +214,7 @@ def test_missing_file_folder_and_odd_names(tmp_path):
         open_source(tmp_path / "nothing.png")
     for path in (tmp_path, "a\0b", ""):
         with pytest.raises(InvalidImage):
-            open_luma(path)
+            luma_of(path)
 
 
 def test_formats_that_run_programs_or_guess_are_not_read():

@@ -20,13 +20,16 @@ def pictures(draw_plane):
     Of sizes and seeds at which, under ``SECRET`` and the messages below, no coefficient is so nearly hardened
     and no cell of the thumbnail so nearly a half that float32 might decide otherwise.
     """
-    sky = draw_plane("smooth", 450, 421)
+    sky = draw_plane("smooth", 410, 433)
     return {
         "textured": drawn(340, 371, 12),
         "smooth": np.stack([0.7 * sky, 0.9 * sky, 255 - 0.5 * sky], axis=-1).astype(np.uint8),
         "flat black": np.zeros((400, 360, 3), np.uint8),
         "grey, textured": draw_plane("textured", 312, 341).astype(np.uint8),
         "grey, shapes": draw_plane("edges", 333, 350, 1).astype(np.uint8),
+        "grey, more shapes": draw_plane("edges", 533, 550, 1).astype(np.uint8),
+        "small": drawn(181, 203, 3),  # its spectrum is looked at in tiles of 32 cells, those above in 128
+        "wide": drawn(530, 801),  # two tiles by three
         "two pixels a unit": drawn(1200, 1301),  # 1200 / 800 is rounded up; a column is left over
     }
 
@@ -44,6 +47,10 @@ def pictures(draw_plane):
         ("grey, textured", 32, 3, 384),
         ("grey, shapes", 32, 1, 48),
         ("grey, shapes", 64, 3, 48),
+        ("grey, more shapes", 64, 1, 96),
+        ("small", 16, 1, 48),
+        ("small", 32, 3, 48),
+        ("wide", 96, 1, 384),
         ("two pixels a unit", 64, 1, 384),
         ("two pixels a unit", 128, 3, 384),
     ],

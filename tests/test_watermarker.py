@@ -198,6 +198,90 @@ def test_flat_pictures_carry_a_message(marker, level):
     assert report.psnr_db > 40
 
 
+# ---- the caller's memory ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("kind", [grey, np.array], ids=["HxW", "HxWx3"])
+def test_marked_pixels_go_to_out_and_may_replace_the_picture(marker, kind, threads):
+    picture = kind(photograph("rocket", 320))
+    expected, told = marker.embed_report(picture, MESSAGE)
+    out = np.zeros_like(picture)
+    marked, report = marker.embed_report(picture, MESSAGE, threads=threads, out=out)
+    assert marked is out
+    assert report == told
+    np.testing.assert_array_equal(out, expected)
+    np.testing.assert_array_equal(picture, kind(photograph("rocket", 320)))
+    assert marker.embed(picture, MESSAGE, threads=threads, out=picture) is picture
+    np.testing.assert_array_equal(picture, expected)
+
+
+@pytest.mark.parametrize("view", [np.s_[::-1], np.s_[:, ::-1], np.s_[..., ::-1]], ids=["y", "x", "BGR"])
+def test_the_picture_may_be_another_view_of_out(marker, view):
+    out = np.array(photograph("rocket", 320))
+    picture = out[view]
+    expected = marker.embed(picture.copy(), MESSAGE)
+    marker.embed(picture, MESSAGE, out=out)
+    np.testing.assert_array_equal(out, expected)
+
+
+def test_a_picture_that_overlaps_out_elsewhere_is_refused(marker):
+    memory = np.concatenate([photograph("rocket", 320), np.zeros((8, 320, 3), np.uint8)])
+    before = memory.copy()
+    with pytest.raises(ValueError, match="share no memory"):
+        marker.embed(memory[:-8], MESSAGE, out=memory[8:])
+    np.testing.assert_array_equal(memory, before)
+
+
+def read_only(array):
+    array.flags.writeable = False
+    return array
+
+
+UNFIT = {
+    "another size": lambda rgb: (rgb, np.zeros((320, 319, 3), np.uint8)),
+    "fewer channels": lambda rgb: (rgb, np.zeros((320, 320), np.uint8)),
+    "another dtype": lambda rgb: (rgb, np.zeros(rgb.shape, np.int8)),
+    "of Fortran order": lambda rgb: (rgb, np.zeros(rgb.shape, np.uint8, order="F")),
+    "with gaps": lambda rgb: (rgb, np.zeros((320, 640, 3), np.uint8)[:, ::2]),
+    "read-only": lambda rgb: (rgb, read_only(np.zeros_like(rgb))),
+    "no array": lambda rgb: (rgb, rgb.tolist()),
+    "a picture of 16 bits": lambda rgb: (rgb.astype(np.uint16), np.zeros_like(rgb)),
+    "both of 16 bits": lambda rgb: (rgb.astype(np.uint16), np.zeros(rgb.shape, np.uint16)),
+    "both of floats": lambda rgb: (rgb / np.float32(255), np.zeros(rgb.shape, np.float32)),
+    "both with alpha": lambda rgb: (SHAPES["HxWx4"](rgb), np.zeros((320, 320, 4), np.uint8)),
+    "both of one channel in three dimensions": lambda rgb: (rgb[..., :1], np.zeros((320, 320, 1), np.uint8)),
+    "a Pillow image": lambda rgb: (Image.fromarray(rgb), np.zeros_like(rgb)),
+    "encoded bytes": lambda rgb: (encoded(Image.fromarray(rgb), "PNG"), np.zeros_like(rgb)),
+}
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_an_out_that_does_not_fit_is_refused_and_left_alone(marker, name):
+    picture, out = UNFIT[name](np.array(photograph("rocket", 320)))
+    with pytest.raises(ValueError, match=r"out must be a C-contiguous.*\(H, W, 3\)"):
+        marker.embed(picture, MESSAGE, out=out)
+    assert not np.any(out) or name == "no array"
+
+
+def test_pictures_that_are_refused_leave_out_as_it_was(key):
+    rng = np.random.default_rng(0)
+    for shape, bits in (((127, 400, 3), 64), ((128, 128, 3), 128)):
+        picture = (
+            rng.integers(0, 256, shape, np.uint8) if bits == 64 else np.array(photograph("chelsea", 128))
+        )
+        before, out = picture.copy(), np.full(shape, 77, np.uint8)
+        weak = fm.Watermarker(key, bits, strength=0.25)
+        for target in (out, picture):
+            with pytest.raises(fm.ImageTooSmall):
+                weak.embed(picture, 1, out=target)
+        assert np.all(out == 77)
+        np.testing.assert_array_equal(picture, before)
+    with pytest.raises(fm.InvalidMessage):
+        weak.embed(picture, -1, out=picture)
+    np.testing.assert_array_equal(picture, before)
+
+
 # ---- strength and reports --------------------------------------------------------------------------
 
 
