@@ -11,11 +11,14 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 RESULTS = Path(__file__).resolve().parent / "results"
 README = Path(__file__).resolve().parent.parent / "README.md"
 BEGIN = "<!-- begin of measured tables: python benchmarks/readme_table.py --write -->"
 END = "<!-- end of measured tables -->"
+SPEED_BEGIN = "<!-- begin of speed comparison: python benchmarks/readme_table.py --write -->"
+SPEED_END = "<!-- end of speed comparison -->"
 
 SMALL_SIDE = 500  # pixels
 
@@ -45,14 +48,24 @@ LABELS = {
     "beyond": "beyond what is promised: JPEG 5, WebP 30, photographed from a screen, noise 50, ...",
 }
 
+SPEED_SIZE = "1024x1024"
+SPEED_MEASURES = ("mark_ms", "detect_marked_ms", "detect_unmarked_ms")
+JPEG = "JPEG quality 90 (Pillow)"  # its encoding is a scale for marking, its decoding for detecting
+
 _MEASURES = {"psnr_db": ("PSNR, dB", 1), "ssim": ("SSIM", 4), "ssimulacra2": ("SSIMULACRA2", 1)}
+
+
+def read_commented(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """The comment lines, and the rows."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    head = [line.removeprefix("# ") for line in lines if line.startswith("# ")]
+    return head, list(csv.DictReader(line for line in lines if not line.startswith("# ")))
 
 
 def read_results(path: Path) -> tuple[str, list[dict[str, str]]]:
     """First comment line (what was measured), and the rows."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    head = next((line.removeprefix("# ") for line in lines if line.startswith("# ")), "")
-    return head, list(csv.DictReader(line for line in lines if not line.startswith("# ")))
+    head, rows = read_commented(path)
+    return next(iter(head), ""), rows
 
 
 def markdown(rows: Iterable[Mapping[str, str]]) -> list[str]:
@@ -119,6 +132,72 @@ def quality(path: Path) -> list[str]:
     return [*table, "", f"{len(marked)} pictures marked, {refused} refused. Measured with `{head}`."]
 
 
+def speed_summary(rows: Iterable[Mapping[str, Any]], size: str) -> list[dict[str, Any]]:
+    """One row a tool: medians a megapixel over pictures of one size, how often the message came back, errors.
+
+    Values are numbers, or the texts of a CSV file. A tool that could not be used has an error and no size.
+    """
+    rows = [row for row in rows if (row.get("size") or size) == size]
+    summary = []
+    for tool in dict.fromkeys(row["tool"] for row in rows):
+        part = [row for row in rows if row["tool"] == tool]
+        line: dict[str, Any] = {"tool": tool}
+        for name in SPEED_MEASURES:
+            values = [float(row[f"{name}_per_mp"]) for row in part if row.get(f"{name}_per_mp")]
+            line[name] = statistics.median(values) if values else None
+        answers = [int(row["message_read"]) for row in part if row.get("message_read") not in (None, "")]
+        line["read"] = f"{sum(answers)} of {len(answers)}" if answers else ""
+        line["error"] = "; ".join(dict.fromkeys(row["error"] for row in part if row.get("error")))
+        summary.append(line)
+    return summary
+
+
+def brief(value: float) -> str:
+    """Two significant digits, or a whole number."""
+    return f"{value:.{max(0, 1 - math.floor(math.log10(value)))}f}"
+
+
+def speed_row(line: Mapping[str, Any], jpeg: Mapping[str, Any]) -> dict[str, str]:
+    """A row of the README for one tool, beside JPEG's."""
+
+    def cell(name: str, scale: float | None = 1.0, suffix: str = "") -> str:
+        return brief(line[name] / scale) + suffix if line[name] and scale else ""
+
+    mark, marked, unmarked = SPEED_MEASURES
+    is_jpeg = line["tool"] == JPEG
+    return {
+        "milliseconds a megapixel": line["tool"] + (line["error"] and f" (failed: {line['error']})"),
+        "marking": cell(mark, suffix=" (encoding)" if is_jpeg else ""),
+        "detecting, marked": cell(marked),
+        "detecting, unmarked": cell(unmarked, suffix=" (decoding)" if is_jpeg else ""),
+        "marking ÷ JPEG encoding": cell(mark, jpeg.get(mark)),
+        "detecting, unmarked ÷ JPEG decoding": cell(unmarked, jpeg.get(unmarked)),
+        "message read back": line["read"],
+    }
+
+
+def speed(results: Path) -> str:
+    """The picture and the table of the comparison with other packages; empty without results."""
+    path = results / "compare.csv"
+    if not path.exists():
+        return ""
+    head, rows = read_commented(path)
+    lines = speed_summary(rows, SPEED_SIZE)
+    jpeg = next((line for line in lines if line["tool"] == JPEG), {})
+    parts = [
+        "![Milliseconds a megapixel of marking and detecting, by tool](benchmarks/results/compare.svg)",
+        "",
+        *markdown(speed_row(line, jpeg) for line in lines),
+        "",
+        f"Pictures of {SPEED_SIZE.replace('x', ' x ')} pixels, from memory to memory, 64 bits, one thread,"
+        " every tool at its defaults; a message with a wrong bit counts as not read. It is not the same work:"
+        " the other packages' decoders expect every pixel where it was written, and answer with a message for"
+        " any picture; fastmark searches scales, rotations and crops, and tells marked from unmarked."
+        f" Measured with `{head[0]}` on `{head[1]}`.",
+    ]
+    return "\n".join(parts)
+
+
 def tables(results: Path) -> str:
     """All tables there are results for, as Markdown; empty without any."""
     parts = []
@@ -128,12 +207,15 @@ def tables(results: Path) -> str:
     return "\n\n".join(parts)
 
 
-def between_marks(text: str) -> tuple[str, str, str]:
-    """The README before, between and behind the marks."""
-    before, _, rest = text.partition(BEGIN)
-    inside, mark, after = rest.partition(END)
+BLOCKS = ((BEGIN, END, tables), (SPEED_BEGIN, SPEED_END, speed))
+
+
+def between_marks(text: str, begin: str = BEGIN, end: str = END) -> tuple[str, str, str]:
+    """The README before, between and behind a pair of marks."""
+    before, _, rest = text.partition(begin)
+    inside, mark, after = rest.partition(end)
     if not mark:
-        raise SystemExit("the README has lost the marks that its tables stand between")
+        raise SystemExit(f"the README has lost the marks that its tables stand between: {begin} {end}")
     return before, inside.strip("\n"), after
 
 
@@ -141,14 +223,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", action="store_true", help="replace the README's tables")
     options = parser.parse_args()
-    text = tables(RESULTS)
-    if not text:
-        raise SystemExit(f"no robustness-groups.csv or quality.csv in {RESULTS}")
-    if options.write:
-        before, _, after = between_marks(README.read_text(encoding="utf-8"))
-        README.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
-    else:
-        print(text)
+    blocks = [(begin, end, make(RESULTS)) for begin, end, make in BLOCKS]
+    if not any(text for _, _, text in blocks):
+        raise SystemExit(f"no robustness-groups.csv, quality.csv or compare.csv in {RESULTS}")
+    if not options.write:
+        print("\n\n".join(text for _, _, text in blocks if text))
+        return
+    readme = README.read_text(encoding="utf-8")
+    for begin, end, text in blocks:
+        if text:  # a block without results stays as it is
+            before, _, after = between_marks(readme, begin, end)
+            readme = f"{before}{begin}\n\n{text}\n\n{end}{after}"
+    README.write_text(readme, encoding="utf-8")
 
 
 if __name__ == "__main__":

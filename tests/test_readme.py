@@ -210,3 +210,47 @@ def test_writing_puts_the_tables_between_the_marks_and_changes_nothing_else(
     before, inside, after = readme_table.between_marks(copy.read_text(encoding="utf-8"))
     assert inside == readme_table.tables(tmp_path)
     assert (before, after) == readme_table.between_marks(README)[::2]
+
+
+# ---- the speed comparison --------------------------------------------------------------------------
+
+SPEED = """\
+# compare: fastmark 9.9.9, message_bits 64
+# some processor
+# Python 9
+tool,picture,size,mark_ms_per_mp,detect_marked_ms_per_mp,detect_unmarked_ms_per_mp,message_read,error
+fastmark,a,1024x1024,10.0,4.0,200.0,1,
+fastmark,b,1024x1024,20.0,6.0,400.0,0,
+fastmark,a,512x512,99.0,99.0,99.0,1,
+JPEG quality 90 (Pillow),a,1024x1024,2.0,,4.0,,
+np.copyto,a,1024x1024,0.05,,,,
+other,,,,,,,ImportError: no
+"""
+
+
+def test_the_speed_comparison_is_that_of_the_results(readme_table):
+    _, inside, _ = readme_table.between_marks(README, readme_table.SPEED_BEGIN, readme_table.SPEED_END)
+    assert inside == readme_table.speed(readme_table.RESULTS), "run python benchmarks/readme_table.py --write"
+
+
+def test_the_chart_shows_the_numbers_of_the_speed_comparison(readme_table):
+    _, rows = readme_table.read_commented(readme_table.RESULTS / "compare.csv")
+    chart = (readme_table.RESULTS / "compare.svg").read_text(encoding="utf-8")
+    for line in readme_table.speed_summary(rows, readme_table.SPEED_SIZE):
+        for name in readme_table.SPEED_MEASURES:
+            if line[name]:
+                assert re.search(rf">{re.escape(readme_table.brief(line[name]))}( \w+)?</text>", chart), line
+
+
+def test_the_speed_comparison_is_made_of_what_the_results_say(readme_table, tmp_path):
+    assert readme_table.speed(tmp_path) == ""
+    (tmp_path / "compare.csv").write_text(SPEED)
+    picture, _, _, _, *rows, _, words = readme_table.speed(tmp_path).splitlines()
+    assert picture.endswith("(benchmarks/results/compare.svg)")
+    assert rows == [
+        "| fastmark | 15 | 5.0 | 300 | 7.5 | 75 | 1 of 2 |",
+        "| JPEG quality 90 (Pillow) | 2.0 (encoding) |  | 4.0 (decoding) | 1.0 | 1.0 |  |",
+        "| np.copyto | 0.050 |  |  | 0.025 |  |  |",
+        "| other (failed: ImportError: no) |  |  |  |  |  |  |",
+    ]
+    assert words.endswith("Measured with `compare: fastmark 9.9.9, message_bits 64` on `some processor`.")
