@@ -10,10 +10,40 @@ import math
 
 import numpy as np
 
-from fastmark.kernels._jit import copy_line, kernel
+from fastmark.kernels._jit import copy_line, inline, kernel
 
 # Orthonormal DCT-II of length 8 (Ahmed, Natarajan & Rao 1974) in its even and odd halves: cos(i pi / 16) / 2.
 C1, C2, C3, C4, C5, C6, C7 = (np.float32(math.cos(i * math.pi / 16) / 2) for i in range(1, 8))
+
+
+@inline
+def _transformed(a0, a1, a2, a3, a4, a5, a6, a7):
+    """Return the eight coefficients of eight samples."""
+    s0, s1, s2, s3 = a0 + a7, a1 + a6, a2 + a5, a3 + a4
+    d0, d1, d2, d3 = a0 - a7, a1 - a6, a2 - a5, a3 - a4
+    return (
+        C4 * ((s0 + s3) + (s1 + s2)),
+        (C1 * d0 + C3 * d1) + (C5 * d2 + C7 * d3),
+        C2 * (s0 - s3) + C6 * (s1 - s2),
+        (C3 * d0 - C7 * d1) - (C1 * d2 + C5 * d3),
+        C4 * ((s0 + s3) - (s1 + s2)),
+        (C5 * d0 - C1 * d1) + (C7 * d2 + C3 * d3),
+        C6 * (s0 - s3) - C2 * (s1 - s2),
+        (C7 * d0 - C5 * d1) + (C3 * d2 - C1 * d3),
+    )
+
+
+@inline
+def _restored(a0, a1, a2, a3, a4, a5, a6, a7):
+    """Invert :func:`_transformed`."""
+    p, q = C4 * (a0 + a4), C4 * (a0 - a4)
+    r, s = C2 * a2 + C6 * a6, C6 * a2 - C2 * a6
+    s0, s1, s2, s3 = p + r, q + s, q - s, p - r
+    d0 = (C1 * a1 + C3 * a3) + (C5 * a5 + C7 * a7)
+    d1 = (C3 * a1 - C7 * a3) - (C1 * a5 + C5 * a7)
+    d2 = (C5 * a1 - C1 * a3) + (C7 * a5 + C3 * a7)
+    d3 = (C7 * a1 - C5 * a3) + (C3 * a5 - C1 * a7)
+    return s0 + d0, s1 + d1, s2 + d2, s3 + d3, s3 - d3, s2 - d2, s1 - d1, s0 - d0
 
 
 @kernel
@@ -22,16 +52,9 @@ def dct8(a, out):
     a0, a1, a2, a3, a4, a5, a6, a7 = a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]
     b0, b1, b2, b3, b4, b5, b6, b7 = out[0], out[1], out[2], out[3], out[4], out[5], out[6], out[7]
     for i in range(a.shape[1]):
-        s0, s1, s2, s3 = a0[i] + a7[i], a1[i] + a6[i], a2[i] + a5[i], a3[i] + a4[i]
-        d0, d1, d2, d3 = a0[i] - a7[i], a1[i] - a6[i], a2[i] - a5[i], a3[i] - a4[i]
-        b0[i] = C4 * ((s0 + s3) + (s1 + s2))
-        b4[i] = C4 * ((s0 + s3) - (s1 + s2))
-        b2[i] = C2 * (s0 - s3) + C6 * (s1 - s2)
-        b6[i] = C6 * (s0 - s3) - C2 * (s1 - s2)
-        b1[i] = (C1 * d0 + C3 * d1) + (C5 * d2 + C7 * d3)
-        b3[i] = (C3 * d0 - C7 * d1) - (C1 * d2 + C5 * d3)
-        b5[i] = (C5 * d0 - C1 * d1) + (C7 * d2 + C3 * d3)
-        b7[i] = (C7 * d0 - C5 * d1) + (C3 * d2 - C1 * d3)
+        b0[i], b1[i], b2[i], b3[i], b4[i], b5[i], b6[i], b7[i] = _transformed(
+            a0[i], a1[i], a2[i], a3[i], a4[i], a5[i], a6[i], a7[i]
+        )
 
 
 @kernel
@@ -40,17 +63,9 @@ def idct8(a, out):
     a0, a1, a2, a3, a4, a5, a6, a7 = a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]
     b0, b1, b2, b3, b4, b5, b6, b7 = out[0], out[1], out[2], out[3], out[4], out[5], out[6], out[7]
     for i in range(a.shape[1]):
-        p, q = C4 * (a0[i] + a4[i]), C4 * (a0[i] - a4[i])
-        r, s = C2 * a2[i] + C6 * a6[i], C6 * a2[i] - C2 * a6[i]
-        s0, s1, s2, s3 = p + r, q + s, q - s, p - r
-        d0 = (C1 * a1[i] + C3 * a3[i]) + (C5 * a5[i] + C7 * a7[i])
-        d1 = (C3 * a1[i] - C7 * a3[i]) - (C1 * a5[i] + C5 * a7[i])
-        d2 = (C5 * a1[i] - C1 * a3[i]) + (C7 * a5[i] + C3 * a7[i])
-        d3 = (C7 * a1[i] - C5 * a3[i]) + (C3 * a5[i] - C1 * a7[i])
-        b0[i], b7[i] = s0 + d0, s0 - d0
-        b1[i], b6[i] = s1 + d1, s1 - d1
-        b2[i], b5[i] = s2 + d2, s2 - d2
-        b3[i], b4[i] = s3 + d3, s3 - d3
+        b0[i], b1[i], b2[i], b3[i], b4[i], b5[i], b6[i], b7[i] = _restored(
+            a0[i], a1[i], a2[i], a3[i], a4[i], a5[i], a6[i], a7[i]
+        )
 
 
 @kernel
@@ -63,18 +78,10 @@ def dct_row(line, y, out):
         out[0, y], out[1, y], out[2, y], out[3, y], out[4, y], out[5, y], out[6, y], out[7, y]
     )  # fmt: skip
     for i in range(out.shape[2]):
-        a0, a1, a2, a3 = line[8 * i], line[8 * i + 1], line[8 * i + 2], line[8 * i + 3]
-        a4, a5, a6, a7 = line[8 * i + 4], line[8 * i + 5], line[8 * i + 6], line[8 * i + 7]
-        s0, s1, s2, s3 = a0 + a7, a1 + a6, a2 + a5, a3 + a4
-        d0, d1, d2, d3 = a0 - a7, a1 - a6, a2 - a5, a3 - a4
-        b0[i] = C4 * ((s0 + s3) + (s1 + s2))
-        b4[i] = C4 * ((s0 + s3) - (s1 + s2))
-        b2[i] = C2 * (s0 - s3) + C6 * (s1 - s2)
-        b6[i] = C6 * (s0 - s3) - C2 * (s1 - s2)
-        b1[i] = (C1 * d0 + C3 * d1) + (C5 * d2 + C7 * d3)
-        b3[i] = (C3 * d0 - C7 * d1) - (C1 * d2 + C5 * d3)
-        b5[i] = (C5 * d0 - C1 * d1) + (C7 * d2 + C3 * d3)
-        b7[i] = (C7 * d0 - C5 * d1) + (C3 * d2 - C1 * d3)
+        j = 8 * i
+        b0[i], b1[i], b2[i], b3[i], b4[i], b5[i], b6[i], b7[i] = _transformed(
+            line[j], line[j + 1], line[j + 2], line[j + 3], line[j + 4], line[j + 5], line[j + 6], line[j + 7]
+        )
 
 
 @kernel
@@ -82,19 +89,9 @@ def idct_row(a, y, line):
     """Invert :func:`dct_row`: ``a[:, y]``, ``a`` ``(8, 8, n)``, into a row of pixels ``(8 n,)``."""
     a0, a1, a2, a3, a4, a5, a6, a7 = a[0, y], a[1, y], a[2, y], a[3, y], a[4, y], a[5, y], a[6, y], a[7, y]
     for i in range(a.shape[2]):
-        p, q = C4 * (a0[i] + a4[i]), C4 * (a0[i] - a4[i])
-        r, s = C2 * a2[i] + C6 * a6[i], C6 * a2[i] - C2 * a6[i]
-        s0, s1, s2, s3 = p + r, q + s, q - s, p - r
-        d0 = (C1 * a1[i] + C3 * a3[i]) + (C5 * a5[i] + C7 * a7[i])
-        d1 = (C3 * a1[i] - C7 * a3[i]) - (C1 * a5[i] + C5 * a7[i])
-        d2 = (C5 * a1[i] - C1 * a3[i]) + (C7 * a5[i] + C3 * a7[i])
-        d3 = (C7 * a1[i] - C5 * a3[i]) + (C3 * a5[i] - C1 * a7[i])
-        line[8 * i], line[8 * i + 1], line[8 * i + 2], line[8 * i + 3] = s0 + d0, s1 + d1, s2 + d2, s3 + d3
-        line[8 * i + 4], line[8 * i + 5], line[8 * i + 6], line[8 * i + 7] = (
-            s3 - d3,
-            s2 - d2,
-            s1 - d1,
-            s0 - d0,
+        j = 8 * i
+        line[j], line[j + 1], line[j + 2], line[j + 3], line[j + 4], line[j + 5], line[j + 6], line[j + 7] = (
+            _restored(a0[i], a1[i], a2[i], a3[i], a4[i], a5[i], a6[i], a7[i])
         )
 
 
