@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import multiprocessing
 import os
 import platform
@@ -50,6 +51,18 @@ def read_rgb(path: Path) -> np.ndarray:
             image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
         return np.array(image.convert("RGB"))
+
+
+def fitted(rgb: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The middle of a picture, as large as can be, resized."""
+    return np.array(ImageOps.fit(Image.fromarray(rgb), (width, height), Image.Resampling.LANCZOS))
+
+
+def jpeg_90(image: Image.Image) -> bytes:
+    """The picture as a JPEG of quality 90, to which times are compared."""
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=90)
+    return file.getvalue()
 
 
 def label(path: Path) -> str:

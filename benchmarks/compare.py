@@ -39,8 +39,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _common import find_pictures, header, label, print_table, read_rgb, seeded_bytes, write_csv
-from PIL import Image, ImageOps
+from _common import (
+    find_pictures,
+    fitted,
+    header,
+    jpeg_90,
+    label,
+    print_table,
+    read_rgb,
+    seeded_bytes,
+    write_csv,
+)
+from PIL import Image
 from quality import psnr_db
 from readme_table import JPEG, SPEED_MEASURES, SPEED_SIZE, brief, speed_summary
 
@@ -164,12 +174,6 @@ def versions() -> dict[str, str]:
     return found | {"OpenCV": getattr(sys.modules.get("cv2"), "__version__", "absent")}
 
 
-def fitted(rgb: Pixels, size: str) -> Pixels:
-    """The middle of a picture, as large as can be, resized."""
-    width, height = map(int, size.split("x"))
-    return np.array(ImageOps.fit(Image.fromarray(rgb), (width, height), Image.Resampling.LANCZOS))
-
-
 def pictures(options: argparse.Namespace) -> Iterator[tuple[str, list[tuple[str, Pixels]]]]:
     """Yield size by size: its name, and the named pictures."""
     if options.folders:
@@ -187,7 +191,8 @@ def pictures(options: argparse.Namespace) -> Iterator[tuple[str, list[tuple[str,
         yield from groups.items()
         return
     for size in options.sizes or SIZES:
-        yield size, [(name, fitted(rgb, size)) for name, rgb in sources]
+        width, height = map(int, size.split("x"))
+        yield size, [(name, fitted(rgb, height, width)) for name, rgb in sources]
 
 
 def clock(call: Callable[[], Any], seconds: float) -> tuple[Any, float]:
@@ -234,17 +239,12 @@ def measure_references(rgb: Pixels, seconds: float) -> dict[str, Row]:
     """JPEG's times in the columns they are a scale for, and those of a copy."""
     image = Image.fromarray(rgb)
 
-    def encode() -> bytes:
-        file = io.BytesIO()
-        image.save(file, "JPEG", quality=90)
-        return file.getvalue()
-
     def decode() -> None:
         with Image.open(io.BytesIO(data)) as opened:
             opened.load()
 
     copy = np.empty_like(rgb)
-    data, encode_ms = clock(encode, seconds)
+    data, encode_ms = clock(lambda: jpeg_90(image), seconds)
     _, decode_ms = clock(decode, seconds)
     _, copy_ms = clock(lambda: np.copyto(copy, rgb), seconds)
     return {

@@ -26,9 +26,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from _common import (
     find_pictures,
+    fitted,
     header,
+    jpeg_90,
     label,
     one_thread_each,
     print_table,
@@ -36,11 +39,7 @@ from _common import (
     seeded_bytes,
     write_csv,
 )
-
-one_thread_each()
-
-import numpy as np  # noqa: E402  # after the number of threads is set
-from PIL import Image  # noqa: E402
+from PIL import Image
 
 Row = dict[str, Any]
 Work = Callable[[], object]
@@ -77,15 +76,6 @@ def shipped(height: int, width: int) -> np.ndarray:
     return np.ascontiguousarray(np.tile(np.asarray(big), (rows, columns, 1))[:height, :width])
 
 
-def cut(rgb: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The middle of a picture, scaled to cover the size."""
-    scale = max(height / rgb.shape[0], width / rgb.shape[1])
-    size = (max(width, round(rgb.shape[1] * scale)), max(height, round(rgb.shape[0] * scale)))
-    scaled = np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.LANCZOS))
-    top, left = (scaled.shape[0] - height) // 2, (scaled.shape[1] - width) // 2
-    return np.ascontiguousarray(scaled[top : top + height, left : left + width])
-
-
 def timed(work: Work) -> float:
     """Milliseconds of one call."""
     start = time.perf_counter()
@@ -110,13 +100,6 @@ def paired(work: Work, reference: Work, runs: int) -> tuple[float, float, float]
     )
 
 
-def encoded(rgb: np.ndarray) -> bytes:
-    """As a JPEG of quality 90."""
-    file = io.BytesIO()
-    Image.fromarray(rgb).save(file, "JPEG", quality=90)
-    return file.getvalue()
-
-
 def decoded(jpeg: bytes) -> np.ndarray:
     """To RGB."""
     return np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"))
@@ -128,10 +111,10 @@ def whole(marker: Any, others: list[Any], small: np.ndarray, large: np.ndarray, 
 
     rows = []
     for picture, size in ((small, "1 MP"), (large, "12 MP")):
-        jpeg, target = encoded(picture), np.empty_like(picture)
+        jpeg, target = jpeg_90(Image.fromarray(picture)), np.empty_like(picture)
         references: dict[str, Work] = {
             "copy": lambda t=target, p=picture: np.copyto(t, p),
-            "enc": lambda p=picture: encoded(p),
+            "enc": lambda p=picture: jpeg_90(Image.fromarray(p)),
             "dec": lambda j=jpeg: decoded(j),
         }
         marked = marker.embed(picture, MESSAGE)
@@ -178,7 +161,7 @@ def threads(marker: Any, small: np.ndarray, large: np.ndarray, runs: int) -> lis
     for what, (work, reach, aim) in works.items():
         one, two, _ = paired(lambda w=work: w(1), lambda w=work: w(2), runs)
         speedup = one / two
-        result = "aim" if speedup >= aim else "reach" if speedup >= reach else "SHORT"
+        result = verdict(1 / speedup, 1 / reach, 1 / aim)
         rows.append(
             {"what": what, "1 thread, ms": one, "2 threads, ms": two, "speed-up": speedup, "reach": reach,
              "aim": aim, "result": result}
@@ -363,11 +346,11 @@ def carriers(runs: int) -> list[Row]:
 
     bare = median_ms(lambda: fm.Watermarker(fm.Key.generate()), runs)
     full = median_ms(derive, runs)
-    result = "aim" if full <= 20 else "reach" if full <= 100 else "SHORT"
     return [
         {"what": "Watermarker(key)", "ms": bare, "reach": None, "aim": None, "result": "-"},
-        {"what": "carriers from a key, all of them", "ms": full, "reach": 100, "aim": 20, "result": result},
-    ]
+        {"what": "carriers from a key, all of them", "ms": full, "reach": 100, "aim": 20,
+         "result": verdict(full, 100, 20)},
+    ]  # fmt: skip
 
 
 def cold() -> list[Row]:
@@ -397,13 +380,14 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, help="CSV of all tables")
     options = parser.parse_args()
 
+    one_thread_each()
     import fastmark as fm
 
     marker = fm.Watermarker(fm.Key(seeded_bytes("key 0")))
     others = [fm.Watermarker(fm.Key(seeded_bytes(f"key {i}"))) for i in range(1, 5)]
     if options.folders:
         paths = find_pictures(options.folders, options.pictures)
-        pictures = {label(p): (cut(read_rgb(p), *SMALL), cut(read_rgb(p), *LARGE)) for p in paths}
+        pictures = {label(p): (fitted(read_rgb(p), *SMALL), fitted(read_rgb(p), *LARGE)) for p in paths}
     else:
         pictures = {"shipped photographs": (shipped(*SMALL), shipped(*LARGE))}
     head = header("speed", 1, runs=options.runs, message_bits=64)
