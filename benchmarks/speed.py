@@ -107,7 +107,9 @@ def decoded(jpeg: bytes) -> np.ndarray:
 
 def whole(marker: Any, others: list[Any], small: np.ndarray, large: np.ndarray, runs: int) -> list[Row]:
     """Whole calls against their references."""
-    from fastmark.watermarker import analyse_image
+    from fastmark.images import open_luma
+    from fastmark.plane import pixels_per_unit
+    from fastmark.watermarker import analyse
 
     rows = []
     for picture, size in ((small, "1 MP"), (large, "12 MP")):
@@ -118,7 +120,8 @@ def whole(marker: Any, others: list[Any], small: np.ndarray, large: np.ndarray, 
             "dec": lambda j=jpeg: decoded(j),
         }
         marked = marker.embed(picture, MESSAGE)
-        analysis, k = analyse_image(picture)
+        luma = open_luma(picture, unit=pixels_per_unit)
+        analysis, k = analyse(luma), luma.unit
         marker._detector.detect(analysis, k)
         works: dict[str, Work] = {
             "embed, array": lambda p=picture: marker.embed(p, MESSAGE),

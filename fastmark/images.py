@@ -18,30 +18,21 @@ array instead), and metadata it does not parse (JPEG APP11 content credentials, 
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from io import BytesIO
-from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-from fastmark.errors import FastmarkError, InvalidImage, UnsupportedImage
+from fastmark.decoder import check_still, decoder_of, is_upright, label_of, reading, upright
+from fastmark.errors import InvalidImage, UnsupportedImage
 from fastmark.files import descriptive_exif
 
 ImageInput: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | NDArray[Any]
-
-MAX_PIXELS = 500_000_000
-"""Largest width x height that is decoded, unless told otherwise."""
-
-# Raster formats with a signature of their own. Pillow can open more, some by running other programs
-# (EPS) or by guessing (TGA); somebody who wants those opens them and passes the image.
-_READS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "TIFF", "BMP", "PPM", "JPEG2000", "QOI", "HEIF")
 
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
@@ -89,7 +80,8 @@ def open_source(image: ImageInput, *, max_pixels: int | None = None) -> Source:
     Args:
         image: path, encoded bytes, Pillow image, or array of HxW, HxWx1, HxWx2 (grey and alpha), HxWx3
             or HxWx4; uint8, uint16 or floats in 0..1; of any memory layout, read-only or not.
-        max_pixels: bound of width x height, checked before a file is decoded; None is ``MAX_PIXELS``.
+        max_pixels: bound of width x height, checked before a file is decoded; None is
+            ``decoder.MAX_PIXELS``.
 
     Raises:
         UnsupportedImage: for kinds that cannot be marked: animated, CMYK, palette, ... (table above).
@@ -99,12 +91,12 @@ def open_source(image: ImageInput, *, max_pixels: int | None = None) -> Source:
     if isinstance(image, np.ndarray):
         return _array_source(image)
     if isinstance(image, Image.Image):
-        with _reading("the Pillow image"):
-            _check_still(image, "the Pillow image")
+        with reading("the Pillow image"):
+            check_still(image, "the Pillow image")
             image.load()
             return _pil_source(image, image.info.copy())
-    label = _label(image)
-    with _decoder(image, label, max_pixels) as decoder:
+    label = label_of(image)
+    with decoder_of(image, label, max_pixels) as decoder:
         decoder.load()
         return _pil_source(*_normalise(decoder, label))
 
@@ -116,11 +108,15 @@ class Luma:
     Attributes:
         pixels: uint8 HxW luma or HxWx3 RGB, or float32 HxW luma, all on 0..255; C-contiguous. It may share
             memory with the caller's picture: never write to it.
+        height: of the whole upright picture, pixels.
+        width: as ``height``.
         unit: how many pixels of the picture, each way, will be averaged.
         reduction: how many, each way, already are: 1, 2, 4 or 8.
     """
 
     pixels: NDArray[Any]
+    height: int
+    width: int
     unit: int = 1
     reduction: int = 1
 
@@ -149,28 +145,30 @@ def open_luma(
     """
     if isinstance(image, np.ndarray):
         source = _array_source(image)
-        return Luma(_luma8(source.pixels, source.peak), unit(*source.pixels.shape[:2]))
+        height, width = source.pixels.shape[:2]
+        return Luma(_luma8(source.pixels, source.peak), height, width, unit(height, width))
     if isinstance(image, Image.Image):
-        with _reading("the Pillow image"):
-            _check_still(image, "the Pillow image")
+        with reading("the Pillow image"):
+            check_still(image, "the Pillow image")
             image.load()
-            return Luma(_pil_luma(image, "the Pillow image"), unit(image.height, image.width))
-    label = _label(image)
-    with _decoder(image, label, max_pixels) as decoder:
+            pixels = _pil_luma(image, "the Pillow image")
+            return Luma(pixels, image.height, image.width, unit(image.height, image.width))
+    label = label_of(image)
+    with decoder_of(image, label, max_pixels) as decoder:
         width, height = decoder.size
         k = unit(height, width)
         # NOTE: turned by its EXIF, a picture's corner is another; where units begin would change
-        wanted = math.gcd(k, 8) if _is_upright(decoder) else 1
+        wanted = math.gcd(k, 8) if is_upright(decoder) else 1
         # NOTE: a no-op for all but JPEG, and for JPEGs that are grey or CMYK: mode and size are looked at
         # below.
         decoder.draft("L", (width // wanted, height // wanted))
         reduction = wanted if decoder.size != (width, height) else 1
         decoder.load()
-        pixels = _pil_luma(_upright(decoder), label)
-        if reduction > 1:
-            rows, columns = (n // k * (k // reduction) for n in (height, width))
-            pixels = np.ascontiguousarray(pixels[:rows, :columns])
-        return Luma(pixels, k, reduction)
+        pixels = _pil_luma(upright(decoder), label)
+        if reduction == 1:
+            return Luma(pixels, pixels.shape[0], pixels.shape[1], k)
+        rows, columns = (n // k * (k // reduction) for n in (height, width))
+        return Luma(np.ascontiguousarray(pixels[:rows, :columns]), height, width, k, reduction)
 
 
 # ---- arrays ----------------------------------------------------------------------------------------
@@ -237,14 +235,6 @@ def _luma8(pixels: NDArray[Any], peak: float) -> NDArray[Any]:
 
 
 # ---- Pillow images ---------------------------------------------------------------------------------
-
-
-def _check_still(image: Image.Image, label: str) -> None:
-    if 0 in image.size:
-        raise InvalidImage(f"{label} has no pixels: {image.width} x {image.height}")
-    # NOTE: a phone's MPO holds one picture and its helpers (depth, gain map), not an animation.
-    if getattr(image, "is_animated", False) and image.format != "MPO":
-        raise UnsupportedImage(f"{label} is animated or has several pages: extract and pass single frames")
 
 
 def _pil_source(image: Image.Image, info: dict[str | tuple[int, int], Any]) -> Source:
@@ -318,105 +308,11 @@ def _without_oddities(image: Image.Image, label: str) -> Image.Image:
     return image
 
 
-# ---- files -----------------------------------------------------------------------------------------
-
-
-def _label(image: object) -> str:
-    """How error messages name a path or encoded bytes."""
-    if isinstance(image, str | os.PathLike):
-        return os.fsdecode(image)
-    if isinstance(image, bytes | bytearray | memoryview):
-        return "the image data"
-    raise InvalidImage(
-        f"a picture is a path, encoded bytes, a Pillow image or a numpy array, not {type(image).__name__}"
-    )
-
-
-@contextlib.contextmanager
-def _reading(label: str) -> Iterator[None]:
-    """Turn whatever goes wrong while a picture is read into InvalidImage, one line that names it."""
-    try:
-        yield
-    except FastmarkError:
-        raise
-    except FileNotFoundError:
-        raise InvalidImage(f"{label}: no such file") from None
-    except UnidentifiedImageError:
-        raise InvalidImage(f"{label} is not a picture of a known format") from None
-    except MemoryError:
-        raise InvalidImage(f"{label} is too large for this machine's memory") from None
-    # Decoders given hostile bytes raise anything: OSError, SyntaxError, struct.error, IndexError, ...
-    except Exception as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-        raise InvalidImage(f"{label} cannot be read: {reason}") from error
-
-
-@contextlib.contextmanager
-def _decoder(image: Any, label: str, max_pixels: int | None) -> Iterator[Image.Image]:
-    """Pillow's decoder of a file or bytes: size checked, nothing decoded yet; file open inside."""
-    limit = MAX_PIXELS if max_pixels is None else max_pixels
-    with _reading(label), contextlib.ExitStack() as stack:
-        file: IO[bytes]
-        if isinstance(image, str | os.PathLike):
-            file = stack.enter_context(Path(image).open("rb"))
-            if not file.seekable():  # a pipe
-                file = BytesIO(file.read())
-        else:
-            file = BytesIO(image)
-        decoder = _identify(file)
-        width, height = decoder.size
-        if width * height > limit:
-            raise InvalidImage(f"{label} claims {width} x {height} pixels, more than the limit of {limit}")
-        _check_still(decoder, label)
-        yield decoder
-
-
-def _identify(file: IO[bytes]) -> Image.Image:
-    """``Image.open`` over ``_READS``, without its process-wide limit on pixels.
-
-    That limit can only be moved through a global that other threads of the program rely on, and it
-    warns through ``warnings``, which is global as well; ours is an argument.
-    """
-    prefix = file.read(16)
-    tried = set()
-    for register in (Image.preinit, Image.init):  # the common plugins, then all
-        register()
-        for name in _READS:
-            if name in tried or name not in Image.OPEN:
-                continue
-            tried.add(name)
-            factory, accept = Image.OPEN[name]
-            if accept and accept(prefix) is not True:  # a str says why not
-                continue
-            file.seek(0)
-            with contextlib.suppress(SyntaxError):  # Pillow's word for "another format after all"
-                return factory(file, "")
-    raise UnidentifiedImageError
-
-
-def _is_upright(image: Image.Image) -> bool:
-    """Whether the EXIF of a picture has it stand as it is stored, or cannot be parsed."""
-    try:
-        return bool(image.getexif().get(ExifTags.Base.Orientation, 1) == 1)
-    except Exception:  # any damage to the EXIF: the pixels are fine
-        return True
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """``image`` turned by its EXIF orientation; as it is where its EXIF cannot be parsed."""
-    if _is_upright(image):
-        return image
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # any damage to the EXIF: the pixels are fine
-        return image
-
-
 def _normalise(decoder: Image.Image, label: str) -> tuple[Image.Image, dict[str | tuple[int, int], Any]]:
     """A loaded file in a mode that can be marked, and its metadata."""
     if decoder.mode in ("CMYK", "LAB", "HSV"):
         raise UnsupportedImage(f"{label} is {decoder.mode}: convert it to RGB first")
-    image = _without_oddities(_upright(decoder), label)
+    image = _without_oddities(upright(decoder), label)
     if image.mode in ("L", "RGB") and "transparency" in image.info:
         image = image.convert(image.mode + "A")
     elif image.mode in ("YCbCr", "RGBX"):

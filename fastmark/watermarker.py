@@ -15,7 +15,7 @@ from fastmark.carrier import Carrier
 from fastmark.detection import Detector
 from fastmark.embedding import mark
 from fastmark.errors import ImageTooSmall, InvalidMessage
-from fastmark.images import ImageInput, open_luma, open_source
+from fastmark.images import ImageInput, Luma, open_luma, open_source
 from fastmark.key import Key
 from fastmark.message import MessageCode
 from fastmark.plane import pixels_per_unit
@@ -83,6 +83,7 @@ class Watermarker:
         *,
         threads: int = 1,
         out: NDArray[np.uint8] | None = None,
+        max_pixels: int | None = None,
     ) -> tuple[Marked, EmbedReport]:
         """Mark a picture.
 
@@ -94,6 +95,7 @@ class Watermarker:
             out: for an array ``(H, W)`` or ``(H, W, 3)`` of uint8: where the marked pixels go, C-contiguous
                 and of the same shape; it may be ``image`` itself, which is then changed, unless it is
                 refused.
+            max_pixels: refuse files and bytes of more pixels before they are decoded; None for 500 million.
 
         Returns:
             The marked picture, an array of the same shape and dtype for an array, else a Pillow image;
@@ -108,7 +110,7 @@ class Watermarker:
         if out is not None:
             _check_out(image, out)
         data = self._code.to_bytes(message)
-        source = open_source(image)
+        source = open_source(image, max_pixels=max_pixels)
         height, width = source.pixels.shape[:2]
         if min(height, width) < MIN_SIDE:
             raise ImageTooSmall(
@@ -119,20 +121,23 @@ class Watermarker:
         )
         return (source.rebuild(marked) if out is None else out), report
 
-    def detect(self, image: ImageInput, *, deep: bool = False, threads: int = 1) -> Detection:
+    def detect(
+        self, image: ImageInput, *, deep: bool = False, threads: int = 1, max_pixels: int | None = None
+    ) -> Detection:
         """Look for this key's mark in a picture, whatever happened to it.
 
         Args:
             image: as for :meth:`embed_report`, of any size.
             deep: search on, for pictures somebody tried to clean; seconds where there is no mark.
             threads: how many may share the work on this picture; the result is the same.
+            max_pixels: as for :meth:`embed_report`.
 
         Raises:
             InvalidImage, UnsupportedImage: if it cannot be read.
         """
         _check_threads(threads)
-        analysis, k = analyse_image(image, threads)
-        return self._detector.detect(analysis, k, deep=deep)
+        luma = open_luma(image, unit=pixels_per_unit, max_pixels=max_pixels)
+        return self._detector.detect(analyse(luma, threads), luma.unit, deep=deep)
 
     def embed_batch(
         self, images: Iterable[ImageInput], messages: Iterable[int | bytes], threads: int = 0
@@ -160,7 +165,12 @@ class Watermarker:
 
 
 def detect(
-    image: ImageInput, keys: Sequence[Key | Watermarker], *, message_bits: int = 64, deep: bool = False
+    image: ImageInput,
+    keys: Sequence[Key | Watermarker],
+    *,
+    message_bits: int = 64,
+    deep: bool = False,
+    max_pixels: int | None = None,
 ) -> list[Detection]:
     """Look for the marks of many keys in one picture, which is analysed once.
 
@@ -169,6 +179,7 @@ def detect(
         keys: keys, or watermarkers where their carriers are at hand already.
         message_bits: the length of the messages of those given as keys.
         deep: search on, as there.
+        max_pixels: as there.
 
     Returns:
         One detection a key, most certain first; the number of keys is counted in their p-values.
@@ -176,8 +187,13 @@ def detect(
     if isinstance(keys, Key | Watermarker):
         keys = [keys]
     markers = [key if isinstance(key, Watermarker) else Watermarker(key, message_bits) for key in keys]
-    analysis, k = analyse_image(image)
-    found = [marker._detector.detect(analysis, k, len(markers), deep=deep) for marker in markers]
+    return detect_luma(open_luma(image, unit=pixels_per_unit, max_pixels=max_pixels), markers, deep=deep)
+
+
+def detect_luma(luma: Luma, markers: Sequence[Watermarker], *, deep: bool = False) -> list[Detection]:
+    """:func:`detect` in a picture that has been opened with ``unit=pixels_per_unit``."""
+    analysis = analyse(luma)
+    found = [marker._detector.detect(analysis, luma.unit, len(markers), deep=deep) for marker in markers]
     return sorted(found, key=lambda detection: (detection.log10_p, detection.message_log10_p))
 
 
@@ -207,10 +223,9 @@ def _check_threads(threads: int) -> None:
         raise ValueError(f"threads must be 1 or more, not {threads}")
 
 
-def analyse_image(image: ImageInput, threads: int = 1) -> tuple[Analysis, int]:
-    """Open a picture to look at: its analysis, and the pixels per unit of its plane."""
-    luma = open_luma(image, unit=pixels_per_unit)
-    return Analysis(ScorePlanes(luma.pixels, luma.unit // luma.reduction, threads)), luma.unit
+def analyse(luma: Luma, threads: int = 1) -> Analysis:
+    """Score what has been opened with ``unit=pixels_per_unit``."""
+    return Analysis(ScorePlanes(luma.pixels, luma.unit // luma.reduction, threads))
 
 
 def in_threads(function: Callable[[_In], _Out], items: list[_In], threads: int) -> list[_Out]:

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from test_images import draw, encoded, luma, luma_of, make_exif
 
+from fastmark.decoder import PREFIX_BYTES, is_picture
 from fastmark.images import open_luma
 
 
@@ -48,6 +49,7 @@ def test_the_jpeg_decoder_averages_what_of_a_unit_it_can(size, k, reduction):
         encoded(Image.fromarray(picture), "JPEG", quality=98, subsampling=0), unit=in_units_of(k)
     )
     assert (seen.unit, seen.reduction) == (k, reduction)
+    assert (seen.height, seen.width) == size
     rest = k // reduction
     if reduction == 1:
         assert seen.pixels.shape == size
@@ -67,6 +69,23 @@ def test_only_upright_jpeg_files_are_averaged_by_the_decoder():
     for image in (turned, encoded(picture, "PNG"), picture, draw(240, 320)):
         assert open_luma(image, unit=in_units_of(4)).reduction == 1
     assert open_luma(encoded(picture, "JPEG", exif=make_exif(1)), unit=in_units_of(4)).reduction == 4
+
+
+def test_the_size_told_is_that_of_the_upright_picture():
+    picture = Image.fromarray(draw(240, 320))
+    turned = open_luma(encoded(picture, "JPEG", exif=make_exif(6)))
+    assert (turned.height, turned.width) == turned.pixels.shape[:2] == (320, 240)
+    for image in (draw(240, 320), picture, encoded(picture, "PNG")):
+        seen = open_luma(image)
+        assert (seen.height, seen.width) == (240, 320)
+
+
+def test_pictures_are_known_by_how_their_files_begin():
+    picture = Image.fromarray(draw())
+    for name in ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "TIFF", "BMP", "PPM", "JPEG2000"):
+        assert is_picture(encoded(picture, name)[:PREFIX_BYTES]), name
+    for other in (b"", b"\xff", b"PK\x03\x04" + bytes(12), b"a text of some sort", b"PAR1" + bytes(12)):
+        assert not is_picture(other[:PREFIX_BYTES])
 
 
 def test_the_unit_is_told_by_the_size_of_the_whole_upright_picture():

@@ -1,0 +1,135 @@
+"""Encoded pictures: what Pillow may decode, how large it may be, and which way is up."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import IO, Any
+
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from fastmark.errors import FastmarkError, InvalidImage, UnsupportedImage
+
+MAX_PIXELS = 500_000_000
+"""Largest width x height that is decoded, unless told otherwise."""
+
+# Raster formats with a signature of their own. Pillow can open more, some by running other programs
+# (EPS) or by guessing (TGA); somebody who wants those opens them and passes the image.
+_READS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "TIFF", "BMP", "PPM", "JPEG2000", "QOI", "HEIF")
+
+PREFIX_BYTES = 16
+"""How much of a file its signature needs."""
+
+
+def is_picture(prefix: bytes) -> bool:
+    """Whether a file that begins with these ``PREFIX_BYTES`` bytes is of a format that is read."""
+    for register in (Image.preinit, Image.init):  # the common plugins, then all
+        register()
+        for name in _READS:
+            _, accept = Image.OPEN.get(name, (None, None))
+            if accept and accept(prefix) is True:
+                return True
+    return False
+
+
+def check_still(image: Image.Image, label: str) -> None:
+    """Raise unless the picture has pixels and is a single one."""
+    if 0 in image.size:
+        raise InvalidImage(f"{label} has no pixels: {image.width} x {image.height}")
+    # NOTE: a phone's MPO holds one picture and its helpers (depth, gain map), not an animation.
+    if getattr(image, "is_animated", False) and image.format != "MPO":
+        raise UnsupportedImage(f"{label} is animated or has several pages: extract and pass single frames")
+
+
+def label_of(image: object) -> str:
+    """How error messages name a path or encoded bytes."""
+    if isinstance(image, str | os.PathLike):
+        return os.fsdecode(image)
+    if isinstance(image, bytes | bytearray | memoryview):
+        return "the image data"
+    raise InvalidImage(
+        f"a picture is a path, encoded bytes, a Pillow image or a numpy array, not {type(image).__name__}"
+    )
+
+
+@contextlib.contextmanager
+def reading(label: str) -> Iterator[None]:
+    """Turn whatever goes wrong while a picture is read into InvalidImage, one line that names it."""
+    try:
+        yield
+    except FastmarkError:
+        raise
+    except FileNotFoundError:
+        raise InvalidImage(f"{label}: no such file") from None
+    except UnidentifiedImageError:
+        raise InvalidImage(f"{label} is not a picture of a known format") from None
+    except MemoryError:
+        raise InvalidImage(f"{label} is too large for this machine's memory") from None
+    # Decoders given hostile bytes raise anything: OSError, SyntaxError, struct.error, IndexError, ...
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+        raise InvalidImage(f"{label} cannot be read: {reason}") from error
+
+
+@contextlib.contextmanager
+def decoder_of(image: Any, label: str, max_pixels: int | None) -> Iterator[Image.Image]:
+    """Pillow's decoder of a file or bytes: size checked, nothing decoded yet; file open inside."""
+    limit = MAX_PIXELS if max_pixels is None else max_pixels
+    with reading(label), contextlib.ExitStack() as stack:
+        file: IO[bytes]
+        if isinstance(image, str | os.PathLike):
+            file = stack.enter_context(Path(image).open("rb"))
+            if not file.seekable():  # a pipe
+                file = BytesIO(file.read())
+        else:
+            file = BytesIO(image)
+        decoder = _identify(file)
+        width, height = decoder.size
+        if width * height > limit:
+            raise InvalidImage(f"{label} claims {width} x {height} pixels, more than the limit of {limit}")
+        check_still(decoder, label)
+        yield decoder
+
+
+def _identify(file: IO[bytes]) -> Image.Image:
+    """``Image.open`` over ``_READS``, without its process-wide limit on pixels.
+
+    That limit can only be moved through a global that other threads of the program rely on, and it
+    warns through ``warnings``, which is global as well; ours is an argument.
+    """
+    prefix = file.read(PREFIX_BYTES)
+    tried = set()
+    for register in (Image.preinit, Image.init):  # the common plugins, then all
+        register()
+        for name in _READS:
+            if name in tried or name not in Image.OPEN:
+                continue
+            tried.add(name)
+            factory, accept = Image.OPEN[name]
+            if accept and accept(prefix) is not True:  # a str says why not
+                continue
+            file.seek(0)
+            with contextlib.suppress(SyntaxError):  # Pillow's word for "another format after all"
+                return factory(file, "")
+    raise UnidentifiedImageError
+
+
+def is_upright(image: Image.Image) -> bool:
+    """Whether the EXIF of a picture has it stand as it is stored, or cannot be parsed."""
+    try:
+        return bool(image.getexif().get(ExifTags.Base.Orientation, 1) == 1)
+    except Exception:  # any damage to the EXIF: the pixels are fine
+        return True
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """``image`` turned by its EXIF orientation; as it is where its EXIF cannot be parsed."""
+    if is_upright(image):
+        return image
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # any damage to the EXIF: the pixels are fine
+        return image
