@@ -24,15 +24,15 @@ PREFIX_BYTES = 16
 """How much of a file its signature needs."""
 
 
-def is_picture(prefix: bytes) -> bool:
-    """Whether a file that begins with these ``PREFIX_BYTES`` bytes is of a format that is read."""
+def format_by_prefix(prefix: bytes) -> str | None:
+    """Pillow's name of the format of a file that begins with these ``PREFIX_BYTES`` bytes, or None."""
     for register in (Image.preinit, Image.init):  # the common plugins, then all
         register()
         for name in _READS:
             _, accept = Image.OPEN.get(name, (None, None))
             if accept and accept(prefix) is True:
-                return True
-    return False
+                return name
+    return None
 
 
 def check_still(image: Image.Image, label: str) -> None:

@@ -33,3 +33,11 @@ class ImageTooFlat(FastmarkError, ValueError):
 
 class OutputError(FastmarkError, OSError):
     """The output cannot be written: exists already, unknown format, folder missing."""
+
+
+class SourceError(FastmarkError, OSError):
+    """A source of many pictures cannot be opened: missing, of no known kind, without a column of pictures."""
+
+
+class MissingPackage(FastmarkError, ImportError):
+    """An optional package is needed for what was asked, and not installed."""

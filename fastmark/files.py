@@ -19,9 +19,10 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from PIL import ExifTags, Image, PngImagePlugin
 
@@ -29,6 +30,9 @@ from fastmark.errors import OutputError
 
 SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
 """Chroma resolutions that JPEG and AVIF are written in."""
+
+TEMPORARY = (".fastmark-", ".tmp")
+"""How the names of unfinished files begin and end."""
 
 # format: (endings, modes that it stores as they are)
 _WRITES: dict[str, tuple[tuple[str, ...], frozenset[str]]] = {
@@ -66,6 +70,11 @@ _DESCRIPTIVE = frozenset(
 )
 
 
+def format_by_ending(path: str | os.PathLike[str]) -> str | None:
+    """Pillow's name of the format that the ending of ``path`` names; None if it is none that is written."""
+    return _BY_ENDING.get(Path(path).suffix.lower())
+
+
 def check_output(path: str | os.PathLike[str], *, overwrite: bool = True) -> str:
     """Pillow's name of the format that ``path`` will be written in, told by its ending ("PNG", "JPEG", ...).
 
@@ -76,7 +85,7 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = True) -> str
             the file's place, or a file that exists where ``overwrite`` is false.
     """
     target = Path(path)
-    name = _BY_ENDING.get(target.suffix.lower())
+    name = format_by_ending(target)
     if name is None:
         raise OutputError(f"{target}: unknown format {target.suffix!r}: use one of {', '.join(_BY_ENDING)}")
     try:
@@ -92,6 +101,24 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = True) -> str
         raise
     except OSError as error:  # a name too long, a folder that may not be looked into
         raise OutputError(f"{target} cannot be written: {error.strerror or error}") from error
+    return name
+
+
+def check_encoding(format_name: str | None, *, quality: int, subsampling: str, lossless: bool) -> str:
+    """Pillow's name of a format ("" for None), if options of ``encode_image`` are in range and fit it.
+
+    Raises:
+        OutputError: if not.
+    """
+    name = "" if format_name is None else _ALIASES.get(format_name.upper(), format_name.upper())
+    if format_name is not None and name not in _WRITES:
+        raise OutputError(f"unknown format {format_name!r}: use one of {', '.join(_WRITES)}")
+    if not 1 <= quality <= 100:
+        raise OutputError(f"quality must be 1 to 100, not {quality}")
+    if subsampling not in SUBSAMPLINGS:
+        raise OutputError(f"subsampling must be one of {', '.join(SUBSAMPLINGS)}, not {subsampling}")
+    if lossless and name in ("JPEG", "AVIF"):
+        raise OutputError(f"{name} cannot be lossless: use png or webp")
     return name
 
 
@@ -115,15 +142,7 @@ def encode_image(
     Raises:
         OutputError: where format, picture or options do not fit each other, or the encoder fails.
     """
-    name = _ALIASES.get(format_name.upper(), format_name.upper())
-    if name not in _WRITES:
-        raise OutputError(f"unknown format {format_name!r}: use one of {', '.join(_WRITES)}")
-    if not 1 <= quality <= 100:
-        raise OutputError(f"quality must be 1 to 100, not {quality}")
-    if subsampling not in SUBSAMPLINGS:
-        raise OutputError(f"subsampling must be one of {', '.join(SUBSAMPLINGS)}, not {subsampling}")
-    if lossless and name in ("JPEG", "AVIF"):
-        raise OutputError(f"{name} cannot be lossless: use png or webp")
+    name = check_encoding(format_name, quality=quality, subsampling=subsampling, lossless=lossless)
     if image.mode not in _WRITES[name][1]:
         what = {"RGBA": "transparency", "LA": "transparency", "I;16": "16 bits"}.get(image.mode, image.mode)
         instead = ", ".join(n.lower() for n, (_, modes) in _WRITES.items() if image.mode in modes)
@@ -173,9 +192,16 @@ def save_image(
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write ``data`` to a temporary name in the same folder, then rename it to ``path``.
+    """Put all of ``data`` at ``path``, or nothing; as :func:`atomic_file`."""
+    with atomic_file(path) as file:
+        file.write(data)
 
-    Whatever happens, an interrupt too, ``path`` holds its old content or all of ``data``, and the
+
+@contextlib.contextmanager
+def atomic_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """A file to be written, under a temporary name in the same folder; renamed to ``path`` at the end.
+
+    Whatever happens, an interrupt too, ``path`` holds its old content or all of the new, and the
     temporary file is gone.
 
     Raises:
@@ -183,10 +209,10 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """
     target = Path(os.path.realpath(path))
     # not made from the target's name, which may be as long as names can be
-    temporary = target.with_name(f".fastmark-{secrets.token_hex(8)}.tmp")
+    temporary = target.with_name(f"{TEMPORARY[0]}{secrets.token_hex(8)}{TEMPORARY[1]}")
     try:
         with temporary.open("xb") as file:
-            file.write(data)
+            yield file
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)

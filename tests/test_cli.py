@@ -18,8 +18,8 @@ from skimage import data
 from test_images import ICC, ORIENTATION, encoded, make_exif
 
 from fastmark import Key
-from fastmark.cli import parse_message
 from fastmark.errors import InvalidMessage
+from fastmark.notation import parse_message
 
 MESSAGE = "0123456789abcdef"
 HEAVY = {"numpy", "numba", "llvmlite", "pyfftw", "PIL"}

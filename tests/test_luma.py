@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from test_images import draw, encoded, luma, luma_of, make_exif
 
-from fastmark.decoder import PREFIX_BYTES, is_picture
+from fastmark.decoder import PREFIX_BYTES, format_by_prefix
 from fastmark.images import open_luma
 
 
@@ -83,9 +83,9 @@ def test_the_size_told_is_that_of_the_upright_picture():
 def test_pictures_are_known_by_how_their_files_begin():
     picture = Image.fromarray(draw())
     for name in ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "TIFF", "BMP", "PPM", "JPEG2000"):
-        assert is_picture(encoded(picture, name)[:PREFIX_BYTES]), name
+        assert format_by_prefix(encoded(picture, name)[:PREFIX_BYTES]) == name
     for other in (b"", b"\xff", b"PK\x03\x04" + bytes(12), b"a text of some sort", b"PAR1" + bytes(12)):
-        assert not is_picture(other[:PREFIX_BYTES])
+        assert format_by_prefix(other[:PREFIX_BYTES]) is None
 
 
 def test_the_unit_is_told_by_the_size_of_the_whole_upright_picture():

@@ -1,0 +1,236 @@
+"""Marking: sources through readers and workers into a folder or a tar, and a manifest of them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import PurePath
+
+from fastmark.bulk.journal import Journal, begun, journal_path
+from fastmark.bulk.messages import Constant, Messages, check_messages, messages_of
+from fastmark.bulk.outputs import check_output_of, open_output_of
+from fastmark.bulk.progress import Summary
+from fastmark.bulk.readers import Picture, batches, fetched, most_bytes, read
+from fastmark.bulk.recorder import Recorder
+from fastmark.bulk.runner import BATCH_BYTES, BATCH_PICTURES, Stop, default_workers, run
+from fastmark.bulk.scanning import AnyPath, as_paths, check_numbers
+from fastmark.bulk.sources import PICTURES, Walk, check_sources, entries
+from fastmark.bulk.tables import MANIFEST_COLUMNS, check_table
+from fastmark.bulk.worker import ENDINGS, EmbedJob
+from fastmark.decoder import PREFIX_BYTES, format_by_prefix
+from fastmark.errors import InvalidMessage
+from fastmark.files import check_encoding
+from fastmark.key import Key
+from fastmark.notation import MAX_PIXELS
+
+STATES = ("marked",)
+
+
+def embed(
+    sources: AnyPath | Sequence[AnyPath],
+    output: AnyPath,
+    key: Key,
+    messages: str | bytes | int = "random",
+    *,
+    message_bits: int = 64,
+    strength: float = 1.0,
+    verify: bool = False,
+    manifest: AnyPath | None = None,
+    format: str | None = None,
+    quality: int = 95,
+    subsampling: str = "4:4:4",
+    lossless: bool = False,
+    column: str | None = None,
+    max_pixels: int = MAX_PIXELS,
+    workers: int = 0,
+    force: bool = False,
+    quiet: bool = True,
+) -> Summary:
+    """Mark many pictures, and write a manifest with a row for each.
+
+    Structure is kept: what lies below a source folder, or in a tar, gets the same place and name below the
+    output; with several sources, in a folder for each. A tar made of tars has their other members too, so
+    that a WebDataset sample keeps its captions. A picture that cannot be marked is a row with its error, and
+    is not in the output. The same call again goes on where an earlier one stopped, as with ``scan``; a tar
+    that is finished is left alone.
+
+    Args:
+        sources: as for ``scan``.
+        output: a folder, or a file that ends in .tar; a URL of a folder where fsspec is installed.
+        key: to mark with.
+        messages: "random" (one a picture, recorded in the manifest), "counter" (0, 1, 2, ...), a path: of a
+            text file with one in hex a line, in the order of the sources (folders are read by name), or of
+            a .csv or .jsonl with ``source`` and ``message``, as manifests have; bytes or an int: the same
+            message for all.
+        message_bits: 16, 32, 64, 96 or 128.
+        strength: amplitude relative to the default; 0.25..4.
+        verify: read every picture back from its encoded bytes; one whose message is not proven is an error.
+        manifest: .jsonl, .csv or .parquet; None for ``manifest.jsonl`` in the folder, or beside a tar.
+        format: "png", "jpeg", "webp", "avif", "tiff", "bmp" or "ppm"; None for each picture's own.
+        quality: 1..100, for JPEG, WebP and AVIF.
+        subsampling: "4:4:4", "4:2:2" or "4:2:0", for JPEG and AVIF.
+        lossless: for WebP.
+        column: of Parquet files, that holds encoded pictures; None to find it.
+        max_pixels: files of more are not decoded but reported.
+        workers: processes; 0 for one a core.
+        force: write into a folder that holds files, replacing those of the same names; replace a tar.
+        quiet: print nothing; otherwise progress goes to stderr where that is a terminal.
+
+    Returns:
+        How many were marked. Its ``errors`` tells how many were not: each is a row.
+
+    Raises:
+        SourceError, OutputError, MissingPackage: as ``scan``.
+        InvalidMessage: if a message does not fit ``message_bits``.
+        ValueError: if a number is out of range.
+    """
+    paths, target = as_paths(sources), os.fspath(output)
+    check_numbers(message_bits, max_pixels, workers)
+    if not 0.25 <= strength <= 4.0:
+        raise ValueError(f"strength must be 0.25..4, not {strength}")
+    check_encoding(format, quality=quality, subsampling=subsampling, lossless=lossless)
+    encoding = {"quality": quality, "subsampling": subsampling, "lossless": lossless}
+    if isinstance(messages, str):
+        check_messages(messages)
+    check_sources(paths)
+    check_output_of(target, known=begun(target), force=force)
+    table = _manifest_path(target) if manifest is None else os.fspath(manifest)
+    settings = {
+        "verb": "embed",
+        "keys": [key.id],
+        "messages": messages if isinstance(messages, str) else _constant(messages, message_bits).hex(),
+        "message_bits": message_bits,
+        "strength": strength,
+        "format": format,
+        **encoding,
+        "verify": verify,
+        "max_pixels": max_pixels,
+        "column": column,
+        "manifest": table,
+    }
+    journal = Journal(journal_path(target), settings, output=target, force=force)
+    record: Recorder | None = None
+    try:
+        place = open_output_of(target, journal, force=force)
+        check_table(table)
+        chosen: Messages = (
+            messages_of(messages, message_bits, journal)
+            if isinstance(messages, str)
+            else Constant(_constant(messages, message_bits))
+        )
+        shown = not quiet and sys.stderr.isatty()
+        record = Recorder(journal, STATES, MANIFEST_COLUMNS, output=place, shown=shown)
+        job = EmbedJob(key, message_bits, strength, max_pixels, format, encoding, verify, place.folder)
+        stop = Stop(quiet=quiet)
+        if journal.get("tar_finished", False):
+            record.keep_all()
+        else:
+            if record.meter.active:
+                record.meter.expected.count(paths, Walk(excluded=place.excluded))
+            companions = place.ordered
+            queue = _Queue(paths, column, max_pixels, record, chosen, journal, job, companions=companions)
+            with stop.listening():
+                groups = batches(queue.pictures(), BATCH_PICTURES, BATCH_BYTES)
+                run(groups, job, workers or default_workers(), record.take, record.tick, stop)
+    except BaseException:
+        if record is not None:
+            record.abandon()
+        else:
+            journal.close()
+        raise
+    return record.finish(table, complete=not stop.asked.is_set())
+
+
+class _Queue:
+    """Every picture that has to be marked, with its message and its place."""
+
+    def __init__(
+        self,
+        paths: Sequence[str],
+        column: str | None,
+        max_pixels: int,
+        record: Recorder,
+        messages: Messages,
+        journal: Journal,
+        job: EmbedJob,
+        *,
+        companions: bool,
+    ) -> None:
+        self._paths = paths
+        self._column = column
+        self._limit = most_bytes(max_pixels)
+        self._record = record
+        self._messages = messages
+        self._journal = journal
+        self._ending = None if job.format is None else ENDINGS.get(job.format, f".{job.format}")
+        self._companions = companions
+        self._index = -1
+
+    def pictures(self) -> Iterator[Picture]:
+        """In the order of the sources, numbered."""
+        for order, picture in enumerate(fetched(self._all(), self._limit)):
+            picture.order = order
+            yield picture
+
+    def _all(self) -> Iterator[Picture]:
+        for entry in entries(self._paths, self._record.walk):
+            if not self._messages.in_order and self._record.is_finished(entry):
+                continue
+            if entry.kind == "error":
+                self._index += 1
+            for picture in read(
+                entry,
+                self._is_done,
+                column=self._column,
+                limit=self._limit,
+                companions=self._companions,
+                finished=self._record.finisher(entry),
+            ):
+                self._prepare(picture)
+                yield picture
+
+    def _is_done(self, picture: Picture) -> bool:
+        if not picture.companion:
+            self._index += 1
+        return self._record.is_done(picture)
+
+    def _prepare(self, picture: Picture) -> None:
+        if picture.error:
+            return
+        if not picture.companion:
+            self._name(picture)
+            try:
+                picture.message = self._messages.of(picture, self._index)
+            except InvalidMessage as error:
+                picture.error = str(error)
+                return
+        if not self._journal.claim(picture.name, picture):
+            picture.error = f"its place in the output, {picture.name}, is another picture's"
+
+    def _name(self, picture: Picture) -> None:
+        path = PurePath(picture.name)
+        known = path.suffix.lower() in PICTURES
+        if self._ending is not None:
+            picture.name = str(path.with_suffix("") if known else path) + self._ending
+        elif picture.data is not None and not path.suffix:  # rows of Parquet files have numbers only
+            format_name = (format_by_prefix(picture.data[:PREFIX_BYTES]) or "").lower()
+            picture.name = f"{path}{ENDINGS.get(format_name, f'.{format_name}')}"
+
+
+def _manifest_path(target: str) -> str:
+    plain = target.rstrip("/\\")
+    if plain.lower().endswith(".tar"):
+        return f"{plain[: -len('.tar')]}.manifest.jsonl"
+    return f"{plain}/manifest.jsonl"
+
+
+def _constant(message: bytes | int, message_bits: int) -> bytes:
+    size = message_bits // 8
+    if isinstance(message, int):
+        if message < 0 or message >> message_bits:
+            raise InvalidMessage(f"the message must be 0 or more and fit {message_bits} bits")
+        return message.to_bytes(size, "big")
+    if len(message) != size:
+        raise InvalidMessage(f"{message_bits} bits are {size} bytes, not {len(message)}")
+    return message

@@ -1,0 +1,194 @@
+"""Messages: which picture is to say what."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import secrets
+import sqlite3
+import weakref
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from fastmark.bulk.journal import Journal
+from fastmark.bulk.readers import Picture
+from fastmark.bulk.storage import open_input, printable
+from fastmark.errors import InvalidMessage, SourceError
+from fastmark.notation import parse_message
+
+RANDOM, COUNTER = "random", "counter"
+
+
+class Messages(Protocol):
+    """Tells each picture's message."""
+
+    in_order: bool
+    """Whether every picture must be shown, in the order of the sources, those that are done too."""
+
+    def of(self, picture: Picture, index: int) -> str:
+        """The message in hex.
+
+        Args:
+            picture: what is to be marked.
+            index: its number among all pictures of the sources, from 0.
+
+        Raises:
+            InvalidMessage: if there is none for it.
+        """
+
+
+class Constant:
+    """The same for all."""
+
+    in_order = False
+
+    def __init__(self, message: bytes) -> None:
+        """Say ``message`` everywhere."""
+        self._hex = message.hex()
+
+    def of(self, picture: Picture, index: int) -> str:
+        """That message."""
+        return self._hex
+
+
+class Random:
+    """One for each picture, drawn from the operating system's random source."""
+
+    in_order = False
+
+    def __init__(self, message_bits: int) -> None:
+        """Draw so many bits."""
+        self._bytes = message_bits // 8
+
+    def of(self, picture: Picture, index: int) -> str:
+        """A new one."""
+        return secrets.token_hex(self._bytes)
+
+
+class Counter:
+    """0, 1, 2, ... in the order in which pictures are read; a resumed run goes on counting."""
+
+    in_order = False
+
+    def __init__(self, message_bits: int, journal: Journal) -> None:
+        """Go on from where the journal's runs stopped."""
+        self._bits = message_bits
+        self._journal = journal
+        self._next: int = journal.get("counter", 0)
+
+    def of(self, picture: Picture, index: int) -> str:
+        """The next number."""
+        value = self._next
+        if value >> self._bits:
+            raise InvalidMessage(
+                f"{self._bits} bits cannot count further than {value - 1}: see --message-bits"
+            )
+        self._next += 1
+        self._journal.set("counter", self._next)
+        return f"{value:0{self._bits // 4}x}"
+
+
+class Listed:
+    """Those of a file: a line of hex digits a picture, or a table with the columns source and message.
+
+    The table, CSV or JSON Lines with ``member`` as a third column if need be, may be the manifest of an
+    earlier run. ``source`` may also be the picture's path below its source folder.
+    """
+
+    def __init__(self, path: str, message_bits: int) -> None:
+        """Read and check all of it, into a temporary file.
+
+        Raises:
+            SourceError: if it cannot be read or has no such columns.
+            InvalidMessage: if any message is none.
+        """
+        self._path = printable(path)
+        # NOTE: an empty name is SQLite's for a temporary database, on disk as soon as it is large
+        self._db = sqlite3.connect("", check_same_thread=False)
+        weakref.finalize(self, self._db.close)
+        self._db.execute(
+            "CREATE TABLE messages (source TEXT, member TEXT, message TEXT, PRIMARY KEY (source, member))"
+        )
+        self.in_order = PurePosixPath(path).suffix.lower() not in (".csv", ".jsonl")
+        rows = self._lines(path) if self.in_order else self._table(path)
+        number = 0
+        for number, (source, member, text) in enumerate(rows, 1):
+            try:
+                message = parse_message(text, message_bits).hex()
+                self._db.execute("INSERT INTO messages VALUES (?, ?, ?)", (source, member, message))
+            except InvalidMessage as error:
+                raise InvalidMessage(f"{self._path}, message {number}: {error}") from None
+            except sqlite3.IntegrityError:
+                raise InvalidMessage(f"{self._path}, message {number}: a second one for {source}") from None
+        if not number:
+            raise SourceError(f"{self._path} holds no messages")
+
+    def of(self, picture: Picture, index: int) -> str:
+        """Its own."""
+        keys = (
+            [(str(index), "")]
+            if self.in_order
+            else [(picture.source, picture.member or ""), (picture.name, ""), (picture.member or "", "")]
+        )
+        for key in keys:
+            found = self._db.execute(
+                "SELECT message FROM messages WHERE source = ? AND member = ?", key
+            ).fetchone()
+            if found:
+                return str(found[0])
+        what = f"it ends before picture {index + 1}" if self.in_order else "it does not name it"
+        raise InvalidMessage(f"no message for this picture in {self._path}: {what}")
+
+    @staticmethod
+    def _read(path: str) -> Iterator[str]:
+        try:
+            with open_input(path) as file:
+                text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+                try:
+                    yield from text
+                finally:
+                    text.detach()  # not to be closed twice
+        except FileNotFoundError:
+            raise SourceError(
+                f"{printable(path)}: no such file; --messages takes one, or {RANDOM}, or {COUNTER}"
+            ) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise SourceError(f"{printable(path)} cannot be read: {error}") from None
+
+    def _lines(self, path: str) -> Iterator[tuple[str, str, str]]:
+        lines = (line.strip() for line in self._read(path))
+        for index, line in enumerate(line for line in lines if line):
+            yield str(index), "", line
+
+    def _table(self, path: str) -> Iterator[tuple[str, str, str]]:
+        lines = self._read(path)
+        rows = (
+            csv.DictReader(lines)
+            if path.lower().endswith(".csv")
+            else (json.loads(line) for line in lines if line.strip())
+        )
+        try:
+            for row in rows:
+                if row.get("message"):  # a manifest has rows of errors too
+                    yield str(row["source"]), str(row.get("member") or ""), row["message"]
+        except (KeyError, AttributeError, ValueError, csv.Error):
+            raise SourceError(f"{self._path} has no columns 'source' and 'message'") from None
+
+
+def messages_of(choice: str, message_bits: int, journal: Journal) -> Messages:
+    """What ``--messages`` names: "random", "counter", or a file."""
+    if choice == RANDOM:
+        return Random(message_bits)
+    if choice == COUNTER:
+        return Counter(message_bits, journal)
+    return Listed(choice, message_bits)
+
+
+def check_messages(choice: str) -> None:
+    """Raise SourceError if a file that is named is not there."""
+    if choice not in (RANDOM, COUNTER) and "://" not in choice and not Path(choice).is_file():
+        raise SourceError(
+            f"{printable(choice)}: no such file; --messages takes one, or {RANDOM}, or {COUNTER}"
+        )

@@ -1,0 +1,361 @@
+"""Scanning on a Ray cluster, with Ray Data: read, ``map_batches`` over actors that hold warm carriers.
+
+Two ways in. ``fastmark scan --engine ray`` has Ray read and look, and the rows come back to the process
+that was called, whose journal and table are those of the local engine: the same rows, and resumable.
+:func:`scan_dataset` is for pipelines of one's own: a Dataset of pictures in, a Dataset of rows out, which
+every machine of the cluster writes for itself (``.write_parquet``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import pickle
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from fastmark.bulk.journal import Result
+from fastmark.bulk.readers import Picture, batches, fetched, most_bytes, read
+from fastmark.bulk.recorder import Recorder
+from fastmark.bulk.runner import Pool, Stop, default_workers
+from fastmark.bulk.sources import STDIN, Entry
+from fastmark.bulk.storage import package, printable
+from fastmark.bulk.tables import SCAN_COLUMNS, arrow_schema
+from fastmark.bulk.worker import ScanJob, Work, failed
+from fastmark.errors import FastmarkError, SourceError
+from fastmark.key import Key
+from fastmark.notation import MAX_PIXELS
+
+ROUND_ENTRIES = 200_000
+"""Files that are handed to Ray at a time: a pipeline is built for each round."""
+
+ROUND_BYTES = 64 << 30
+"""Of shards, likewise: what has come back of a round is kept in mind."""
+
+BLOCK_ENTRIES = 64
+"""Files that one reading task opens, and whose pictures one actor gets, unless they are shards."""
+
+BATCH_PICTURES, BATCH_BYTES = 16, 8 << 20
+"""Of a table on its way from reading to an actor."""
+
+_READING_CPUS = 0.1
+_FINISHED, _BROKEN = "finished", "broken"
+"""States of the line after a shard's last picture: it was read to its end, or could not be."""
+
+
+def scan_dataset(
+    dataset: Any,
+    keys: Key | Sequence[Key],
+    *,
+    actors: int = 0,
+    message_bits: int = 64,
+    deep: bool = False,
+    max_pixels: int = MAX_PIXELS,
+) -> Any:
+    """Look for marks in every picture of a Ray Dataset.
+
+    Args:
+        dataset: with the columns ``path`` and ``bytes`` (encoded pictures), as
+            ``ray.data.read_binary_files(..., include_paths=True)`` makes them.
+        keys: one or more; a row reports the most certain one's.
+        actors: at most so many, a core each; 0 for as many as the cluster has cores for.
+        message_bits: length of the messages looked for.
+        deep: search on, for pictures somebody tried to clean; slow.
+        max_pixels: files of more are not decoded but reported.
+
+    Returns:
+        A Dataset with the columns of ``fastmark.bulk.tables.SCAN_COLUMNS``, ``source`` being the path.
+    """
+    ray = package("ray", "scan_dataset", "ray")
+    package("ray.data", "scan_dataset", "ray")
+    job = ScanJob(tuple([keys] if isinstance(keys, Key) else keys), message_bits, deep, max_pixels)
+    return dataset.map_batches(
+        _DatasetActor,
+        fn_constructor_args=(job,),
+        batch_format="pyarrow",
+        batch_size=BATCH_PICTURES,
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors or None),
+        num_cpus=1,
+    )
+
+
+def run(
+    entries: Iterator[Entry],
+    job: ScanJob,
+    column: str | None,
+    workers: int,
+    address: str | None,
+    record: Recorder,
+    stop: Stop,
+) -> None:
+    """Scan entries on Ray and record what comes of every picture.
+
+    Work that is lost with a process or a machine Ray does again. A picture that kills whoever looks at it is
+    a row with that error, as with the local engine.
+
+    Raises:
+        MissingPackage: without Ray.
+        SourceError: for a tar on standard input, which no other process can read.
+        FastmarkError: if the cluster cannot be reached, or gives up.
+    """
+    ray = package("ray", "--engine ray", "ray")
+    package("ray.data", "--engine ray", "ray")
+    with _connected(ray, address, workers):
+        while todo := _next_round(entries, record, stop):
+            try:
+                for batch, work in _looked_at(ray, todo, job, column, workers, record):
+                    record.take(batch, work)
+                    record.tick()
+                    if stop.asked.is_set():
+                        return
+            except ray.exceptions.RayError as error:
+                raise FastmarkError(f"Ray gave up: {_first_line(error)}; the same command goes on") from error
+            if lost := todo.lost():
+                raise FastmarkError(
+                    f"Ray lost {lost} files of an archive; the same command looks at them again"
+                )
+
+
+class _Round:
+    """Some entries, and what of them has come back.
+
+    Attributes:
+        entries: in order.
+        done: of every source, the positions that need no more work.
+        whole: of every shard that was read to its end, how many pictures it has; of one that could not be,
+            which is a row, None.
+    """
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.done: dict[str, set[int]] = {}
+        self.whole: dict[str, int | None] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.entries)
+
+    def lost(self) -> int:
+        """How many entries have not come back whole."""
+        return sum(not self._is_whole(entry) for entry in self.entries)
+
+    def _is_whole(self, entry: Entry) -> bool:
+        source = printable(entry.path)
+        done = len(self.done.get(source, ()))
+        if entry.kind == "picture":
+            return done > 0
+        return source in self.whole and self.whole[source] in (done, None)
+
+
+def _next_round(entries: Iterator[Entry], record: Recorder, stop: Stop) -> _Round:
+    """The next entries that need work; those that cannot be opened are recorded as such."""
+    some = _Round()
+    size = 0
+    for entry in entries:
+        if entry.kind == "error":
+            picture = Picture(printable(entry.path), stamp=entry.stamp)
+            record.take([picture], Work([failed(picture, entry.error)]))
+            continue
+        if entry.path == STDIN:
+            raise SourceError("a tar on standard input cannot be read with --engine ray: give its path")
+        source = printable(entry.path)
+        if record.is_finished(entry) or source in some.done:
+            continue
+        if entry.kind == "picture":
+            if record.is_done(Picture(source, stamp=entry.stamp)):
+                continue
+        else:
+            some.done[source] = set(record.done_of(entry))
+            size += entry.size
+        some.entries.append(entry)
+        if len(some.entries) >= ROUND_ENTRIES or size >= ROUND_BYTES or stop.asked.is_set():
+            break
+    return some
+
+
+# ---- the pipeline, at this end ---------------------------------------------------------------------
+
+
+def _looked_at(
+    ray: Any, todo: _Round, job: ScanJob, column: str | None, workers: int, record: Recorder
+) -> Iterator[tuple[list[Picture], Work]]:
+    """Run the pipeline over a round; pictures and what came of them, as it comes."""
+    cores = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+    dataset = ray.data.from_arrow(list(_blocks(todo)))
+    dataset = dataset.map_batches(
+        _read_block,
+        fn_kwargs={"column": column, "limit": most_bytes(job.max_pixels)},
+        batch_format="pyarrow",
+        batch_size=None,
+        num_cpus=_READING_CPUS,
+    ).map_batches(
+        _Actor,
+        fn_constructor_args=(job,),
+        batch_format="pyarrow",
+        batch_size=None,
+        compute=ray.data.ActorPoolStrategy(min_size=cores, max_size=workers or None),
+        num_cpus=1 - _READING_CPUS,
+    )
+    for table in dataset.iter_batches(batch_format="pyarrow", batch_size=None):
+        batch, work = [], Work()
+        for line in table.to_pylist():
+            source, position, about = line["source"], line["position"], json.loads(line["about"])
+            if line["state"] in (_FINISHED, _BROKEN):
+                todo.whole[source] = position if line["state"] == _FINISHED else None
+                if line["state"] == _FINISHED:
+                    record.finish_shard(source, line["stamp"], position, about["others"])
+                continue
+            done = todo.done.setdefault(source, set())
+            if position not in done:
+                done.add(position)
+                for stage, seconds in about["seconds"].items():
+                    work.seconds[stage] = work.seconds.get(stage, 0.0) + seconds
+                batch.append(Picture(source, position, stamp=line["stamp"], size=about["size"]))
+                work.results.append(Result(source, position, line["stamp"], line["state"], about["row"]))
+        if batch:
+            yield batch, work
+
+
+def _blocks(todo: _Round) -> Iterator[Any]:
+    """What is to be done, as tables for Ray: some pictures each, or one shard."""
+    pyarrow = package("pyarrow", "--engine ray", "ray")
+    files = [entry for entry in todo.entries if entry.kind == "picture"]
+    groups = [files[i : i + BLOCK_ENTRIES] for i in range(0, len(files), BLOCK_ENTRIES)]
+    groups += [[entry] for entry in todo.entries if entry.kind != "picture"]
+    for group in groups:
+        skips = [sorted(todo.done.get(printable(entry.path), ())) for entry in group]
+        # pickled: paths may be of bytes that Arrow's text cannot hold
+        lines = [pickle.dumps((entry, skip)) for entry, skip in zip(group, skips, strict=True)]
+        yield pyarrow.table({"entry": pyarrow.array(lines, pyarrow.binary())})
+
+
+@contextlib.contextmanager
+def _connected(ray: Any, address: str | None, workers: int) -> Iterator[None]:
+    """Use the Ray that is running in this process, that at an address, or one started for this call."""
+    with _settings(ray):
+        if ray.is_initialized():
+            yield
+            return
+        local = {} if address else {"num_cpus": workers or default_workers(), "include_dashboard": False}
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level="error", **local)
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            raise FastmarkError(f"no Ray at {address or 'this machine'}: {_first_line(error)}") from None
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextlib.contextmanager
+def _settings(ray: Any) -> Iterator[None]:
+    """Ray Data with blocks that are soon done, and nothing printed beside what is ours."""
+    context = ray.data.DataContext.get_current()
+    wanted = {"enable_progress_bars": False, "target_max_block_size": BATCH_BYTES}
+    before = {name: getattr(context, name) for name in wanted}
+    logger = logging.getLogger("ray.data")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    # Ray's own C++ part complains of how Ray Data makes actors; read when it is loaded
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    for name, value in wanted.items():
+        setattr(context, name, value)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        for name, value in before.items():
+            setattr(context, name, value)
+
+
+def _first_line(error: BaseException) -> str:
+    cause = getattr(error, "cause", None) or error
+    return next((line.strip() for line in str(cause).splitlines() if line.strip()), type(cause).__name__)
+
+
+# ---- the pipeline, in the cluster ------------------------------------------------------------------
+
+
+def _read_block(table: Any, *, column: str | None, limit: int) -> Iterator[Any]:
+    """The pictures of some entries, in tables of a few, with a last line for each shard."""
+    for line in table.column("entry").to_pylist():
+        entry, skip = pickle.loads(line)
+        yield from _read_entry(entry, frozenset(skip), column, limit)
+
+
+def _read_entry(entry: Entry, skip: frozenset[int], column: str | None, limit: int) -> Iterator[Any]:
+    ends: list[tuple[int, int]] = []
+    pictures = read(
+        entry,
+        lambda picture: picture.position in skip,
+        column=column,
+        limit=limit,
+        finished=lambda pictures, others: ends.append((pictures, others)),
+    )
+    for batch in batches(fetched(pictures, limit), BATCH_PICTURES, BATCH_BYTES):
+        yield _pickled(batch)
+    if entry.kind != "picture":
+        count, others = ends[0] if ends else (0, 0)
+        end = Picture(printable(entry.path), count, stamp=entry.stamp, size=others)
+        end.name = _FINISHED if ends else _BROKEN
+        end.companion = True
+        yield _pickled([end])
+
+
+def _pickled(pictures: Sequence[Picture]) -> Any:
+    pyarrow = package("pyarrow", "--engine ray", "ray")
+    lines = [pickle.dumps(picture) for picture in pictures]
+    return pyarrow.table({"picture": pyarrow.array(lines, pyarrow.large_binary())})
+
+
+class _Looker:
+    """An actor: its process looks after another that does the work, as a picture may be the death of that.
+
+    So a picture that kills is told from a machine that is lost, which is Ray's to mend. Carriers and plans
+    stay warm in between.
+    """
+
+    def __init__(self, job: ScanJob) -> None:
+        self._pool = Pool(job, 1)
+        self._pyarrow = package("pyarrow", "--engine ray", "ray")
+
+    def look(self, pictures: list[Picture]) -> Work:
+        """Look at pictures."""
+        return self._pool.work_through(pictures)
+
+
+class _Actor(_Looker):
+    """From pictures to what came of them, for the process that records it."""
+
+    def __call__(self, table: Any) -> Any:
+        """A line a picture, and a last one for a shard."""
+        everything = [pickle.loads(line.as_buffer()) for line in table.column("picture")]
+        work = self.look([picture for picture in everything if not picture.companion])
+        results = iter(work.results)
+        lines = []
+        for picture in everything:
+            line = {"source": picture.source, "position": picture.position, "stamp": picture.stamp}
+            if picture.companion:
+                lines.append(line | {"state": picture.name, "about": json.dumps({"others": picture.size})})
+                continue
+            result = next(results)
+            about = {"row": result.row, "seconds": work.seconds, "size": picture.size}
+            work.seconds = {}  # told once
+            lines.append(line | {"state": result.state, "about": json.dumps(about)})
+        text, number = self._pyarrow.string(), self._pyarrow.int64()
+        kinds = {"source": text, "position": number, "stamp": text, "state": text, "about": text}
+        return self._pyarrow.Table.from_pylist(lines, schema=self._pyarrow.schema(list(kinds.items())))
+
+
+class _DatasetActor(_Looker):
+    """From encoded pictures to rows of the table."""
+
+    def __call__(self, table: Any) -> Any:
+        """Rows of what came of a table with ``path`` and ``bytes``."""
+        pictures = [
+            Picture(printable(path), data=data.as_py(), error="" if data.is_valid else "there are no bytes")
+            for path, data in zip(table.column("path").to_pylist(), table.column("bytes"), strict=True)
+        ]
+        rows = [result.row for result in self.look(pictures).results]
+        return self._pyarrow.Table.from_pylist(rows, schema=arrow_schema(SCAN_COLUMNS))

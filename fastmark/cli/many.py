@@ -1,0 +1,118 @@
+"""The verbs for many pictures: scan, and embed with folders, lists, tars or Parquet files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from fastmark.cli.codes import DONE, ERROR, INTERRUPTED, PARTLY, fail
+from fastmark.cli.single import embed_one, load_key
+from fastmark.errors import FastmarkError, OutputError
+from fastmark.notation import parse_message
+
+if TYPE_CHECKING:
+    from fastmark.bulk import Summary
+
+
+def scan(options: argparse.Namespace) -> int:
+    """``fastmark scan``."""
+    keys = [load_key(place) for place in options.key]
+    if options.address is not None and options.engine != "ray":
+        raise FastmarkError("--address goes with --engine ray")
+
+    from fastmark import bulk
+    from fastmark.bulk.scanning import STATES, STDOUT
+
+    summary = bulk.scan(
+        options.sources,
+        options.output,
+        keys,
+        message_bits=options.message_bits,
+        deep=options.deep,
+        hits_only=options.hits_only,
+        column=options.column,
+        max_pixels=options.max_pixels,
+        workers=options.workers,
+        engine=options.engine,
+        address=options.address,
+        force=options.force,
+        quiet=options.quiet,
+    )
+    return _end(summary, STATES, options, to_stdout=options.output == STDOUT)
+
+
+def embed(options: argparse.Namespace) -> int:
+    """``fastmark embed``, of one picture or of many."""
+    if not _are_many(options):
+        return embed_one(options)
+    if options.format and options.output == "-":
+        raise OutputError("many pictures go to a folder or a .tar, not to stdout")
+    if options.message is not None:
+        messages: str | bytes = parse_message(options.message, options.message_bits)
+    else:
+        messages = options.messages
+    key = load_key(options.key)
+
+    from fastmark import bulk
+    from fastmark.bulk.marking import STATES
+
+    summary = bulk.embed(
+        options.inputs,
+        options.output,
+        key,
+        messages,
+        message_bits=options.message_bits,
+        strength=options.strength,
+        verify=options.verify,
+        manifest=options.manifest,
+        format=options.format,
+        quality=options.quality,
+        subsampling=options.subsampling,
+        lossless=options.lossless,
+        column=options.column,
+        max_pixels=options.max_pixels,
+        workers=options.workers,
+        force=options.force,
+        quiet=options.quiet,
+    )
+    return _end(summary, STATES, options, to_stdout=False)
+
+
+def _are_many(options: argparse.Namespace) -> bool:
+    """Whether ``embed`` is meant for many pictures."""
+    return (
+        options.messages is not None
+        or len(options.inputs) > 1
+        or os.path.isdir(options.inputs[0])
+        or os.path.isdir(options.output)
+        or options.output.endswith(("/", os.sep))
+        or options.output.lower().endswith(".tar")
+    )
+
+
+def _end(summary: Summary, states: Sequence[str], options: argparse.Namespace, *, to_stdout: bool) -> int:
+    """Tell what came of it; the exit code."""
+    talk = sys.stderr if to_stdout else sys.stdout
+    if options.json:
+        print(json.dumps(summary.to_dict()), file=talk)
+    elif not options.quiet:
+        print(summary.table(states), file=talk)
+    if not summary.complete:
+        rows = f"{summary.output} holds the {summary.pictures} rows there are; " if summary.output else ""
+        how = "it cannot be gone on with" if to_stdout else "the same command goes on from here"
+        print(f"fastmark: stopped before the end: {rows}{how}", file=sys.stderr)
+        return INTERRUPTED
+    if summary.errors:
+        where = f": see the column error of {summary.output}" if summary.output else ""
+        fail(f"{summary.errors} of {summary.pictures} pictures came to nothing{where}")
+        return PARTLY
+    return DONE if summary.pictures else _nothing()
+
+
+def _nothing() -> int:
+    fail("no picture was found in the sources")
+    return ERROR

@@ -1,0 +1,165 @@
+"""Outputs: folders and tars that can be gone on with, and nothing of anybody else's overwritten."""
+
+import io
+import tarfile
+
+import pytest
+from archives import members_of, tar_of, write
+
+from fastmark.bulk.journal import Journal, Result
+from fastmark.bulk.outputs import (
+    InOrder,
+    LocalFolder,
+    RemoteFolder,
+    TarOutput,
+    check_output_of,
+    open_output_of,
+)
+from fastmark.errors import OutputError
+
+
+@pytest.fixture
+def journal(tmp_path):
+    journal = Journal(str(tmp_path / "j.journal"), {}, output="out")
+    yield journal
+    journal.close()
+
+
+def marked(name, data):
+    return Result("s", 0, "", "marked", {}, name, data)
+
+
+# ---- tar -------------------------------------------------------------------------------------------
+
+
+def test_a_tar_has_what_was_put_and_its_name_at_the_end(tmp_path, journal):
+    path = tmp_path / "out.tar"
+    output = open_output_of(str(path), journal, force=False)
+    output.put(marked("a/1.jpg", b"one"))
+    output.put(marked("ünï.jpg", b"x" * 1000))
+    output.settle()
+    assert not path.exists()
+    output.close(complete=True)
+    assert members_of(path) == [("a/1.jpg", b"one"), ("ünï.jpg", b"x" * 1000)]
+    assert [entry.name for entry in tmp_path.glob("out*")] == ["out.tar"]
+    assert TarOutput(str(path), journal, force=False).finished
+
+
+@pytest.mark.parametrize("torn", [b"", b"half of a member", bytes(3000)])
+def test_a_tar_is_gone_on_with_after_what_the_journal_knows(tmp_path, journal, torn):
+    path = tmp_path / "out.tar"
+    first = TarOutput(str(path), journal, force=False)
+    first.put(marked("1.jpg", b"one"))
+    first.settle()
+    first.put(marked("lost.jpg", b"put, but never settled"))
+    first._file.write(torn)
+    first._file.close()  # as a kill would
+    second = TarOutput(str(path), journal, force=False)
+    second.put(marked("2.jpg", b"two"))
+    second.settle()
+    second.close(complete=False)
+    assert not path.exists()
+    third = TarOutput(str(path), journal, force=False)
+    third.put(marked("3.jpg", b"three"))
+    third.close(complete=True)
+    assert members_of(path) == [("1.jpg", b"one"), ("2.jpg", b"two"), ("3.jpg", b"three")]
+
+
+def test_a_tar_that_was_tampered_with_is_refused(tmp_path, journal):
+    path = tmp_path / "out.tar"
+    output = TarOutput(str(path), journal, force=False)
+    output.put(marked("1.jpg", b"one"))
+    output.settle()
+    output.close(complete=False)
+    partial = tmp_path / "out.tar.partial"
+    partial.write_bytes(partial.read_bytes()[:600])
+    with pytest.raises(OutputError, match="cut or replaced"):
+        TarOutput(str(path), journal, force=False)
+    partial.unlink()
+    with pytest.raises(OutputError, match="is gone"):
+        TarOutput(str(path), journal, force=False)
+
+
+def test_a_finished_tar_that_is_gone_is_told(tmp_path, journal):
+    path = tmp_path / "out.tar"
+    TarOutput(str(path), journal, force=False).close(complete=True)
+    path.unlink()
+    with pytest.raises(OutputError, match="finished and is gone"):
+        TarOutput(str(path), journal, force=False)
+
+
+def test_many_members_take_no_memory(tmp_path, journal):
+    output = TarOutput(str(tmp_path / "out.tar"), journal, force=False)
+    for i in range(50):
+        output.put(marked(f"{i}", b""))
+        assert len(output._tar.members) == 0
+    output.close(complete=True)
+    with tarfile.open(tmp_path / "out.tar") as tar:
+        assert len(tar.getmembers()) == 50
+
+
+# ---- folders ---------------------------------------------------------------------------------------
+
+
+def test_what_a_killed_run_left_is_swept_up(tmp_path):
+    folder = tmp_path / "out"
+    for _ in range(2):
+        journal = Journal(str(tmp_path / "j.journal"), {}, output="out")
+        output = LocalFolder(str(folder), journal)
+        journal.close()
+        left = write(folder / "sub" / ".fastmark-00112233.tmp", b"half")
+        kept = write(folder / "sub" / "a.jpg", b"whole")
+    assert left.exists()
+    journal = Journal(str(tmp_path / "j.journal"), {}, output="out")
+    output = LocalFolder(str(folder), journal)
+    journal.close()
+    assert not left.exists()
+    assert kept.exists()
+    assert output.folder == str(folder)
+    assert not output.ordered
+
+
+def test_remote_folders():
+    fsspec = pytest.importorskip("fsspec")
+    memory = fsspec.filesystem("memory")
+    check_output_of("memory://out", known=False, force=False)
+    output = RemoteFolder("memory://out")
+    output.put(marked("a/b.jpg", b"one"))
+    assert memory.cat("/out/a/b.jpg") == b"one"
+    assert output.folder is None
+    with pytest.raises(OutputError, match="holds files already"):
+        check_output_of("memory://out", known=False, force=False)
+    check_output_of("memory://out", known=True, force=False)
+    memory.rm("/out", recursive=True)
+
+
+def test_outputs_refused(tmp_path):
+    tar = tar_of(tmp_path / "old.tar", [])
+    write(tmp_path / "full" / "a.jpg", b"")
+    (tmp_path / "empty").mkdir()
+    for path, says in (
+        (tar, "exists already"),
+        (tmp_path / "full", "holds files already"),
+        (tmp_path / "full" / "a.jpg", "is a file"),
+        (tmp_path / "nowhere" / "x.tar", "folder does not exist"),
+        (tmp_path / "x.tar.gz", "plain .tar"),
+    ):
+        with pytest.raises(OutputError, match=says):
+            check_output_of(str(path), known=False, force=False)
+    for path in (tar, tmp_path / "full"):
+        check_output_of(str(path), known=True, force=False)
+        check_output_of(str(path), known=False, force=True)
+    for path in (tmp_path / "empty", tmp_path / "new", tmp_path / "new.tar"):
+        check_output_of(str(path), known=False, force=False)
+
+
+# ---- order -----------------------------------------------------------------------------------------
+
+
+def test_batches_are_handed_on_in_order():
+    handed = io.StringIO()
+    order = InOrder(lambda results: handed.write(" ".join(result.name for result in results) + "|"))
+    batches = {0: "ab", 2: "c", 3: "def", 6: "g"}
+    counts = [order.take(first, [marked(name, b"") for name in batches[first]]) for first in (2, 6, 0, 3)]
+    assert handed.getvalue() == "a b|c|d e f|g|"
+    assert counts == [0, 0, 2, 2]

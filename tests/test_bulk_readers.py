@@ -1,0 +1,314 @@
+"""Readers: pictures of files, tars and Parquet files, one at a time, and what becomes of damaged ones."""
+
+import gzip
+import tarfile
+
+import pytest
+from archives import jpeg, tar_of, write
+
+from fastmark.bulk import readers
+from fastmark.bulk.readers import Picture, batches, fetched, most_bytes, read
+from fastmark.bulk.sources import Entry
+from fastmark.errors import SourceError
+
+ONE, TWO, THREE = jpeg(seed=1), jpeg(seed=2), jpeg(seed=3)
+
+
+def reading(entry, done=lambda picture: False, **options):
+    """The pictures of an entry, and what was told at its end."""
+    ends = []
+    options = {"limit": 1 << 20, "finished": lambda *numbers: ends.append(numbers)} | options
+    pictures = list(read(entry, done, **options))
+    return pictures, ends
+
+
+def tar_entry(path, **fields):
+    return Entry(str(path), "tar", **fields)
+
+
+def test_a_file_is_read_by_who_works_on_it(tmp_path):
+    path = write(tmp_path / "a.jpg", ONE)
+    (picture,), ends = reading(Entry(str(path), "picture", "a.jpg", len(ONE), "stamp"))
+    assert picture == Picture(str(path), 0, None, "stamp", "a.jpg", path=str(path), size=len(ONE))
+    assert ends == [(1, 0)]
+    assert reading(Entry(str(path), "picture"), done=lambda picture: True) == ([], [(1, 0)])
+
+
+def test_an_entry_in_error_is_a_picture_in_error():
+    (picture,), ends = reading(Entry("x.jpg", "error", error="x.jpg: no such file"))
+    assert (picture.error, picture.data, ends) == ("x.jpg: no such file", None, [])
+
+
+# ---- tar -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shard(tmp_path):
+    members = [
+        ("k/1.jpg", ONE),
+        ("k/1.txt", b"caption"),
+        ("k/2", TWO),
+        ("k/3.png", b"damaged"),
+        ("n", b"note"),
+    ]
+    return tar_of(tmp_path / "s.tar", members)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_members_that_are_pictures(shard, compressed):
+    if compressed:
+        shard = write(shard.with_suffix(".tgz"), gzip.compress(shard.read_bytes()))
+    pictures, ends = reading(tar_entry(shard, stamp="s"))
+    assert [(p.position, p.member, p.data) for p in pictures] == [
+        (0, "k/1.jpg", ONE),
+        (2, "k/2", TWO),
+        (3, "k/3.png", b"damaged"),
+    ]
+    assert {(p.source, p.stamp) for p in pictures} == {(str(shard), "s")}
+    assert ends == [(3, 2)]
+
+
+def test_other_members_come_along_where_they_are_wanted(shard):
+    pictures, ends = reading(tar_entry(shard, name="below"), companions=True)
+    assert [(p.name, p.companion, len(p.data)) for p in pictures] == [
+        ("below/k/1.jpg", False, len(ONE)),
+        ("below/k/1.txt", True, 7),
+        ("below/k/2", False, len(TWO)),
+        ("below/k/3.png", False, 7),
+        ("below/n", True, 4),
+    ]
+    assert ends == [(5, 0)]
+
+
+def test_members_that_are_done_are_not_read(shard):
+    asked = []
+
+    def done(picture):
+        asked.append((picture.position, picture.data))
+        return picture.position == 2
+
+    pictures, ends = reading(tar_entry(shard), done)
+    assert asked == [(0, None), (2, None), (3, None)]
+    assert [p.position for p in pictures] == [0, 3]
+    assert ends == [(3, 2)]  # of all, for the next run
+
+
+def test_links_and_folders_in_a_tar_are_no_pictures(tmp_path):
+    link, folder = tarfile.TarInfo("link.jpg"), tarfile.TarInfo("folder.jpg")
+    link.type, link.linkname = tarfile.SYMTYPE, "1.jpg"
+    folder.type = tarfile.DIRTYPE
+    path = tar_of(tmp_path / "s.tar", [folder, ("1.jpg", ONE), link])
+    pictures, ends = reading(tar_entry(path))
+    assert [(p.position, p.member) for p in pictures] == [(1, "1.jpg")]
+    assert ends == [(1, 2)]
+
+
+def test_members_of_the_same_name_are_different_pictures(tmp_path):
+    path = tar_of(tmp_path / "s.tar", [("a.jpg", ONE), ("a.jpg", TWO)])
+    pictures, _ = reading(tar_entry(path))
+    assert [(p.position, p.data) for p in pictures] == [(0, ONE), (1, TWO)]
+
+
+@pytest.mark.parametrize("name", ["../../etc/a.jpg", "/a.jpg", "x/../../a.jpg", "..", ""])
+def test_members_stay_where_they_are_put(tmp_path, name):
+    path = tar_of(tmp_path / "s.tar", [(name or "a.jpg", ONE)])
+    pictures, _ = reading(tar_entry(path, name="below"), companions=True)
+    for picture in pictures:
+        assert picture.name.startswith("below/")
+        assert ".." not in picture.name.split("/")
+
+
+def test_a_large_member_is_not_read(tmp_path):
+    path = tar_of(tmp_path / "s.tar", [("a.jpg", bytes(5000)), ("b.jpg", ONE)])
+    limit = max(len(ONE), 4000)
+    pictures, _ = reading(tar_entry(path), limit=min(limit, 4999))
+    assert pictures[0].data is None
+    assert "5000 bytes are more than" in pictures[0].error
+    assert (pictures[1].data == ONE) == (len(ONE) < 5000)
+
+
+def test_headers_are_not_kept(tmp_path, monkeypatch):
+    """However long the tar; tarfile would keep every one."""
+    path = tar_of(tmp_path / "s.tar", [(f"{i}.jpg", b"x") for i in range(50)])
+    opened = tarfile.open
+    archives = []
+    monkeypatch.setattr(
+        readers.tarfile, "open", lambda **options: archives.append(opened(**options)) or archives[-1]
+    )
+    for _ in read(tar_entry(path), lambda picture: False, limit=100):
+        assert len(archives[0].members) <= 1
+
+
+def ends_of(path, data):
+    pictures, ends = reading(tar_entry(write(path, data)))
+    return [p.data for p in pictures if not p.error], [p for p in pictures if p.error], ends
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz"])
+def test_a_cut_tar_is_told_and_what_it_still_holds_is_read(tmp_path, suffix):
+    whole = tar_of(tmp_path / "w", [("1.jpg", ONE), ("2.jpg", TWO), ("3.jpg", THREE)]).read_bytes()
+    second = 1024 + -(-len(ONE) // 512) * 512  # where its content begins
+    data = whole[: second + 700]
+    data = gzip.compress(data) if suffix == ".tar.gz" else data
+    good, bad, ends = ends_of(tmp_path / f"s{suffix}", data)
+    assert (good, ends) == ([ONE], [])
+    (error,) = bad
+    assert (error.position, error.member) == (2, None)
+    assert "cannot be read after" in error.error
+
+
+def test_a_damaged_header_is_told_where_tarfile_sees_the_end(tmp_path):
+    whole = bytearray(tar_of(tmp_path / "w", [("1.jpg", ONE), ("2.jpg", TWO)]).read_bytes())
+    header = 512 + -(-len(ONE) // 512) * 512
+    whole[header + 148 : header + 156] = b"damaged!"  # its checksum
+    (tmp_path / "t.tar").write_bytes(whole)
+    with tarfile.open(tmp_path / "t.tar") as tar:
+        assert len(tar.getmembers()) == 1  # without a word
+    good, bad, ends = ends_of(tmp_path / "t.tar", bytes(whole))
+    assert (good, len(bad), ends) == ([ONE], 1, [])
+    assert "damaged header" in bad[0].error
+    assert bad[0].position == 1
+
+
+def test_cut_gzip_and_what_is_no_tar(tmp_path):
+    whole = gzip.compress(tar_of(tmp_path / "w", [("1.jpg", ONE), ("2.jpg", TWO)]).read_bytes())
+    _, bad, ends = ends_of(tmp_path / "a.tgz", whole[: len(whole) // 2])
+    assert (len(bad), ends) == (1, [])
+    for data in (b"", b"no tar at all" * 100):
+        good, bad, ends = ends_of(tmp_path / "b.tar", data)
+        assert (good, len(bad), ends) == ([], 1, [])
+        assert "b.tar cannot be read" in bad[0].error
+
+
+def test_a_missing_tar_is_told(tmp_path):
+    (picture,), _ = reading(tar_entry(tmp_path / "gone.tar"))
+    assert "gone.tar cannot be read after 0 members: No such file" in picture.error
+
+
+# ---- Parquet ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pa():
+    return pytest.importorskip("pyarrow")
+
+
+def parquet(path, **columns):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table(columns), path, row_group_size=7)
+    return Entry(str(path), "parquet", "part", stamp="s")
+
+
+def test_rows_of_a_parquet_file(pa, tmp_path):
+    entry = parquet(tmp_path / "a.parquet", url=["u"] * 20, jpg=[jpeg(seed=i) for i in range(20)])
+    pictures, ends = reading(entry, lambda picture: picture.position % 3 == 0)
+    wanted = [i for i in range(20) if i % 3]
+    assert [(p.position, p.member) for p in pictures] == [(i, str(i)) for i in wanted]
+    assert [p.data for p in pictures] == [jpeg(seed=i) for i in wanted]
+    assert pictures[0].name == "part/00000001"
+    assert ends == [(20, 0)]
+
+
+@pytest.mark.parametrize("kind", ["binary", "large_binary", "binary_view"])
+def test_rows_without_a_picture_are_told(pa, tmp_path, kind):
+    values = pa.array([ONE, None, b""], getattr(pa, kind)())
+    pictures, _ = reading(parquet(tmp_path / "a.parquet", image=values))
+    assert [p.data for p in pictures] == [ONE, None, b""]
+    assert pictures[1].error == "row 1 holds no picture"
+
+
+def test_structs_with_bytes_as_of_datasets(pa, tmp_path):
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    values = pa.array([{"bytes": ONE, "path": "a"}, {"bytes": None, "path": "b"}, None], kind)
+    pictures, ends = reading(parquet(tmp_path / "a.parquet", image=values, label=[1, 2, 3]))
+    assert [p.data for p in pictures] == [ONE, None, None]
+    assert [bool(p.error) for p in pictures] == [False, True, True]
+    assert ends == [(3, 0)]
+
+
+def test_which_column_holds_the_pictures(pa):
+    binary = pa.binary()
+    choose = readers.picture_column
+    assert choose(pa.schema([("hash", binary), ("jpg", binary)]), None) == ("jpg", False)
+    assert choose(pa.schema([("whatever", binary), ("n", pa.int64())]), None) == ("whatever", False)
+    assert choose(pa.schema([("hash", binary), ("thumb", binary)]), "thumb") == ("thumb", False)
+    for schema, column, says in (
+        (pa.schema([("hash", binary), ("thumb", binary)]), None, "--column"),
+        (pa.schema([("n", pa.int64())]), None, "no column is of bytes"),
+        (pa.schema([("n", pa.int64()), ("x", binary)]), "n", "of bytes are: x"),
+    ):
+        with pytest.raises(SourceError, match=says):
+            choose(schema, column)
+
+
+def test_a_damaged_parquet_file_is_told(pa, tmp_path):
+    entry = parquet(tmp_path / "a.parquet", jpg=[ONE] * 30)
+    data = (tmp_path / "a.parquet").read_bytes()
+    write(tmp_path / "a.parquet", data[: len(data) // 2])
+    (picture,), ends = reading(entry)
+    assert "a.parquet cannot be read" in picture.error
+    assert ends == []
+
+
+def test_without_pyarrow_a_parquet_file_is_told(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow.parquet", None)
+    (picture,), _ = reading(Entry(str(write(tmp_path / "a.parquet", b"PAR1")), "parquet"))
+    assert "pip install 'fastmark[bulk]'" in picture.error
+
+
+# ---- remote files, batches -------------------------------------------------------------------------
+
+
+def test_remote_files_are_fetched_in_order():
+    fsspec = pytest.importorskip("fsspec")
+    memory = fsspec.filesystem("memory")
+    memory.pipe({f"/f/{i}.jpg": bytes([i]) * (i + 1) for i in range(40)})
+    pictures = []
+    for i in range(40):
+        pictures.append(Picture(f"{i}", url=f"memory://f/{i}.jpg"))
+        pictures.append(Picture(f"local {i}", path="x"))
+    pictures.append(Picture("gone", url="memory://f/gone.jpg"))
+    came = list(fetched(iter(pictures), limit=35))
+    memory.store.clear()
+    assert [p.source for p in came] == [p.source for p in pictures]
+    remote = came[:-1:2]
+    assert [p.data for p in remote[:35]] == [bytes([i]) * (i + 1) for i in range(35)]
+    assert all(p.data is None and "more than the 35" in p.error for p in remote[35:])
+    assert came[-1].error == "gone: no such file"
+    assert all(p.data is None and not p.error for p in came[1:-1:2])
+
+
+def test_fetching_keeps_to_a_window():
+    """Of an endless source no more is taken than is on its way."""
+    taken = []
+
+    def endless():
+        while True:
+            taken.append(len(taken))
+            yield Picture(str(len(taken)), path="x")
+
+    stream = fetched(endless(), 100)
+    for _ in range(5):
+        next(stream)
+    assert len(taken) == 5
+
+
+def test_batches_keep_to_their_bounds_and_lose_nothing():
+    sizes = [1, 1, 1, 50, 200, 1, 99, 1, 1, 1, 1, 1]
+    pictures = [Picture(str(i), size=size) for i, size in enumerate(sizes)]
+    groups = list(batches(iter(pictures), 4, 100))
+    assert [p for group in groups for p in group] == pictures
+    assert [[p.size for p in group] for group in groups] == [
+        [1, 1, 1, 50],
+        [200],
+        [1, 99],
+        [1, 1, 1, 1],
+        [1],
+    ]
+
+
+def test_the_limit_leaves_room_for_any_picture_of_so_many_pixels():
+    assert most_bytes(10_000) > 10_000 * 4 * 2
+    assert most_bytes(200_000_000) < 2 << 30
