@@ -55,6 +55,8 @@ def members_of(path):
 class QuickJob:
     """Counts bytes; but a picture may say "die", "disk full", "bug" or "memory"."""
 
+    max_pixels: int = 1000
+
     def worker(self):
         return QuickWorker()
 

@@ -3,7 +3,7 @@
 import pytest
 
 from fastmark.bulk.journal import Journal
-from fastmark.bulk.messages import Constant, Listed, Random, check_messages, messages_of
+from fastmark.bulk.messages import Constant, Counter, Listed, Random, messages_of
 from fastmark.bulk.readers import Picture
 from fastmark.errors import InvalidMessage, SourceError
 
@@ -29,14 +29,14 @@ def test_constant_and_random():
 
 
 def test_the_counter_goes_on_in_the_next_run(tmp_path, journal):
-    counter = messages_of("counter", 16, journal)
+    counter = Counter(16, journal)
     assert [counter.of(Picture("a"), 9) for _ in range(3)] == ["0000", "0001", "0002"]
-    assert messages_of("counter", 16, journal).of(Picture("a"), 0) == "0003"
+    assert Counter(16, journal).of(Picture("a"), 0) == "0003"
 
 
 def test_the_counter_does_not_begin_again(journal):
     journal.set("counter", 0xFFFF)
-    counter = messages_of("counter", 16, journal)
+    counter = Counter(16, journal)
     assert counter.of(Picture("a"), 0) == "ffff"
     with pytest.raises(InvalidMessage, match="cannot count further than 65535"):
         counter.of(Picture("b"), 1)
@@ -97,11 +97,9 @@ def test_files_that_hold_none(tmp_path, text, name, says):
         listed(tmp_path, text, name)
 
 
-def test_a_file_that_is_not_there(tmp_path):
+def test_what_a_choice_names(tmp_path):
+    assert isinstance(messages_of("random", 16), Random)
+    assert messages_of("counter", 16) is None
     for choice in ("rnadom", str(tmp_path / "gone.csv")):
         with pytest.raises(SourceError, match="or random, or counter"):
-            check_messages(choice)
-        with pytest.raises(SourceError, match="or random, or counter"):
-            Listed(choice, 16)
-    for choice in ("random", "counter"):
-        check_messages(choice)
+            messages_of(choice, 16)

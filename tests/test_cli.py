@@ -80,7 +80,7 @@ def test_help_imports_nothing_heavy():
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
     assert "fastmark" in imported
     assert not imported & HEAVY
-    for verb in ("keygen", "embed", "detect", "doctor"):
+    for verb in ("keygen", "embed", "detect", "scan", "doctor"):
         assert verb in done.stdout
 
 

@@ -21,7 +21,7 @@ from fastmark.bulk.readers import Picture
 from fastmark.bulk.storage import printable
 from fastmark.errors import OutputError
 
-COMMIT_SECONDS = 1.0
+COMMIT_SECONDS = 0.5
 _VERSION = 1
 _SCHEMA = """
 CREATE TABLE rows (

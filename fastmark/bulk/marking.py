@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
 from fastmark.bulk.journal import Journal, begun, journal_path
-from fastmark.bulk.messages import Constant, Messages, check_messages, messages_of
+from fastmark.bulk.messages import Constant, Counter, Messages, messages_of
 from fastmark.bulk.outputs import check_output_of, open_output_of
 from fastmark.bulk.progress import Summary
 from fastmark.bulk.readers import Picture, batches, fetched, most_bytes, read
@@ -16,10 +16,11 @@ from fastmark.bulk.recorder import Recorder
 from fastmark.bulk.runner import BATCH_BYTES, BATCH_PICTURES, Stop, default_workers, run
 from fastmark.bulk.scanning import AnyPath, as_paths, check_numbers
 from fastmark.bulk.sources import PICTURES, Walk, check_sources, entries
+from fastmark.bulk.storage import exists, printable
 from fastmark.bulk.tables import MANIFEST_COLUMNS, check_table
 from fastmark.bulk.worker import ENDINGS, EmbedJob
 from fastmark.decoder import PREFIX_BYTES, format_by_prefix
-from fastmark.errors import InvalidMessage
+from fastmark.errors import InvalidMessage, OutputError
 from fastmark.files import check_encoding
 from fastmark.key import Key
 from fastmark.notation import MAX_PIXELS
@@ -91,15 +92,19 @@ def embed(
         raise ValueError(f"strength must be 0.25..4, not {strength}")
     check_encoding(format, quality=quality, subsampling=subsampling, lossless=lossless)
     encoding = {"quality": quality, "subsampling": subsampling, "lossless": lossless}
-    if isinstance(messages, str):
-        check_messages(messages)
     check_sources(paths)
     check_output_of(target, known=begun(target), force=force)
     table = _manifest_path(target) if manifest is None else os.fspath(manifest)
+    if manifest is not None:
+        check_table(table)
+    if exists(table) and not begun(target) and not force:
+        raise OutputError(f"the manifest {printable(table)} exists already: choose another, or --force")
+    constant = None if isinstance(messages, str) else _constant(messages, message_bits)
+    chosen = messages_of(messages, message_bits) if isinstance(messages, str) else None
     settings = {
         "verb": "embed",
         "keys": [key.id],
-        "messages": messages if isinstance(messages, str) else _constant(messages, message_bits).hex(),
+        "messages": messages if constant is None else constant.hex(),
         "message_bits": message_bits,
         "strength": strength,
         "format": format,
@@ -113,12 +118,8 @@ def embed(
     record: Recorder | None = None
     try:
         place = open_output_of(target, journal, force=force)
-        check_table(table)
-        chosen: Messages = (
-            messages_of(messages, message_bits, journal)
-            if isinstance(messages, str)
-            else Constant(_constant(messages, message_bits))
-        )
+        if chosen is None:
+            chosen = Counter(message_bits, journal) if constant is None else Constant(constant)
         shown = not quiet and sys.stderr.isatty()
         record = Recorder(journal, STATES, MANIFEST_COLUMNS, output=place, shown=shown)
         job = EmbedJob(key, message_bits, strength, max_pixels, format, encoding, verify, place.folder)

@@ -9,7 +9,7 @@ import secrets
 import sqlite3
 import weakref
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Protocol
 
 from fastmark.bulk.journal import Journal
@@ -146,10 +146,12 @@ class Listed:
         try:
             with open_input(path) as file:
                 text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+                # NOTE: not `yield from`, which would close the text with this generator, and the file twice
                 try:
-                    yield from text
+                    for line in text:  # noqa: UP028
+                        yield line
                 finally:
-                    text.detach()  # not to be closed twice
+                    text.detach()
         except FileNotFoundError:
             raise SourceError(
                 f"{printable(path)}: no such file; --messages takes one, or {RANDOM}, or {COUNTER}"
@@ -177,18 +179,8 @@ class Listed:
             raise SourceError(f"{self._path} has no columns 'source' and 'message'") from None
 
 
-def messages_of(choice: str, message_bits: int, journal: Journal) -> Messages:
-    """What ``--messages`` names: "random", "counter", or a file."""
-    if choice == RANDOM:
-        return Random(message_bits)
+def messages_of(choice: str, message_bits: int) -> Messages | None:
+    """What ``--messages`` names, "random" or a file; None for "counter", which needs a journal."""
     if choice == COUNTER:
-        return Counter(message_bits, journal)
-    return Listed(choice, message_bits)
-
-
-def check_messages(choice: str) -> None:
-    """Raise SourceError if a file that is named is not there."""
-    if choice not in (RANDOM, COUNTER) and "://" not in choice and not Path(choice).is_file():
-        raise SourceError(
-            f"{printable(choice)}: no such file; --messages takes one, or {RANDOM}, or {COUNTER}"
-        )
+        return None
+    return Random(message_bits) if choice == RANDOM else Listed(choice, message_bits)

@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import pickle
+import socket
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -41,6 +42,7 @@ BATCH_PICTURES, BATCH_BYTES = 16, 8 << 20
 """Of a table on its way from reading to an actor."""
 
 _READING_CPUS = 0.1
+_REACH_SECONDS = 10.0
 _FINISHED, _BROKEN = "finished", "broken"
 """States of the line after a shard's last picture: it was read to its end, or could not be."""
 
@@ -182,20 +184,24 @@ def _looked_at(
 ) -> Iterator[tuple[list[Picture], Work]]:
     """Run the pipeline over a round; pictures and what came of them, as it comes."""
     cores = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
-    dataset = ray.data.from_arrow(list(_blocks(todo)))
-    dataset = dataset.map_batches(
-        _read_block,
-        fn_kwargs={"column": column, "limit": most_bytes(job.max_pixels)},
-        batch_format="pyarrow",
-        batch_size=None,
-        num_cpus=_READING_CPUS,
-    ).map_batches(
-        _Actor,
-        fn_constructor_args=(job,),
-        batch_format="pyarrow",
-        batch_size=None,
-        compute=ray.data.ActorPoolStrategy(min_size=cores, max_size=workers or None),
-        num_cpus=1 - _READING_CPUS,
+    blocks = list(_blocks(todo))
+    dataset = (
+        ray.data.from_arrow(blocks)
+        .map_batches(
+            _read_block,
+            fn_kwargs={"column": column, "limit": most_bytes(job.max_pixels)},
+            batch_format="pyarrow",
+            batch_size=None,
+            num_cpus=_READING_CPUS,
+        )
+        .map_batches(
+            _Actor,
+            fn_constructor_args=(job,),
+            batch_format="pyarrow",
+            batch_size=None,
+            compute=ray.data.ActorPoolStrategy(min_size=min(cores, len(blocks)), max_size=workers or None),
+            num_cpus=1 - _READING_CPUS,
+        )
     )
     for table in dataset.iter_batches(batch_format="pyarrow", batch_size=None):
         batch, work = [], Work()
@@ -239,6 +245,7 @@ def _connected(ray: Any, address: str | None, workers: int) -> Iterator[None]:
             return
         local = {} if address else {"num_cpus": workers or default_workers(), "include_dashboard": False}
         try:
+            _reach(address)
             ray.init(address=address, log_to_driver=False, logging_level="error", **local)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             raise FastmarkError(f"no Ray at {address or 'this machine'}: {_first_line(error)}") from None
@@ -246,6 +253,13 @@ def _connected(ray: Any, address: str | None, workers: int) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+def _reach(address: str | None) -> None:
+    """Raise OSError if nobody listens at host:port; Ray would try for minutes."""
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdecimal() and "//" not in host:
+        socket.create_connection((host, int(port)), timeout=_REACH_SECONDS).close()
 
 
 @contextlib.contextmanager

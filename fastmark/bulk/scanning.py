@@ -97,10 +97,10 @@ def scan(
             record.meter.expected.count(paths, Walk())
         with stop.listening():
             if engine == "ray":
-                from fastmark.bulk import ray
+                from fastmark.bulk.ray import run as run_on_ray
 
                 files = entries(paths, record.walk)
-                ray.run(files, job, column, workers, address, record, stop)
+                run_on_ray(files, job, column, workers, address, record, stop)
             else:
                 groups = batches(_pictures(paths, column, max_pixels, record), BATCH_PICTURES, BATCH_BYTES)
                 run(groups, job, workers or default_workers(), record.take, record.tick, stop)
