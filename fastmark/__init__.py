@@ -1,6 +1,7 @@
 """fastmark: an invisible, keyed, robust image watermark on a CPU.
 
-Names are imported when they are first used: ``import fastmark`` loads neither numba nor pyfftw.
+Names are imported when they are first used: ``import fastmark`` loads neither numba nor pyfftw. Many pictures
+are the business of ``fastmark.bulk``.
 """
 
 from __future__ import annotations
@@ -69,6 +70,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import a public name from its module (PEP 562)."""
+    if name == "bulk":
+        return importlib.import_module("fastmark.bulk")
     if name not in _HOME:
         raise AttributeError(f"module 'fastmark' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"fastmark.{_HOME[name]}"), name)

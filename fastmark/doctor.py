@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fastmark import Key, Watermarker, fft
 from fastmark._version import VERSION
 
-_PACKAGES = ("numpy", "numba", "llvmlite", "pillow", "pyfftw")
+_PACKAGES = ("numpy", "numba", "llvmlite", "pillow", "pyfftw", "pyarrow", "fsspec", "tqdm", "ray")
 _MESSAGE = 0x0123456789ABCDEF
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from archive_commands import make_bench
 from pictures import MESSAGE, photograph
 
 from fastmark.carrier import Carrier
@@ -85,3 +86,9 @@ def marked(marker):
     """A photograph and the same with ``MESSAGE`` in it."""
     picture = photograph("astronaut")
     return picture, marker.embed(picture, MESSAGE)
+
+
+@pytest.fixture(scope="session")
+def archives(tmp_path_factory):
+    """Keys and archives for the commands on many pictures; nobody writes among them."""
+    return make_bench(tmp_path_factory.mktemp("bulk"))

@@ -1,11 +1,14 @@
 """Outputs: folders and tars that can be gone on with, and nothing of anybody else's overwritten."""
 
+import contextlib
 import io
+import sqlite3
 import tarfile
 
 import pytest
 from archives import members_of, tar_of, write
 
+from fastmark.bulk import outputs
 from fastmark.bulk.journal import Journal, Result
 from fastmark.bulk.outputs import (
     InOrder,
@@ -15,6 +18,10 @@ from fastmark.bulk.outputs import (
     check_output_of,
     open_output_of,
 )
+from fastmark.bulk.readers import Picture
+from fastmark.bulk.recorder import Recorder
+from fastmark.bulk.tables import MANIFEST_COLUMNS
+from fastmark.bulk.worker import Work
 from fastmark.errors import OutputError
 
 
@@ -22,7 +29,8 @@ from fastmark.errors import OutputError
 def journal(tmp_path):
     journal = Journal(str(tmp_path / "j.journal"), {}, output="out")
     yield journal
-    journal.close()
+    with contextlib.suppress(sqlite3.ProgrammingError):  # closed by the test
+        journal.close()
 
 
 def marked(name, data):
@@ -86,6 +94,69 @@ def test_a_finished_tar_that_is_gone_is_told(tmp_path, journal):
     path.unlink()
     with pytest.raises(OutputError, match="finished and is gone"):
         TarOutput(str(path), journal, force=False)
+
+
+def test_a_run_that_ended_before_the_archive_had_its_name(tmp_path, journal, monkeypatch):
+    path = tmp_path / "out.tar"
+    output = TarOutput(str(path), journal, force=False)
+    output.put(marked("1.jpg", b"one"))
+    output.settle()
+    with monkeypatch.context() as patched:
+        patched.setattr(outputs.os, "replace", lambda *paths: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            output.close(complete=True)
+    assert not path.exists()
+    assert TarOutput(str(path), journal, force=False).finished
+    assert members_of(path) == [("1.jpg", b"one")]
+
+
+def test_a_member_that_could_not_be_written_whole_is_cut_off(tmp_path, journal):
+    path = tmp_path / "out.tar"
+    output = TarOutput(str(path), journal, force=False)
+    output.put(marked("1.jpg", b"one"))
+
+    class Full:
+        def __init__(self, file):
+            self.file = file
+            self.left = 600
+
+        def write(self, data):
+            self.file.write(data[: self.left])
+            self.left -= len(data)
+            if self.left < 0:
+                raise OSError(28, "No space left on device")
+
+    output._tar.fileobj = Full(output._file)
+    with pytest.raises(OutputError, match="No space left"):
+        output.put(marked("2.jpg", b"x" * 5000))
+    output.settle()
+    output.close(complete=False)
+    again = TarOutput(str(path), journal, force=False)
+    again.put(marked("2.jpg", b"two"))
+    again.close(complete=True)
+    assert members_of(path) == [("1.jpg", b"one"), ("2.jpg", b"two")]
+
+
+def test_what_cannot_be_settled_is_not_known_to_the_journal(tmp_path, journal):
+    class Unsettled:
+        folder, ordered, excluded = None, False, ()
+
+        def put(self, result):
+            pass
+
+        def settle(self):
+            raise OutputError("no space left")
+
+        def close(self, *, complete):
+            pass
+
+    record = Recorder(journal, (), MANIFEST_COLUMNS, output=Unsettled())
+    record.take([Picture("s")], Work([marked("1.jpg", b"one")]))
+    with pytest.raises(OutputError, match="no space left"):
+        record.abandon()
+    again = Journal(str(tmp_path / "j.journal"), {}, output="out")
+    assert not list(again.rows(of_this_run=False))
+    again.close()
 
 
 def test_many_members_take_no_memory(tmp_path, journal):

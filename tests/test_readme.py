@@ -7,11 +7,14 @@ installation is checked to be asked for.
 """
 
 import contextlib
+import csv
 import io
+import json
 import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -23,6 +26,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 SET_UP, *COMMANDS = [text for language, text in BLOCKS if language == "bash"]
+PYTHON = [text for language, text in BLOCKS if language == "python"]
 EXIT_CODE = re.compile(r"# exit code (\d+)")
 
 
@@ -45,6 +49,7 @@ def bash(text, cwd, programs):
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
         "TMPDIR": str(cwd),
+        "RAY_TMPDIR": tempfile.gettempdir(),  # names of sockets have room for short paths only
     }
     return subprocess.run(
         ["bash", "-c", text], cwd=cwd, env=environment, capture_output=True, text=True, timeout=600
@@ -55,7 +60,7 @@ def test_every_block_is_of_a_language_that_is_run_here():
     assert {language for language, _ in BLOCKS} == {"bash", "python", "text"}
     assert README.count("```") == 2 * len(BLOCKS)
     assert COMMANDS[0].strip() == ".ci/run"
-    assert len(COMMANDS) == 2
+    assert len(COMMANDS) == 4
 
 
 def test_the_set_up_command_marks_a_picture_and_reads_the_message_back(tmp_path):
@@ -79,13 +84,7 @@ def test_the_test_command_is_there_and_is_a_script():
 
 def test_every_command_ends_with_the_exit_code_that_its_comment_names(folder):
     script(folder / "programs" / "fastmark", f'exec "{sys.executable}" -m fastmark "$@"')
-    lines = COMMANDS[1].strip().splitlines()
-    printed = {}
-    for line in lines:
-        done = bash(line, folder, folder / "programs")
-        named = EXIT_CODE.search(line)
-        assert done.returncode == (int(named[1]) if named else 0), (line, done.stderr)
-        printed[line.partition("#")[0].strip()] = done.stdout.splitlines()
+    printed = {line: out.splitlines() for line, out in run_lines(COMMANDS[1], folder).items()}
     assert {int(code) for code in EXIT_CODE.findall(COMMANDS[1])} == {0, 1, 2}
     (both,) = (output for line, output in printed.items() if "--json" in line)
     assert [
@@ -97,7 +96,57 @@ def test_every_command_ends_with_the_exit_code_that_its_comment_names(folder):
     assert '"message": "000000000000beef"' in both[0]
 
 
-@pytest.mark.parametrize("code", [text for language, text in BLOCKS if language == "python"])
+@pytest.fixture
+def worked_in(folder):
+    """The folder as the commands for single pictures leave it."""
+    script(folder / "programs" / "fastmark", f'exec "{sys.executable}" -m fastmark "$@"')
+    for key in ("my.key", "other.key"):
+        bash(f"fastmark keygen -o {key}", folder, folder / "programs")
+    marking = "fastmark embed photo.jpg -o marked.png --key my.key --message 0xbeef"
+    assert bash(marking, folder, folder / "programs").returncode == 0
+    return folder
+
+
+def run_lines(block, folder):
+    """Every line ends with the exit code that its comment names; what each printed."""
+    printed = {}
+    for line in block.strip().splitlines():
+        done = bash(line, folder, folder / "programs")
+        named = EXIT_CODE.search(line)
+        assert done.returncode == (int(named[1]) if named else 0), (line, done.stderr)
+        printed[line.partition("#")[0].strip()] = done.stdout
+    return printed
+
+
+def test_the_commands_for_an_archive(worked_in):
+    printed = run_lines(COMMANDS[2], worked_in)
+    assert '"state": "detected"' in next(out for line, out in printed.items() if line.startswith("tar"))
+    with (worked_in / "rows.csv").open(newline="") as file:
+        states = {Path(row["source"]).name: row["state"] for row in csv.DictReader(file)}
+    assert states == {"photo.jpg": "absent", "marked.png": "detected", "broken.jpg": "error"}
+    assert [json.loads(line)["source"] for line in (worked_in / "hits.jsonl").read_text().splitlines()] == [
+        "archive/marked.png"
+    ]
+    (row,) = map(json.loads, (worked_in / "released" / "manifest.jsonl").read_text().splitlines())
+    assert (row["output"], row["state"]) == ("photo.jpg", "marked")
+
+
+def test_the_commands_for_ray(worked_in, monkeypatch):
+    pytest.importorskip("ray.data")
+    run_lines(COMMANDS[2], worked_in)
+    run_lines(COMMANDS[3], worked_in)
+    with (worked_in / "rows.csv").open() as one, (worked_in / "rows-of-ray.csv").open() as other:
+        assert len(one.readlines()) == len(other.readlines()) == 4
+    # in a process of its own, as a script: Ray is not to stay here
+    done = bash(f"'{sys.executable}' - <<'END'\n{PYTHON[1]}\nEND", worked_in, worked_in / "programs")
+    assert done.returncode == 0, done.stderr
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(worked_in / "rows").to_pylist()
+    assert sorted(row["state"] for row in table) == ["absent", "detected", "error"]
+
+
+@pytest.mark.parametrize("code", PYTHON[:1])
 def test_the_python_example_finds_its_message(code, folder, monkeypatch):
     assert len([line for line in code.splitlines() if line]) == 6
     monkeypatch.chdir(folder)
@@ -110,9 +159,21 @@ def test_the_python_example_finds_its_message(code, folder, monkeypatch):
 
 def test_the_layout_names_every_module_and_nothing_else():
     (layout,) = (text for language, text in BLOCKS if language == "text")
-    modules = {path.name for path in (ROOT / "fastmark").glob("[a-z]*.py")}
-    assert set(re.findall(r"\w+\.py\b", layout)) == modules
-    assert len(layout.splitlines()) == 10
+    named = re.findall(r"(?:fastmark/(\w+)/)?(\w+\.py)\b", "\n".join(whole_paths(layout)))
+    parts = ("", "bulk", "cli")
+    modules = {(part, path.name) for part in parts for path in (ROOT / "fastmark" / part).glob("[a-z]*.py")}
+    assert set(named) == modules
+    assert len(named) == len(modules)
+    assert len(layout.splitlines()) <= 20
+
+
+def whole_paths(layout):
+    """The layout's lines with every file named by its path, as the first of a line is."""
+    for line in layout.splitlines():
+        folder = line.partition(" ")[0].rpartition("/")[0]
+        first, *others = re.split(r"\b(?=\w+\.py\b)", line)
+        yield first + others[0]
+        yield from (f"{folder}/{other}" for other in others[1:])
 
 
 def test_every_file_that_is_linked_or_named_exists():
@@ -231,6 +292,29 @@ other,,,,,,,ImportError: no
 def test_the_speed_comparison_is_that_of_the_results(readme_table):
     _, inside, _ = readme_table.between_marks(README, readme_table.SPEED_BEGIN, readme_table.SPEED_END)
     assert inside == readme_table.speed(readme_table.RESULTS), "run python benchmarks/readme_table.py --write"
+
+
+SCAN = """\
+# bulk: fastmark 9.9.9, pictures 9
+# some processor
+what,pictures a second,seconds,peak MB,rows,doubled or lost,marked,found,missed,wrong,false
+"detect alone, 1 processes",20.6,,,,,,,,,
+"local, 2 workers",41.234,1,512.3,9,0,3,2,1,0,0
+2 workers over 1,1.9,,,,,,,,,
+"""
+
+
+def test_the_archive_scan_is_that_of_the_results(readme_table, tmp_path):
+    _, inside, _ = readme_table.between_marks(README, readme_table.SCAN_BEGIN, readme_table.SCAN_END)
+    assert inside == readme_table.scan(readme_table.RESULTS), "run python benchmarks/readme_table.py --write"
+    assert readme_table.scan(tmp_path) == ""
+    (tmp_path / "bulk.csv").write_text(SCAN)
+    _, _, *rows, _, words = readme_table.scan(tmp_path).splitlines()
+    assert rows == [
+        "| local, 2 workers | 41 | 512 | 3 | 2 | 0 | 0 |",
+        "| detect alone, 1 processes | 21 |  |  |  |  |  |",
+    ]
+    assert words.endswith("Measured with `bulk: fastmark 9.9.9, pictures 9` on `some processor`.")
 
 
 def test_the_chart_shows_the_numbers_of_the_speed_comparison(readme_table):

@@ -245,6 +245,12 @@ class Journal:
             self._db.execute("BEGIN")
             self._committed = time.monotonic()
 
+    def roll_back(self) -> None:
+        """Forget what came since the last commit."""
+        with self._lock:
+            self._db.execute("ROLLBACK")
+            self._db.execute("BEGIN")
+
     def close(self) -> None:
         """Commit, and give the file free."""
         with self._lock:

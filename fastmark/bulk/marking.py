@@ -166,6 +166,7 @@ class _Queue:
         self._journal = journal
         self._ending = None if job.format is None else ENDINGS.get(job.format, f".{job.format}")
         self._companions = companions
+        self._folder = job.folder
         self._index = -1
 
     def pictures(self) -> Iterator[Picture]:
@@ -194,13 +195,20 @@ class _Queue:
     def _is_done(self, picture: Picture) -> bool:
         if not picture.companion:
             self._index += 1
-        return self._record.is_done(picture)
+        return self._is_there(picture) and self._record.is_done(picture)
+
+    def _is_there(self, picture: Picture) -> bool:
+        """Whether a picture that the journal knows can be in the output, which somebody may have cleared."""
+        if self._journal.fresh or self._folder is None:
+            return True
+        name = self._name_of(picture)
+        return not PurePath(name).suffix or os.path.exists(os.path.join(self._folder, name))
 
     def _prepare(self, picture: Picture) -> None:
         if picture.error:
             return
         if not picture.companion:
-            self._name(picture)
+            picture.name = self._name_of(picture)
             try:
                 picture.message = self._messages.of(picture, self._index)
             except InvalidMessage as error:
@@ -209,14 +217,16 @@ class _Queue:
         if not self._journal.claim(picture.name, picture):
             picture.error = f"its place in the output, {picture.name}, is another picture's"
 
-    def _name(self, picture: Picture) -> None:
+    def _name_of(self, picture: Picture) -> str:
+        """Its name below the output; without an ending where neither its source nor ``format`` gives one."""
         path = PurePath(picture.name)
-        known = path.suffix.lower() in PICTURES
         if self._ending is not None:
-            picture.name = str(path.with_suffix("") if known else path) + self._ending
-        elif picture.data is not None and not path.suffix:  # rows of Parquet files have numbers only
-            format_name = (format_by_prefix(picture.data[:PREFIX_BYTES]) or "").lower()
-            picture.name = f"{path}{ENDINGS.get(format_name, f'.{format_name}')}"
+            return str(path.with_suffix("") if path.suffix.lower() in PICTURES else path) + self._ending
+        if picture.data is None or path.suffix:
+            return picture.name
+        # rows of Parquet files have numbers only
+        name = (format_by_prefix(picture.data[:PREFIX_BYTES]) or "").lower()
+        return f"{path}{ENDINGS.get(name, f'.{name}')}"
 
 
 def _manifest_path(target: str) -> str:

@@ -146,6 +146,8 @@ class TarOutput:
         self.excluded = (os.path.realpath(path), os.path.realpath(self._partial))
         self.finished = bool(journal.get("tar_finished", False))
         if self.finished:
+            if exists(self._partial):  # a run ended just before it gave the archive its name
+                os.replace(self._partial, path)
             if not exists(path):
                 raise OutputError(f"{printable(path)} was finished and is gone: --force makes it anew")
             return
@@ -161,6 +163,7 @@ class TarOutput:
             raise OutputError(f"{printable(self._partial)} has been cut or replaced: --force begins anew")
         self._file.truncate(end)
         self._file.seek(end)
+        self._end = end
         self._tar = tarfile.open(fileobj=self._file, mode="w", format=tarfile.PAX_FORMAT)  # noqa: SIM115
 
     def put(self, result: Result) -> None:
@@ -173,6 +176,7 @@ class TarOutput:
         except OSError as error:
             raise unwritable(self._partial, error) from error
         self._tar.members.clear()  # type: ignore[attr-defined]  # tarfile keeps every header it has written
+        self._end = self._file.tell()
 
     def settle(self) -> None:
         """Have the disk hold what was put, and the journal know where it ends."""
@@ -183,7 +187,7 @@ class TarOutput:
             os.fsync(self._file.fileno())
         except OSError as error:
             raise unwritable(self._partial, error) from error
-        self._journal.set("tar_end", self._file.tell())
+        self._journal.set("tar_end", self._end)
 
     def close(self, *, complete: bool) -> None:
         """End the archive and give it its name, or leave it to be gone on with."""
@@ -197,11 +201,11 @@ class TarOutput:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
+            self._journal.set("tar_finished", True)
+            self._journal.commit()
             os.replace(self._partial, self._path)
         except OSError as error:
             raise unwritable(self._path, error) from error
-        self._journal.set("tar_finished", True)
-        self._journal.commit()
 
 
 Batch = tuple[int, list[Result]]

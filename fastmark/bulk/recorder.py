@@ -142,8 +142,12 @@ class Recorder:
 
     def _commit(self) -> None:
         assert self.journal is not None
-        if self._output:
-            self._output.settle()
+        try:
+            if self._output:
+                self._output.settle()
+        except BaseException:
+            self.journal.roll_back()  # it must not know of what may not be there
+            raise
         self.journal.commit()
 
     def abandon(self) -> None:

@@ -75,8 +75,9 @@ def embed_one(options: argparse.Namespace) -> int:
     # what can be refused is refused before the slow imports and the work
     if not to_stdout:
         check_output(options.output, overwrite=options.force)
-    if options.verify:
-        raise OutputError("--verify goes with many pictures; of one, `fastmark detect` tells")
+    for name in ("verify", "manifest", "column"):
+        if getattr(options, name):
+            raise OutputError(f"--{name} goes with many pictures: a folder, a list, a tar, a Parquet file")
     key = load_key(options.key)
     image = _read_input(path)
 
