@@ -222,7 +222,7 @@ def scan(results: Path) -> str:
     )
     words = (
         "JPEGs of 0.1 to 3 megapixels as files, in tars and in Parquet files; the whole command is timed,"
-        " with its start. `detect alone` is a bare loop over `fastmark.detect`, its processes at the same time."
+        " with its start. `detect alone` is a bare loop over `fastmark.detect`, all at the same time."
         f" Measured with `{head[0]}` on `{head[1]}`."
     )
     return "\n".join([*table, "", words])

@@ -33,18 +33,18 @@ class Bench(NamedTuple):
 
 def make_bench(folder: Path) -> Bench:
     """A mixed archive of 16 pictures, 2 of them marked and 1 damaged; one of MANY small pictures."""
-    key, other = Key.generate("ours"), Key.generate()
+    key, other = Key(bytes(range(32)), "ours"), Key(bytes(range(1, 33)))
     key.save(folder / "our.key")
     other.save(folder / "other.key")
     marked = encode(Watermarker(key).embed(photograph("astronaut", 384), MESSAGE), "JPEG", quality=92)
     archive = folder / "archive"
     for i in range(6):
-        write(archive / f"{i}.jpg", jpeg(seed=i))
+        write(archive / f"{i}.jpg", jpeg(288, 352, seed=i))
     write(archive / "sub" / "marked.jpg", marked)
-    write(archive / "sub" / "deeper" / "noending", jpeg(seed=10))
+    write(archive / "sub" / "deeper" / "noending", jpeg(288, 352, seed=10))
     write(archive / "broken.jpg", b"<html>404</html>")
     write(archive / "notes.txt", b"text")
-    members = [(f"k{i}.jpg", jpeg(seed=20 + i)) for i in range(3)] + [("k3.jpg", marked)]
+    members = [(f"k{i}.jpg", jpeg(288, 352, seed=20 + i)) for i in range(3)] + [("k3.jpg", marked)]
     tar_of(archive / "shard.tar", [pair for m in members for pair in (m, (f"{m[0][:-4]}.txt", b"caption"))])
     many = folder / "many"
     for i in range(MANY):

@@ -233,7 +233,7 @@ def test_embeddings_refused(archives, tmp_path):
 # ---- from Python -----------------------------------------------------------------------------------
 
 
-def test_the_functions_with_remote_files(archives, tmp_path, monkeypatch, key):
+def test_the_functions_with_remote_files(archives, tmp_path, monkeypatch, other_key):
     """Read and written by this process: what lies in memory no other can see."""
     fsspec = pytest.importorskip("fsspec")
     memory = fsspec.filesystem("memory")
@@ -247,10 +247,10 @@ def test_the_functions_with_remote_files(archives, tmp_path, monkeypatch, key):
     assert len(names(rows(memory.cat("/out/rows.jsonl")))) == 8
     again = bulk.scan("memory://in", "memory://out/rows.jsonl", ours, workers=1)
     assert again.resumed == 8
-    summary = bulk.embed("memory://in", "memory://marked", key, b"\0" * 7 + b"\x07", workers=1, verify=True)
+    summary = bulk.embed("memory://in", "memory://marked", other_key, b"\0" * 7 + b"\x07", workers=1, verify=True)
     assert summary.counts == {"marked": 8}
     assert len(rows(memory.cat("/marked/manifest.jsonl"))) == 8
-    assert Watermarker(key).detect(memory.cat("/marked/sub/m.jpg")).message == 7
+    assert Watermarker(other_key).detect(memory.cat("/marked/sub/m.jpg")).message == 7
     memory.store.clear()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["marked.journal", "rows.jsonl.journal"]
 

@@ -154,10 +154,10 @@ def test_parquet_files(archives, tmp_path):
 
 def test_bombs_are_not_decoded(archives, tmp_path):
     output = tmp_path / "rows.jsonl"
-    options = ("--max-pixels", "100000", "-o", output)
+    options = ("--max-pixels", "120000", "-o", output)
     assert run("scan", archives.archive / "sub", "--key", archives.key, *options).returncode == 3
     errors = {Path(row["source"]).name: row["error"] for row in rows(output.read_bytes())}
-    assert "claims 384 x 384 pixels, more than the limit of 100000" in errors["marked.jpg"]
+    assert "claims 384 x 384 pixels, more than the limit of 120000" in errors["marked.jpg"]
     assert errors["noending"] is None
 
 
