@@ -247,7 +247,9 @@ def test_the_functions_with_remote_files(archives, tmp_path, monkeypatch, other_
     assert len(names(rows(memory.cat("/out/rows.jsonl")))) == 8
     again = bulk.scan("memory://in", "memory://out/rows.jsonl", ours, workers=1)
     assert again.resumed == 8
-    summary = bulk.embed("memory://in", "memory://marked", other_key, b"\0" * 7 + b"\x07", workers=1, verify=True)
+    summary = bulk.embed(
+        "memory://in", "memory://marked", other_key, b"\0" * 7 + b"\x07", workers=1, verify=True
+    )
     assert summary.counts == {"marked": 8}
     assert len(rows(memory.cat("/marked/manifest.jsonl"))) == 8
     assert Watermarker(other_key).detect(memory.cat("/marked/sub/m.jpg")).message == 7

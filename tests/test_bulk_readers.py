@@ -1,6 +1,8 @@
 """Readers: pictures of files, tars and Parquet files, one at a time, and what becomes of damaged ones."""
 
+import bz2
 import gzip
+import lzma
 import tarfile
 
 import pytest
@@ -54,10 +56,10 @@ def shard(tmp_path):
     return tar_of(tmp_path / "s.tar", members)
 
 
-@pytest.mark.parametrize("compressed", [False, True])
-def test_members_that_are_pictures(shard, compressed):
-    if compressed:
-        shard = write(shard.with_suffix(".tgz"), gzip.compress(shard.read_bytes()))
+@pytest.mark.parametrize("module", [None, gzip, bz2, lzma])
+def test_members_that_are_pictures(shard, module):
+    if module:
+        shard = write(shard.with_suffix(".tar.any"), module.compress(shard.read_bytes()))
     pictures, ends = reading(tar_entry(shard, stamp="s"))
     assert [(p.position, p.member, p.data) for p in pictures] == [
         (0, "k/1.jpg", ONE),
@@ -137,6 +139,21 @@ def test_headers_are_not_kept(tmp_path, monkeypatch):
     )
     for _ in read(tar_entry(path), lambda picture: False, limit=100):
         assert len(archives[0].members) <= 1
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tgz"])
+def test_tars_one_after_the_other_are_read_to_the_last(tmp_path, suffix):
+    tars = [
+        tar_of(tmp_path / "w", [(f"{i}.jpg", data)]).read_bytes() for i, data in enumerate((ONE, TWO, THREE))
+    ]
+    data = b"".join(map(gzip.compress, tars)) if suffix == ".tgz" else b"".join(tars)
+    pictures, ends = reading(tar_entry(write(tmp_path / f"s{suffix}", data)))
+    assert [(p.position, p.member, p.data) for p in pictures] == [
+        (0, "0.jpg", ONE),
+        (1, "1.jpg", TWO),
+        (2, "2.jpg", THREE),
+    ]
+    assert ends == [(3, 0)]
 
 
 def ends_of(path, data):

@@ -10,7 +10,8 @@ import pytest
 from archives import jpeg, tar_of, write
 
 from fastmark.bulk import sources
-from fastmark.bulk.sources import Walk, check_sources, entries, kind_by_ending
+from fastmark.bulk.kinds import kind_by_ending
+from fastmark.bulk.sources import Walk, check_sources, entries
 from fastmark.errors import MissingPackage, SourceError
 
 

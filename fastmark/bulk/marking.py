@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
 from fastmark.bulk.journal import Journal, begun, journal_path
+from fastmark.bulk.kinds import PICTURES
 from fastmark.bulk.messages import Constant, Counter, Messages, messages_of
 from fastmark.bulk.outputs import check_output_of, open_output_of
 from fastmark.bulk.progress import Summary
@@ -15,7 +16,7 @@ from fastmark.bulk.readers import Picture, batches, fetched, most_bytes, read
 from fastmark.bulk.recorder import Recorder
 from fastmark.bulk.runner import BATCH_BYTES, BATCH_PICTURES, Stop, default_workers, run
 from fastmark.bulk.scanning import AnyPath, as_paths, check_numbers
-from fastmark.bulk.sources import PICTURES, Walk, check_sources, entries
+from fastmark.bulk.sources import Walk, check_sources, entries
 from fastmark.bulk.storage import exists, printable
 from fastmark.bulk.tables import MANIFEST_COLUMNS, check_table
 from fastmark.bulk.worker import ENDINGS, EmbedJob

@@ -6,6 +6,8 @@ Shards are read as streams, in order, never whole.
 from __future__ import annotations
 
 import contextlib
+import importlib
+import io
 import itertools
 import os
 import sys
@@ -16,7 +18,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import IO, Any
 
-from fastmark.bulk.sources import STDIN, Entry, kind_by_ending
+from fastmark.bulk.kinds import compression, kind_by_ending
+from fastmark.bulk.sources import STDIN, Entry
 from fastmark.bulk.storage import is_url, open_input, package, printable
 from fastmark.decoder import PREFIX_BYTES, format_by_prefix
 from fastmark.errors import SourceError
@@ -165,12 +168,19 @@ class _Header(tarfile.TarInfo):
 @contextlib.contextmanager
 def _opened_tar(entry: Entry) -> Iterator[tarfile.TarFile]:
     """As a stream where seeking is impossible or costly, else with what is not wanted left unread."""
+    # ignore_zeros: several tars may stand one after the other, as `cat` puts them on a pipe
+    options: dict[str, Any] = {"mode": "r|", "tarinfo": _Header, "ignore_zeros": True}
     with contextlib.ExitStack() as stack:
-        file: IO[bytes]
-        file = sys.stdin.buffer if entry.path == STDIN else stack.enter_context(open_input(entry.path))
-        plain = entry.path != STDIN and not is_url(entry.path) and entry.path.lower().endswith(".tar")
-        mode = "r:" if plain else "r|*"
-        yield stack.enter_context(tarfile.open(fileobj=file, mode=mode, tarinfo=_Header))  # type: ignore[call-overload]  # a computed mode
+        file: Any = sys.stdin.buffer if entry.path == STDIN else stack.enter_context(open_input(entry.path))
+        if not hasattr(file, "peek"):
+            file = io.BufferedReader(file)
+        module = compression(file.peek(8))
+        if module is not None:
+            # NOTE: by these modules, as tarfile's own streams end after the first of several parts
+            file = stack.enter_context(importlib.import_module(module).open(file))
+        elif entry.path != STDIN and not is_url(entry.path):
+            options["mode"] = "r:"
+        yield stack.enter_context(tarfile.open(fileobj=file, **options))
 
 
 def _tar(entry: Entry, companions: bool) -> Iterator[tuple[Picture, Callable[[], bytes] | None]]:

@@ -11,71 +11,17 @@ import stat
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, Any, Literal
 
+from fastmark.bulk.kinds import BLOCK, Kind, is_shard, kind_by_content, kind_by_ending, stem
 from fastmark.bulk.storage import file_system, is_url, open_input, package, printable
 from fastmark.decoder import PREFIX_BYTES, format_by_prefix
 from fastmark.errors import SourceError
 from fastmark.files import TEMPORARY
 
-Kind = Literal["picture", "tar", "parquet", "error"]
-
 STDIN = "-"
 """The source, and the path of an entry, that stands for standard input."""
-
-PICTURES = frozenset(
-    f".{ending}"
-    for ending in (
-        *("jpg", "jpeg", "jpe", "jfif", "mpo", "png", "webp", "avif", "gif", "tif", "tiff", "bmp"),
-        *("ppm", "pgm", "pbm", "pnm", "jp2", "j2k", "jpx", "qoi", "heic", "heif"),
-    )
-)
-"""Endings of what is taken for a picture whatever it holds; a damaged one is reported."""
-
-# endings of what is not opened to see whether it is a picture
-_OTHERS = frozenset(
-    f".{ending}"
-    for ending in (
-        *(
-            "txt",
-            "json",
-            "jsonl",
-            "csv",
-            "tsv",
-            "xml",
-            "html",
-            "htm",
-            "md",
-            "yaml",
-            "yml",
-            "toml",
-            "ini",
-            "log",
-        ),
-        *(
-            "npy",
-            "npz",
-            "pt",
-            "pth",
-            "safetensors",
-            "pkl",
-            "cls",
-            "db",
-            "sqlite",
-            "idx",
-            "index",
-            "lock",
-            "tmp",
-        ),
-        *("zip", "gz", "xz", "bz2", "zst", "7z", "pdf", "svg", "xmp", "key", "py", "sh", "journal"),
-        *("mp3", "wav", "mp4", "mkv", "mov", "avi", "webm"),
-    )
-)
-_TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
-_PARQUETS = (".parquet", ".pq")
-_BLOCK = 512
-"""Bytes: one block of a tar, enough to tell every kind of source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,19 +83,6 @@ def check_sources(sources: Sequence[str]) -> None:
             _kind_of_source(source)
 
 
-def kind_by_ending(name: str) -> Kind | Literal["other"] | None:
-    """What a file's name tells; None where it tells nothing."""
-    lower = name.lower()
-    suffix = PurePosixPath(lower).suffix
-    if suffix in PICTURES:
-        return "picture"
-    if lower.endswith(_TARS):
-        return "tar"
-    if lower.endswith(_PARQUETS):
-        return "parquet"
-    return "other" if suffix in _OTHERS else None
-
-
 # ---- what the user names ---------------------------------------------------------------------------
 
 
@@ -175,14 +108,14 @@ def _kind_of_source(source: str) -> Kind | Literal["folder", "list"]:
         if _is_folder(source):
             return "folder"
         with open_input(source) as file:
-            start = file.read(_BLOCK)
+            start = file.read(BLOCK)
     except FileNotFoundError:
         raise SourceError(f"{shown}: no such file or folder") from None
     except OSError as error:
         raise SourceError(f"{shown} cannot be read: {error.strerror or error}") from None
     except ValueError as error:  # a null byte in the name
         raise SourceError(f"{shown!r} cannot be read: {error}") from None
-    kind = _kind_by_content(start)
+    kind = kind_by_content(start)
     if kind is None:
         named = kind_by_ending(source)
         if named not in ("picture", "tar", "parquet"):
@@ -195,22 +128,12 @@ def _kind_of_source(source: str) -> Kind | Literal["folder", "list"]:
     return "picture" if kind == "list" and kind_by_ending(source) == "picture" else kind
 
 
-def _kind_by_content(start: bytes) -> Kind | Literal["list"] | None:
-    if start[:4] == b"PAR1":
-        return "parquet"
-    if start[257:262] == b"ustar" or start.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")):
-        return "tar"
-    if format_by_prefix(start[:PREFIX_BYTES]):
-        return "picture"
-    return None if b"\0" in start else "list"
-
-
 def _stdin(stream: IO[bytes], walk: Walk) -> Iterator[Entry]:
     """A tar, which is left unread for whoever opens the entry, or a list of paths."""
     # NOTE: peek gives what one read gave, of a pipe perhaps less than a block; a tar's first names go up to
     # 100 bytes, then come zeros, and no list has those
-    start = stream.peek(_BLOCK)[:_BLOCK] if hasattr(stream, "peek") else b""
-    kind = _kind_by_content(start) or "tar"
+    start = stream.peek(BLOCK)[:BLOCK] if hasattr(stream, "peek") else b""
+    kind = kind_by_content(start) or "tar"
     if kind == "list":
         yield from _list(stream, walk)
     elif kind == "tar":
@@ -234,7 +157,7 @@ def _list(lines: IO[bytes], walk: Walk) -> Iterator[Entry]:
             continue
         named = kind_by_ending(path)
         kind: Kind = named if named == "tar" or named == "parquet" else "picture"
-        yield _sized(Entry(path, kind, _below(path) if kind == "picture" else _stem(_below(path))))
+        yield _sized(Entry(path, kind, _below(path) if kind == "picture" else stem(_below(path))))
 
 
 # ---- folders ---------------------------------------------------------------------------------------
@@ -307,7 +230,7 @@ def _of_kind(entry: Entry, kind: Kind | Literal["other"], walk: Walk) -> Iterato
     elif kind == "picture":
         yield entry
     else:
-        yield replace(entry, kind=kind, name=_stem(entry.name))
+        yield replace(entry, kind=kind, name=stem(entry.name))
 
 
 def _has_pictures(path: str) -> bool:
@@ -396,17 +319,8 @@ def _error(path: str, error: BaseException, name: str = "") -> Entry:
 def _base(source: str) -> str:
     """What tells the pictures of one source from those of another below an output folder."""
     base = os.path.basename(os.path.normpath(source)) if source != STDIN else "stdin"
-    plain = base in (".", "..") or not (_is_shard(base) or _is_folder(source))
-    return "" if plain else _stem(base)
-
-
-def _is_shard(name: str) -> bool:
-    return kind_by_ending(name) in ("tar", "parquet")
-
-
-def _stem(name: str) -> str:
-    """A shard's name without its ending."""
-    return next((name[: -len(e)] for e in (*_TARS, *_PARQUETS) if name.lower().endswith(e)), name)
+    plain = base in (".", "..") or not (is_shard(base) or _is_folder(source))
+    return "" if plain else stem(base)
 
 
 def _below(path: str) -> str:
