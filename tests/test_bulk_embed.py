@@ -174,6 +174,17 @@ def test_messages_from_a_file_and_from_a_manifest(archives, tmp_path):
     assert sum("it ends before picture" in (error or "") for error in errors) == 2
 
 
+def test_lists_and_shards_need_no_more_than_their_names(archives, tmp_path):
+    (tmp_path / "list.txt").write_text(f"{archives.archive}/1.jpg\n")
+    options = ("--key", archives.other_key, "--message", "0x1", "--quiet")
+    for source, output in ((tmp_path / "list.txt", "a"), (archives.archive / "shard.tar", "b")):
+        done = run("embed", source, "-o", output, *options, cwd=tmp_path)
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    below = str(archives.archive).lstrip("/")
+    assert (tmp_path / "a" / below / "1.jpg").exists()
+    assert sorted(path.name for path in (tmp_path / "b").glob("*.jpg")) == [f"k{i}.jpg" for i in range(4)]
+
+
 def test_pictures_that_want_the_same_place_are_told(archives, tmp_path):
     write(tmp_path / "in" / "a.png", encode(photograph("astronaut", 256), "PNG"))
     write(tmp_path / "in" / "a.jpg", archives.marked)

@@ -35,7 +35,7 @@ ROUND_ENTRIES = 200_000
 ROUND_BYTES = 64 << 30
 """Of shards, likewise: what has come back of a round is kept in mind."""
 
-BLOCK_ENTRIES = 64
+BLOCK_ENTRIES = 32
 """Files that one reading task opens, and whose pictures one actor gets, unless they are shards."""
 
 BATCH_PICTURES, BATCH_BYTES = 16, 8 << 20

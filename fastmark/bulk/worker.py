@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import threading
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing import parent_process
@@ -296,6 +298,8 @@ def start(job: Job) -> None:
     """Make this process ready to ``work``."""
     global _worker  # what an initialiser of a pool leaves for its tasks
     one_thread_each()
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # decoders' remarks on odd metadata, in the midst of progress
     ignore_interrupts()
     end_with_parent()
     _worker = job.worker()

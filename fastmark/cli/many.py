@@ -84,12 +84,14 @@ def embed(options: argparse.Namespace) -> int:
 
 def _are_many(options: argparse.Namespace) -> bool:
     """Whether ``embed`` is meant for many pictures."""
+    from fastmark.bulk.kinds import kind_by_ending
     from fastmark.files import format_by_ending
 
     return (
         options.messages is not None
         or len(options.inputs) > 1
         or os.path.isdir(options.inputs[0])
+        or kind_by_ending(options.inputs[0]) in ("tar", "parquet", "other")  # a list is a text file
         or (os.path.isdir(options.output) and format_by_ending(options.output) is None)
         or options.output.endswith(("/", os.sep))
         or options.output.lower().endswith(".tar")
