@@ -208,7 +208,7 @@ def test_ctrl_c_finishes_what_is_in_hand_and_the_same_command_goes_on(archives, 
     asked, told = [line for line in err.decode().splitlines() if line]
     assert "finishing the pictures in hand" in asked
     assert told == (
-        f"fastmark: stopped before the end: {output} holds the {len(part)} rows there are;"
+        f"fastmark: stopped before the end: {len(part)} pictures are done, rows in {output};"
         " the same command goes on from here"
     )
     done = run(*arguments, "--json", cwd=tmp_path)

@@ -13,7 +13,7 @@ from fastmark.bulk.readers import Picture, batches, fetched, most_bytes, read
 from fastmark.bulk.recorder import Recorder
 from fastmark.bulk.runner import BATCH_BYTES, BATCH_PICTURES, Stop, default_workers, run
 from fastmark.bulk.sources import Walk, check_sources, entries
-from fastmark.bulk.storage import exists, printable
+from fastmark.bulk.storage import exists, package, printable
 from fastmark.bulk.tables import SCAN_COLUMNS, check_table
 from fastmark.bulk.worker import ScanJob
 from fastmark.errors import FastmarkError, OutputError
@@ -82,6 +82,8 @@ def scan(
         raise FastmarkError("no key to look for: give at least one")
     check_numbers(message_bits, max_pixels, workers)
     check_sources(paths)
+    if engine == "ray":
+        package("ray.data", "--engine ray", "ray")
     job = ScanJob(tuple(by_id.values()), message_bits, deep, max_pixels)
     journal = None if target == STDOUT else _journal(target, job, column, force=force)
     stop = Stop(quiet=quiet)

@@ -106,9 +106,9 @@ def _end(summary: Summary, states: Sequence[str], options: argparse.Namespace, *
     elif not options.quiet:
         print(summary.table(states), file=talk)
     if not summary.complete:
-        rows = f"{summary.output} holds the {summary.pictures} rows there are; " if summary.output else ""
+        rows = f"{summary.pictures} pictures are done" + (summary.output and f", rows in {summary.output}")
         how = "it cannot be gone on with" if to_stdout else "the same command goes on from here"
-        print(f"fastmark: stopped before the end: {rows}{how}", file=sys.stderr)
+        print(f"fastmark: stopped before the end: {rows}; {how}", file=sys.stderr)
         return INTERRUPTED
     if summary.errors:
         where = f": see the column error of {summary.output}" if summary.output else ""
