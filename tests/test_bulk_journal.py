@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from fastmark.bulk.journal import Journal, Result, begun, journal_path
+from fastmark.bulk.journal import Journal, Result, begun, journal_path, journalled
 from fastmark.bulk.readers import Picture
 from fastmark.errors import OutputError
 
@@ -109,6 +109,26 @@ def test_names_of_any_bytes_do_not_matter(tmp_path):
         journal.add(result("caf\\xe9.jpg"))
         journal.add(result("ünïcode \U0001f600.jpg"))
         assert len(list(journal.rows(of_this_run=True))) == 2
+
+
+def test_trouble_while_it_is_written_is_told(tmp_path):
+    with opened(tmp_path) as journal:
+        journal.commit()
+        size = journal._db.execute("PRAGMA page_count").fetchone()[0]
+        journal._db.execute(f"PRAGMA max_page_count = {size}")  # as a disk that is full
+        with (
+            pytest.raises(OutputError, match=r"out\.csv\.journal cannot be written.*full.*goes on"),
+            journalled("out.csv"),
+        ):
+            for position in range(10_000):
+                journal.add(result("a", position))
+        # what would be written now would last by itself: nothing is
+        for late in (lambda: journal.add(result("b")), journal.commit, lambda: journal.set("x", 1)):
+            with pytest.raises(sqlite3.OperationalError):
+                late()
+        journal.roll_back()
+    with opened(tmp_path) as journal:
+        assert not list(journal.rows(of_this_run=False))
 
 
 # ---- whose journal ---------------------------------------------------------------------------------

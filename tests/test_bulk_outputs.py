@@ -152,8 +152,7 @@ def test_what_cannot_be_settled_is_not_known_to_the_journal(tmp_path, journal):
 
     record = Recorder(journal, (), MANIFEST_COLUMNS, output=Unsettled())
     record.take([Picture("s")], Work([marked("1.jpg", b"one")]))
-    with pytest.raises(OutputError, match="no space left"):
-        record.abandon()
+    record.abandon()  # whoever calls it has an error to tell already
     again = Journal(str(tmp_path / "j.journal"), {}, output="out")
     assert not list(again.rows(of_this_run=False))
     again.close()

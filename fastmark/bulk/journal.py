@@ -7,6 +7,7 @@ is killed loses at most the last moment's, and never half of one.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -141,7 +142,14 @@ class Journal:
     def set(self, name: str, value: Any) -> None:
         """Keep a value, of JSON, from the next commit on."""
         with self._lock:
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, json.dumps(value)))
+            self._write("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, json.dumps(value)))
+
+    def _write(self, statement: str, values: tuple[Any, ...]) -> None:
+        # NOTE: an error, a full disk's for one, may have ended the transaction; a row that were written then
+        # would last by itself, whatever became of the picture
+        if not self._db.in_transaction:
+            raise sqlite3.OperationalError("an earlier write failed")
+        self._db.execute(statement, values)
 
     # ---- pictures ------------------------------------------------------------------------------------
 
@@ -178,7 +186,7 @@ class Journal:
     def finish(self, source: str, stamp: str, pictures: int) -> None:
         """Note how many pictures a shard has."""
         with self._lock:
-            self._db.execute("INSERT OR REPLACE INTO shards VALUES (?, ?, ?)", (source, stamp, pictures))
+            self._write("INSERT OR REPLACE INTO shards VALUES (?, ?, ?)", (source, stamp, pictures))
 
     def keep(self, source: str, stamp: str) -> list[int]:
         """Which pictures of a shard have a row that is no error; those rows are of this run too."""
@@ -195,13 +203,13 @@ class Journal:
         row = None if result.row is None else json.dumps(result.row)
         key = (result.source, result.position, result.stamp, self.run, result.state, row)
         with self._lock:
-            self._db.execute("INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?, ?, ?)", key)
+            self._write("INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?, ?, ?)", key)
 
     def claim(self, name: str, picture: Picture) -> bool:
         """Reserve a name below the output folder; false if another picture has it."""
         key = (name, picture.source, picture.position)
         with self._lock:
-            self._db.execute("INSERT OR IGNORE INTO names VALUES (?, ?, ?)", key)
+            self._write("INSERT OR IGNORE INTO names VALUES (?, ?, ?)", key)
             owner = self._db.execute("SELECT * FROM names WHERE name = ?", (name,)).fetchone()
         return bool(owner == key)
 
@@ -241,21 +249,37 @@ class Journal:
     def commit(self) -> None:
         """Make everything up to here last, whatever happens to this process."""
         with self._lock:
-            self._db.execute("COMMIT")
+            self._db.execute("COMMIT")  # an error, if an earlier one has ended the transaction
             self._db.execute("BEGIN")
             self._committed = time.monotonic()
 
     def roll_back(self) -> None:
         """Forget what came since the last commit."""
         with self._lock:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
             self._db.execute("BEGIN")
 
     def close(self) -> None:
         """Commit, and give the file free."""
         with self._lock:
-            self._db.execute("COMMIT")
-            self._db.close()
+            try:
+                if self._db.in_transaction:
+                    self._db.execute("COMMIT")
+            finally:
+                self._db.close()
+
+
+@contextlib.contextmanager
+def journalled(output: str) -> Iterator[None]:
+    """Tell of trouble with the journal of an output as OutputError."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise OutputError(
+            f"the journal {printable(journal_path(output))} cannot be written: {error};"
+            " once that is mended, the same command goes on"
+        ) from error
 
 
 def begun(output: str) -> bool:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
-from fastmark.bulk.journal import Journal, begun, journal_path
+from fastmark.bulk.journal import Journal, begun, journal_path, journalled
 from fastmark.bulk.kinds import PICTURES
 from fastmark.bulk.messages import Constant, Counter, Messages, messages_of
 from fastmark.bulk.outputs import check_output_of, open_output_of
@@ -132,7 +132,7 @@ def embed(
                 record.meter.expected.count(paths, Walk(excluded=place.excluded))
             companions = place.ordered
             queue = _Queue(paths, column, max_pixels, record, chosen, journal, job, companions=companions)
-            with stop.listening():
+            with journalled(target), stop.listening():
                 groups = batches(queue.pictures(), BATCH_PICTURES, BATCH_BYTES)
                 run(groups, job, workers or default_workers(), record.take, record.tick, stop)
     except BaseException:
@@ -141,7 +141,8 @@ def embed(
         else:
             journal.close()
         raise
-    return record.finish(table, complete=not stop.asked.is_set())
+    with journalled(target):
+        return record.finish(table, complete=not stop.asked.is_set())
 
 
 class _Queue:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +16,7 @@ from fastmark.bulk.sources import Entry, Walk
 from fastmark.bulk.storage import printable
 from fastmark.bulk.tables import Columns, json_line, write_table
 from fastmark.bulk.worker import Work
+from fastmark.errors import OutputError
 
 
 class Recorder:
@@ -151,14 +154,16 @@ class Recorder:
         self.journal.commit()
 
     def abandon(self) -> None:
-        """End where something went wrong; what has come is kept."""
+        """End where something went wrong; what has come is kept, as far as it can be."""
         self.meter.close()
         if self.journal is not None:
-            try:
+            # the first error is the one to be told
+            with contextlib.suppress(OutputError, sqlite3.Error):
                 self._commit()
+            with contextlib.suppress(OutputError):
                 if self._output:
                     self._output.close(complete=False)
-            finally:
+            with contextlib.suppress(sqlite3.Error):
                 self.journal.close()
 
     def finish(self, path: str, *, complete: bool) -> Summary:

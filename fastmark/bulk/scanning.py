@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from fastmark.bulk.journal import Journal, begun, journal_path
+from fastmark.bulk.journal import Journal, begun, journal_path, journalled
 from fastmark.bulk.progress import Summary
 from fastmark.bulk.readers import Picture, batches, fetched, most_bytes, read
 from fastmark.bulk.recorder import Recorder
@@ -97,7 +97,7 @@ def scan(
     try:
         if record.meter.active:
             record.meter.expected.count(paths, Walk())
-        with stop.listening():
+        with journalled(target), stop.listening():
             if engine == "ray":
                 from fastmark.bulk.ray import run as run_on_ray
 
@@ -109,7 +109,8 @@ def scan(
     except BaseException:
         record.abandon()
         raise
-    return record.finish(target, complete=not stop.asked.is_set())
+    with journalled(target):
+        return record.finish(target, complete=not stop.asked.is_set())
 
 
 def _pictures(
