@@ -174,6 +174,18 @@ def test_messages_from_a_file_and_from_a_manifest(archives, tmp_path):
     assert sum("it ends before picture" in (error or "") for error in errors) == 2
 
 
+def test_lines_that_no_longer_belong_to_their_pictures_are_told(archives, tmp_path):
+    for name in ("b", "d"):
+        write(tmp_path / "in" / f"{name}.jpg", jpeg(288, 352, seed=1))
+    (tmp_path / "messages.txt").write_text("0x1\n0x2\n0x3\n")
+    arguments = ("embed", "in", "-o", "out", "--key", archives.key, "--messages", "messages.txt", "--quiet")
+    for name in ("d", "e"):  # at the end there is room for more
+        write(tmp_path / "in" / f"{name}.jpg", jpeg(288, 352, seed=1))
+        assert run(*arguments, cwd=tmp_path).returncode == 0
+    write(tmp_path / "in" / "a.jpg", jpeg(288, 352, seed=1))
+    assert_refused(run(*arguments, cwd=tmp_path), "b.jpg says 0000000000000001", "source and message")
+
+
 def test_lists_and_shards_need_no_more_than_their_names(archives, tmp_path):
     (tmp_path / "list.txt").write_text(f"{archives.archive}/1.jpg\n")
     options = ("--key", archives.other_key, "--message", "0x1", "--quiet")

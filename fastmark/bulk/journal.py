@@ -166,6 +166,14 @@ class Journal:
             ).rowcount
         return changed > 0
 
+    def row(self, picture: Picture) -> dict[str, Any]:
+        """The row of a picture that is done."""
+        with self._lock:
+            (row,) = self._db.execute(
+                "SELECT row FROM rows WHERE source = ? AND position = ?", (picture.source, picture.position)
+            ).fetchone()
+        return dict(json.loads(row))
+
     def finished(self, source: str, stamp: str) -> int | None:
         """How many pictures a shard has, if each has a row that is no error; it is not opened for that."""
         if self.fresh or not stamp:

@@ -197,7 +197,19 @@ class _Queue:
     def _is_done(self, picture: Picture) -> bool:
         if not picture.companion:
             self._index += 1
-        return self._is_there(picture) and self._record.is_done(picture)
+        done = self._is_there(picture) and self._record.is_done(picture)
+        if done and self._messages.in_order and not picture.companion:
+            self._check_order(picture)
+        return done
+
+    def _check_order(self, picture: Picture) -> None:
+        """Raise OutputError if a picture says another message than its line does now."""
+        said = self._journal.row(picture)["message"]
+        if said != self._messages.of(picture, self._index):
+            raise OutputError(
+                f"{picture.source} says {said}, and its line of the messages is another now: pictures have"
+                " been added or removed, or lines changed; use a .csv with source and message instead"
+            )
 
     def _is_there(self, picture: Picture) -> bool:
         """Whether a picture that the journal knows can be in the output, which somebody may have cleared."""
