@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from fastmark.errors import FastmarkError, InvalidImage, UnsupportedImage
+from fastmark.errors import FastmarkError, InvalidImage, UnsupportedImage, reason_of
 
 MAX_PIXELS = 500_000_000
 """Largest width x height that is decoded, unless told otherwise."""
@@ -70,8 +70,7 @@ def reading(label: str) -> Iterator[None]:
         raise InvalidImage(f"{label} is too large for this machine's memory") from None
     # Decoders given hostile bytes raise anything: OSError, SyntaxError, struct.error, IndexError, ...
     except Exception as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-        raise InvalidImage(f"{label} cannot be read: {reason}") from error
+        raise InvalidImage(f"{label} cannot be read: {reason_of(error)}") from error
 
 
 @contextlib.contextmanager

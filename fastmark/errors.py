@@ -7,6 +7,16 @@ class FastmarkError(Exception):
     """Root of all errors raised by fastmark."""
 
 
+def one_line(error: BaseException) -> str:
+    """What an error says, without line breaks."""
+    return " ".join(str(error).split())
+
+
+def reason_of(error: BaseException) -> str:
+    """Why something failed, in a few words: of an OSError the system's, without the path."""
+    return getattr(error, "strerror", None) or one_line(error) or type(error).__name__
+
+
 class KeyFormatError(FastmarkError, ValueError):
     """A key file or key value is damaged, of an unknown version, or not a key at all."""
 

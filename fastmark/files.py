@@ -26,7 +26,7 @@ from typing import IO, Any
 
 from PIL import ExifTags, Image, PngImagePlugin
 
-from fastmark.errors import OutputError
+from fastmark.errors import OutputError, one_line, reason_of
 
 SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
 """Chroma resolutions that JPEG and AVIF are written in."""
@@ -161,7 +161,7 @@ def encode_image(
     try:
         image.save(buffer, name, **_metadata(image, name), **options)
     except Exception as error:  # encoders raise OSError, ValueError, struct.error, ...
-        raise OutputError(f"cannot encode as {name}: {' '.join(str(error).split())}") from error
+        raise OutputError(f"cannot encode as {name}: {one_line(error)}") from error
     return buffer.getvalue()
 
 
@@ -187,8 +187,7 @@ def save_image(
     try:
         write_atomically(path, data)
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        reason = getattr(error, "strerror", None) or error
-        raise OutputError(f"{os.fspath(path)} cannot be written: {reason}") from error
+        raise OutputError(f"{os.fspath(path)} cannot be written: {reason_of(error)}") from error
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from fastmark.errors import InvalidMessage
 from fastmark.kernels import polar as kernels
+from fastmark.notation import MESSAGE_BITS, message_bytes
 
 CODE_BITS = 1024
 CRC_BITS = 24
-MESSAGE_BITS = (16, 32, 64, 96, 128)
 LIST_SIZE = 32
 MAX_UNIT = 15
 """Largest value of k, the pixels per unit, that the code tells apart; larger ones are sent as 15."""
@@ -67,17 +67,7 @@ class MessageCode:
         Raises:
             InvalidMessage: if it is neither an int in range nor bytes of the right length.
         """
-        if isinstance(message, bytes | bytearray | memoryview):
-            if len(message) != self.n_bytes:
-                raise InvalidMessage(
-                    f"a {self.message_bits}-bit message is {self.n_bytes} bytes, not {len(message)}"
-                )
-            return bytes(message)
-        if isinstance(message, bool) or not isinstance(message, int | np.integer):
-            raise InvalidMessage(f"a message is an int or bytes, not {type(message).__name__}")
-        if not 0 <= int(message) < 1 << self.message_bits:
-            raise InvalidMessage(f"the message must be 0..2^{self.message_bits} - 1, not {message}")
-        return int(message).to_bytes(self.n_bytes, "big")
+        return message_bytes(message, self.message_bits)
 
     def encode(self, message: int | bytes, k: int = 1) -> NDArray[np.uint8]:
         """Return the codeword of a message marked at ``k`` pixels a unit: uint8 ``(1024,)`` of 0 and 1."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 from fastmark.errors import InvalidMessage
 
 MESSAGE_BITS = (16, 32, 64, 96, 128)
@@ -29,3 +31,27 @@ def parse_message(text: str, message_bits: int) -> bytes:
             f"write 0x{digits} to have zeros put in front, or choose --message-bits"
         )
     return bytes.fromhex(digits.zfill(wanted))
+
+
+def message_bytes(message: int | bytes, message_bits: int) -> bytes:
+    """The message's bytes, big-endian.
+
+    Raises:
+        InvalidMessage: if it is neither an int in range nor bytes of the right length.
+    """
+    n_bytes = message_bits // 8
+    if isinstance(message, bytes | bytearray | memoryview):
+        if len(message) != n_bytes:
+            raise InvalidMessage(f"a {message_bits}-bit message is {n_bytes} bytes, not {len(message)}")
+        return bytes(message)
+    if isinstance(message, bool) or not isinstance(message, Integral):  # NumPy's integers are among these
+        raise InvalidMessage(f"a message is an int or bytes, not {type(message).__name__}")
+    if not 0 <= int(message) < 1 << message_bits:
+        raise InvalidMessage(f"the message must be 0..2^{message_bits} - 1, not {message}")
+    return int(message).to_bytes(n_bytes, "big")
+
+
+def check_strength(strength: float) -> None:
+    """Raise ValueError unless the amplitude relative to the default is one that is marked with."""
+    if not (isinstance(strength, int | float) and 0.25 <= strength <= 4.0):
+        raise ValueError(f"strength must be 0.25..4, not {strength!r}")

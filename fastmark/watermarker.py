@@ -18,6 +18,7 @@ from fastmark.errors import ImageTooSmall, InvalidMessage
 from fastmark.images import ImageInput, Luma, open_luma, open_source
 from fastmark.key import Key
 from fastmark.message import MessageCode
+from fastmark.notation import check_strength
 from fastmark.plane import pixels_per_unit
 from fastmark.results import Detection, EmbedReport
 from fastmark.scoring import ScorePlanes
@@ -52,8 +53,7 @@ class Watermarker:
         """
         if not isinstance(key, Key):
             raise TypeError(f"key must be a fastmark.Key, not {type(key).__name__}")
-        if not (isinstance(strength, int | float) and 0.25 <= strength <= 4.0):
-            raise ValueError(f"strength must be 0.25..4, not {strength!r}")
+        check_strength(strength)
         self.key = key
         self.message_bits = message_bits
         self.strength = float(strength)

@@ -42,7 +42,7 @@ def marked(name, data):
 
 def test_a_tar_has_what_was_put_and_its_name_at_the_end(tmp_path, journal):
     path = tmp_path / "out.tar"
-    output = open_output_of(str(path), journal, force=False)
+    output = open_output_of(str(path), journal)
     output.put(marked("a/1.jpg", b"one"))
     output.put(marked("ünï.jpg", b"x" * 1000))
     output.settle()
@@ -50,24 +50,24 @@ def test_a_tar_has_what_was_put_and_its_name_at_the_end(tmp_path, journal):
     output.close(complete=True)
     assert members_of(path) == [("a/1.jpg", b"one"), ("ünï.jpg", b"x" * 1000)]
     assert [entry.name for entry in tmp_path.glob("out*")] == ["out.tar"]
-    assert TarOutput(str(path), journal, force=False).finished
+    assert TarOutput(str(path), journal).finished
 
 
 @pytest.mark.parametrize("torn", [b"", b"half of a member", bytes(3000)])
 def test_a_tar_is_gone_on_with_after_what_the_journal_knows(tmp_path, journal, torn):
     path = tmp_path / "out.tar"
-    first = TarOutput(str(path), journal, force=False)
+    first = TarOutput(str(path), journal)
     first.put(marked("1.jpg", b"one"))
     first.settle()
     first.put(marked("lost.jpg", b"put, but never settled"))
     first._file.write(torn)
     first._file.close()  # as a kill would
-    second = TarOutput(str(path), journal, force=False)
+    second = TarOutput(str(path), journal)
     second.put(marked("2.jpg", b"two"))
     second.settle()
     second.close(complete=False)
     assert not path.exists()
-    third = TarOutput(str(path), journal, force=False)
+    third = TarOutput(str(path), journal)
     third.put(marked("3.jpg", b"three"))
     third.close(complete=True)
     assert members_of(path) == [("1.jpg", b"one"), ("2.jpg", b"two"), ("3.jpg", b"three")]
@@ -75,30 +75,30 @@ def test_a_tar_is_gone_on_with_after_what_the_journal_knows(tmp_path, journal, t
 
 def test_a_tar_that_was_tampered_with_is_refused(tmp_path, journal):
     path = tmp_path / "out.tar"
-    output = TarOutput(str(path), journal, force=False)
+    output = TarOutput(str(path), journal)
     output.put(marked("1.jpg", b"one"))
     output.settle()
     output.close(complete=False)
     partial = tmp_path / "out.tar.partial"
     partial.write_bytes(partial.read_bytes()[:600])
     with pytest.raises(OutputError, match="cut or replaced"):
-        TarOutput(str(path), journal, force=False)
+        TarOutput(str(path), journal)
     partial.unlink()
     with pytest.raises(OutputError, match="is gone"):
-        TarOutput(str(path), journal, force=False)
+        TarOutput(str(path), journal)
 
 
 def test_a_finished_tar_that_is_gone_is_told(tmp_path, journal):
     path = tmp_path / "out.tar"
-    TarOutput(str(path), journal, force=False).close(complete=True)
+    TarOutput(str(path), journal).close(complete=True)
     path.unlink()
     with pytest.raises(OutputError, match="finished and is gone"):
-        TarOutput(str(path), journal, force=False)
+        TarOutput(str(path), journal)
 
 
 def test_a_run_that_ended_before_the_archive_had_its_name(tmp_path, journal, monkeypatch):
     path = tmp_path / "out.tar"
-    output = TarOutput(str(path), journal, force=False)
+    output = TarOutput(str(path), journal)
     output.put(marked("1.jpg", b"one"))
     output.settle()
     with monkeypatch.context() as patched:
@@ -106,13 +106,13 @@ def test_a_run_that_ended_before_the_archive_had_its_name(tmp_path, journal, mon
         with pytest.raises(KeyboardInterrupt):
             output.close(complete=True)
     assert not path.exists()
-    assert TarOutput(str(path), journal, force=False).finished
+    assert TarOutput(str(path), journal).finished
     assert members_of(path) == [("1.jpg", b"one")]
 
 
 def test_a_member_that_could_not_be_written_whole_is_cut_off(tmp_path, journal):
     path = tmp_path / "out.tar"
-    output = TarOutput(str(path), journal, force=False)
+    output = TarOutput(str(path), journal)
     output.put(marked("1.jpg", b"one"))
 
     class Full:
@@ -131,7 +131,7 @@ def test_a_member_that_could_not_be_written_whole_is_cut_off(tmp_path, journal):
         output.put(marked("2.jpg", b"x" * 5000))
     output.settle()
     output.close(complete=False)
-    again = TarOutput(str(path), journal, force=False)
+    again = TarOutput(str(path), journal)
     again.put(marked("2.jpg", b"two"))
     again.close(complete=True)
     assert members_of(path) == [("1.jpg", b"one"), ("2.jpg", b"two")]
@@ -159,7 +159,7 @@ def test_what_cannot_be_settled_is_not_known_to_the_journal(tmp_path, journal):
 
 
 def test_many_members_take_no_memory(tmp_path, journal):
-    output = TarOutput(str(tmp_path / "out.tar"), journal, force=False)
+    output = TarOutput(str(tmp_path / "out.tar"), journal)
     for i in range(50):
         output.put(marked(f"{i}", b""))
         assert len(output._tar.members) == 0

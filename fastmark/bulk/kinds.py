@@ -61,6 +61,12 @@ def compression(start: bytes) -> Literal["gzip", "bz2", "lzma"] | None:
     return "lzma" if start.startswith(b"\xfd7zXZ\0") else None
 
 
+def ending_of(format_name: str) -> str:
+    """The usual ending of files of a format, which is given as Pillow names it, in any case."""
+    name = format_name.lower()
+    return {"jpeg": ".jpg", "tiff": ".tif"}.get(name, f".{name}")
+
+
 def is_shard(name: str) -> bool:
     """Whether a file of that name holds many pictures."""
     return kind_by_ending(name) in ("tar", "parquet")

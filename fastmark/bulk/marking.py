@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
 from fastmark.bulk.journal import Journal, begun, journal_path, journalled
-from fastmark.bulk.kinds import PICTURES
+from fastmark.bulk.kinds import PICTURES, ending_of
 from fastmark.bulk.messages import Constant, Counter, Messages, messages_of
 from fastmark.bulk.outputs import check_output_of, open_output_of
 from fastmark.bulk.progress import Summary
@@ -19,12 +19,12 @@ from fastmark.bulk.scanning import AnyPath, as_paths, check_numbers
 from fastmark.bulk.sources import Walk, check_sources, entries
 from fastmark.bulk.storage import exists, printable
 from fastmark.bulk.tables import MANIFEST_COLUMNS, check_table
-from fastmark.bulk.worker import ENDINGS, EmbedJob
+from fastmark.bulk.worker import EmbedJob
 from fastmark.decoder import PREFIX_BYTES, format_by_prefix
 from fastmark.errors import InvalidMessage, OutputError
 from fastmark.files import check_encoding
 from fastmark.key import Key
-from fastmark.notation import MAX_PIXELS
+from fastmark.notation import MAX_PIXELS, check_strength, message_bytes
 
 STATES = ("marked",)
 
@@ -89,8 +89,7 @@ def embed(
     """
     paths, target = as_paths(sources), os.fspath(output)
     check_numbers(message_bits, max_pixels, workers)
-    if not 0.25 <= strength <= 4.0:
-        raise ValueError(f"strength must be 0.25..4, not {strength}")
+    check_strength(strength)
     check_encoding(format, quality=quality, subsampling=subsampling, lossless=lossless)
     encoding = {"quality": quality, "subsampling": subsampling, "lossless": lossless}
     check_sources(paths)
@@ -100,7 +99,7 @@ def embed(
         check_table(table)
     if exists(table) and not begun(target) and not force:
         raise OutputError(f"the manifest {printable(table)} exists already: choose another, or --force")
-    constant = None if isinstance(messages, str) else _constant(messages, message_bits)
+    constant = None if isinstance(messages, str) else message_bytes(messages, message_bits)
     chosen = messages_of(messages, message_bits) if isinstance(messages, str) else None
     settings = {
         "verb": "embed",
@@ -118,7 +117,7 @@ def embed(
     journal = Journal(journal_path(target), settings, output=target, force=force)
     record: Recorder | None = None
     try:
-        place = open_output_of(target, journal, force=force)
+        place = open_output_of(target, journal)
         if chosen is None:
             chosen = Counter(message_bits, journal) if constant is None else Constant(constant)
         shown = not quiet and sys.stderr.isatty()
@@ -166,7 +165,7 @@ class _Queue:
         self._record = record
         self._messages = messages
         self._journal = journal
-        self._ending = None if job.format is None else ENDINGS.get(job.format, f".{job.format}")
+        self._ending = None if job.format is None else ending_of(job.format)
         self._companions = companions
         self._folder = job.folder
         self._index = -1
@@ -239,8 +238,7 @@ class _Queue:
         if picture.data is None or path.suffix:
             return picture.name
         # rows of Parquet files have numbers only
-        name = (format_by_prefix(picture.data[:PREFIX_BYTES]) or "").lower()
-        return f"{path}{ENDINGS.get(name, f'.{name}')}"
+        return f"{path}{ending_of(format_by_prefix(picture.data[:PREFIX_BYTES]) or '')}"
 
 
 def _manifest_path(target: str) -> str:
@@ -248,14 +246,3 @@ def _manifest_path(target: str) -> str:
     if plain.lower().endswith(".tar"):
         return f"{plain[: -len('.tar')]}.manifest.jsonl"
     return f"{plain}/manifest.jsonl"
-
-
-def _constant(message: bytes | int, message_bits: int) -> bytes:
-    size = message_bits // 8
-    if isinstance(message, int):
-        if message < 0 or message >> message_bits:
-            raise InvalidMessage(f"the message must be 0 or more and fit {message_bits} bits")
-        return message.to_bytes(size, "big")
-    if len(message) != size:
-        raise InvalidMessage(f"{message_bits} bits are {size} bytes, not {len(message)}")
-    return message

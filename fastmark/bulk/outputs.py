@@ -41,14 +41,14 @@ class Output(Protocol):
         """End; ``complete`` if nothing is missing."""
 
 
-def open_output_of(path: str, journal: Journal, *, force: bool) -> Output:
+def open_output_of(path: str, journal: Journal) -> Output:
     """The output that a path names: a tar by its ending, else a folder.
 
     Raises:
         OutputError: if something else is there already, or it cannot be written.
     """
     if path.lower().endswith(".tar"):
-        return TarOutput(path, journal, force=force)
+        return TarOutput(path, journal)
     return RemoteFolder(path) if is_url(path) else LocalFolder(path, journal)
 
 
@@ -138,7 +138,7 @@ class TarOutput:
     ordered = True
     folder = None
 
-    def __init__(self, path: str, journal: Journal, *, force: bool) -> None:
+    def __init__(self, path: str, journal: Journal) -> None:
         """Begin, or go on after the last member that the journal knows of."""
         self._path = path
         self._partial = f"{path}.partial"
@@ -206,9 +206,6 @@ class TarOutput:
             os.replace(self._partial, self._path)
         except OSError as error:
             raise unwritable(self._path, error) from error
-
-
-Batch = tuple[int, list[Result]]
 
 
 class InOrder:

@@ -165,7 +165,7 @@ class Expected:
         def walked() -> None:
             try:
                 for entry in entries(sources, walk):
-                    if entry.kind in ("tar", "parquet"):
+                    if entry.is_shard:
                         self._shard_bytes += entry.size
                     else:
                         self._files += 1

@@ -24,7 +24,7 @@ from fastmark.bulk.runner import Pool, Stop, default_workers
 from fastmark.bulk.sources import STDIN, Entry
 from fastmark.bulk.storage import package, printable
 from fastmark.bulk.tables import SCAN_COLUMNS, arrow_schema
-from fastmark.bulk.worker import ScanJob, Work, failed
+from fastmark.bulk.worker import ScanJob, Work, add_seconds, failed
 from fastmark.errors import FastmarkError, SourceError
 from fastmark.key import Key
 from fastmark.notation import MAX_PIXELS
@@ -70,8 +70,7 @@ def scan_dataset(
     Returns:
         A Dataset with the columns of ``fastmark.bulk.tables.SCAN_COLUMNS``, ``source`` being the path.
     """
-    ray = package("ray", "scan_dataset", "ray")
-    package("ray.data", "scan_dataset", "ray")
+    ray = _ray("scan_dataset")
     job = ScanJob(tuple([keys] if isinstance(keys, Key) else keys), message_bits, deep, max_pixels)
     return dataset.map_batches(
         _DatasetActor,
@@ -102,8 +101,7 @@ def run(
         SourceError: for a tar on standard input, which no other process can read.
         FastmarkError: if the cluster cannot be reached, or gives up.
     """
-    ray = package("ray", "--engine ray", "ray")
-    package("ray.data", "--engine ray", "ray")
+    ray = _ray("--engine ray")
     with _connected(ray, address, workers):
         while todo := _next_round(entries, record, stop):
             try:
@@ -118,6 +116,12 @@ def run(
                 raise FastmarkError(
                     f"Ray lost {lost} files of an archive; the same command looks at them again"
                 )
+
+
+def _ray(purpose: str) -> Any:
+    """Ray with Ray Data."""
+    package("ray.data", purpose, "ray")
+    return package("ray", purpose, "ray")
 
 
 class _Round:
@@ -215,8 +219,7 @@ def _looked_at(
             done = todo.done.setdefault(source, set())
             if position not in done:
                 done.add(position)
-                for stage, seconds in about["seconds"].items():
-                    work.seconds[stage] = work.seconds.get(stage, 0.0) + seconds
+                add_seconds(work.seconds, about["seconds"])
                 batch.append(Picture(source, position, stamp=line["stamp"], size=about["size"]))
                 work.results.append(Result(source, position, line["stamp"], line["state"], about["row"]))
         if batch:
@@ -228,7 +231,7 @@ def _blocks(todo: _Round) -> Iterator[Any]:
     pyarrow = package("pyarrow", "--engine ray", "ray")
     files = [entry for entry in todo.entries if entry.kind == "picture"]
     groups = [files[i : i + BLOCK_ENTRIES] for i in range(0, len(files), BLOCK_ENTRIES)]
-    groups += [[entry] for entry in todo.entries if entry.kind != "picture"]
+    groups += [[entry] for entry in todo.entries if entry.is_shard]
     for group in groups:
         skips = [sorted(todo.done.get(printable(entry.path), ())) for entry in group]
         # pickled: paths may be of bytes that Arrow's text cannot hold
@@ -309,7 +312,7 @@ def _read_entry(entry: Entry, skip: frozenset[int], column: str | None, limit: i
     )
     for batch in batches(fetched(pictures, limit), BATCH_PICTURES, BATCH_BYTES):
         yield _pickled(batch)
-    if entry.kind != "picture":
+    if entry.is_shard:
         count, others = ends[0] if ends else (0, 0)
         end = Picture(printable(entry.path), count, stamp=entry.stamp, size=others)
         end.name = _FINISHED if ends else _BROKEN

@@ -22,7 +22,7 @@ from fastmark.bulk.kinds import compression, kind_by_ending
 from fastmark.bulk.sources import STDIN, Entry
 from fastmark.bulk.storage import is_url, open_input, package, printable
 from fastmark.decoder import PREFIX_BYTES, format_by_prefix
-from fastmark.errors import SourceError
+from fastmark.errors import SourceError, one_line, reason_of
 
 Done = Callable[["Picture"], bool]
 """Tells whether a picture needs no more work, before its bytes are read."""
@@ -144,8 +144,7 @@ def read(
                     picture.data = load()
                 yield picture
         except Exception as error:  # tarfile, zlib, lzma, pyarrow, a store: each has errors of its own
-            reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-            what = f"{source} cannot be read after {position} members: {reason}"
+            what = f"{source} cannot be read after {position} members: {reason_of(error)}"
             yield Picture(source, position, None, entry.stamp, entry.name, error=what)
             return
         finished(count, passed)
@@ -313,7 +312,7 @@ def _fetch(picture: Picture, limit: int) -> Picture:
     except FileNotFoundError:
         picture.error = f"{picture.source}: no such file"
     except Exception as error:  # a store's own exceptions
-        picture.error = f"{picture.source} cannot be read: {' '.join(str(error).split()) or repr(error)}"
+        picture.error = f"{picture.source} cannot be read: {one_line(error) or repr(error)}"
     else:
         picture.size = len(data)
         if len(data) > limit:

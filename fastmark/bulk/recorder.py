@@ -15,7 +15,7 @@ from fastmark.bulk.readers import Picture
 from fastmark.bulk.sources import Entry, Walk
 from fastmark.bulk.storage import printable
 from fastmark.bulk.tables import Columns, json_line, write_table
-from fastmark.bulk.worker import Work
+from fastmark.bulk.worker import Work, add_seconds
 from fastmark.errors import OutputError
 
 
@@ -70,7 +70,7 @@ class Recorder:
 
     def is_finished(self, entry: Entry) -> bool:
         """Whether that holds of all pictures of a shard; if so, they are counted."""
-        if self.journal is None or entry.kind not in ("tar", "parquet"):
+        if self.journal is None or not entry.is_shard:
             return False
         pictures = self.journal.finished(printable(entry.path), entry.stamp)
         if pictures is None:
@@ -82,7 +82,7 @@ class Recorder:
         """What ``read`` is to call at the end of an entry."""
 
         def finished(pictures: int, others: int) -> None:
-            if entry.kind in ("tar", "parquet"):
+            if entry.is_shard:
                 self.finish_shard(printable(entry.path), entry.stamp, pictures, others)
 
         return finished
@@ -114,8 +114,7 @@ class Recorder:
 
     def take(self, batch: list[Picture], work: Work) -> int:
         """Take what came of a batch; how many batches need not be thought of any more."""
-        for stage, seconds in work.seconds.items():
-            self.summary.stages[stage] = self.summary.stages.get(stage, 0.0) + seconds
+        add_seconds(self.summary.stages, work.seconds)
         for picture, result in zip(batch, work.results, strict=True):
             self.meter.worked(result.state, picture.size)
         if self._in_order:

@@ -25,7 +25,7 @@ from types import FrameType
 from typing import Any
 
 from fastmark.bulk.readers import Picture
-from fastmark.bulk.worker import Job, Work, failed, start, work
+from fastmark.bulk.worker import Job, Work, add_seconds, failed, start, work
 from fastmark.errors import FastmarkError
 
 IN_HAND = 3
@@ -124,8 +124,7 @@ class Pool:
                     self._check(alone)
                     continue
                 whole.results += done.results
-                for stage, seconds in done.seconds.items():
-                    whole.seconds[stage] = whole.seconds.get(stage, 0.0) + seconds
+                add_seconds(whole.seconds, done.seconds)
         finally:
             alone.shutdown()
         return whole

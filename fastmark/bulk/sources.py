@@ -17,7 +17,7 @@ from typing import IO, Any, Literal
 from fastmark.bulk.kinds import BLOCK, Kind, is_shard, kind_by_content, kind_by_ending, stem
 from fastmark.bulk.storage import file_system, is_url, open_input, package, printable
 from fastmark.decoder import PREFIX_BYTES, format_by_prefix
-from fastmark.errors import SourceError
+from fastmark.errors import SourceError, reason_of
 from fastmark.files import TEMPORARY
 
 STDIN = "-"
@@ -43,6 +43,11 @@ class Entry:
     size: int = 0
     stamp: str = ""
     error: str = ""
+
+    @property
+    def is_shard(self) -> bool:
+        """Whether it holds many pictures."""
+        return self.kind in ("tar", "parquet")
 
 
 @dataclass(slots=True)
@@ -310,10 +315,8 @@ def _remote_stamp(about: dict[str, Any]) -> str:
 
 
 def _error(path: str, error: BaseException, name: str = "") -> Entry:
-    missing = isinstance(error, FileNotFoundError)
-    reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-    shown = printable(path)
-    return Entry(path, "error", name, error=f"{shown}: no such file" if missing else f"{shown}: {reason}")
+    reason = "no such file" if isinstance(error, FileNotFoundError) else reason_of(error)
+    return Entry(path, "error", name, error=f"{printable(path)}: {reason}")
 
 
 def _base(source: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO, Any, cast
 
-from fastmark.errors import MissingPackage, OutputError, SourceError
+from fastmark.errors import MissingPackage, OutputError, SourceError, reason_of
 from fastmark.files import atomic_file
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -85,8 +85,7 @@ def open_output(path: str) -> Iterator[IO[bytes]]:
 
 def unwritable(path: str, error: BaseException) -> OutputError:
     """OutputError that says why; it keeps ``errno``."""
-    reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-    refusal = OutputError(f"{printable(path)} cannot be written: {reason}")
+    refusal = OutputError(f"{printable(path)} cannot be written: {reason_of(error)}")
     refusal.errno = getattr(error, "errno", None)
     return refusal
 

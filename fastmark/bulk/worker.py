@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import parent_process
 from pathlib import Path
@@ -21,14 +21,11 @@ from fastmark.bulk.journal import Result
 from fastmark.bulk.readers import Picture, most_bytes, too_large
 from fastmark.bulk.storage import printable, unwritable
 from fastmark.decoder import PREFIX_BYTES, format_by_prefix
-from fastmark.errors import FastmarkError, InvalidImage, OutputError
+from fastmark.errors import FastmarkError, InvalidImage, OutputError, one_line
 from fastmark.key import Key
 
 if TYPE_CHECKING:
     from fastmark.results import Detection
-
-ENDINGS = {"jpeg": ".jpg", "tiff": ".tif"}
-"""Of formats whose files are not commonly named by their name."""
 
 # nothing that is tried again could be written either: the run ends, to be gone on with
 _FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
@@ -40,6 +37,12 @@ class Work:
 
     results: list[Result] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+
+
+def add_seconds(total: dict[str, float], more: Mapping[str, float]) -> None:
+    """Add the seconds of some work to ``total``, stage by stage."""
+    for stage, seconds in more.items():
+        total[stage] = total.get(stage, 0.0) + seconds
 
 
 class Job(Protocol):
@@ -105,7 +108,7 @@ class Worker:
     def lap(self, stage: str) -> None:
         """Count the time since the last call for a stage."""
         now = time.perf_counter()
-        self._seconds[stage] = self._seconds.get(stage, 0.0) + now - self._clock
+        add_seconds(self._seconds, {stage: now - self._clock})
         self._clock = now
 
     def _read(self, picture: Picture) -> bytes:
@@ -128,7 +131,7 @@ def failed(picture: Picture, reason: str) -> Result:
 
 
 def _line(error: BaseException) -> str:
-    return printable(" ".join(str(error).split()))
+    return printable(one_line(error))
 
 
 # ---- scanning --------------------------------------------------------------------------------------

@@ -16,9 +16,9 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fastmark.cli.codes import INTERRUPTED, PIPE_CLOSED, fail, one_line
+from fastmark.cli.codes import INTERRUPTED, PIPE_CLOSED, fail
 from fastmark.cli.options import make_parser
-from fastmark.errors import FastmarkError
+from fastmark.errors import FastmarkError, one_line
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

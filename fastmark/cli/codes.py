@@ -12,8 +12,3 @@ def fail(message: str) -> int:
     """Print an error, and return its exit code."""
     print(f"fastmark: error: {message}", file=sys.stderr)
     return ERROR
-
-
-def one_line(error: BaseException) -> str:
-    """What an error says, without line breaks."""
-    return " ".join(str(error).split())

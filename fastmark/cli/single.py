@@ -10,8 +10,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from fastmark.cli.codes import DONE, ERROR, NOT_FOUND, fail, one_line
-from fastmark.errors import FastmarkError, InvalidImage, KeyFormatError, OutputError
+from fastmark.cli.codes import DONE, ERROR, NOT_FOUND, fail
+from fastmark.errors import FastmarkError, InvalidImage, KeyFormatError, OutputError, one_line
 from fastmark.notation import parse_message
 
 if TYPE_CHECKING:
