@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from fastmark.errors import FastmarkError, InvalidImage, UnsupportedImage, reason_of
+from fastmark.errors import FastmarkError, InvalidImageError, UnsupportedImageError, reason_of
 
 MAX_PIXELS = 500_000_000
 """Largest width x height that is decoded, unless told otherwise."""
@@ -38,10 +38,10 @@ def format_by_prefix(prefix: bytes) -> str | None:
 def check_still(image: Image.Image, label: str) -> None:
     """Raise unless the picture has pixels and is a single one."""
     if 0 in image.size:
-        raise InvalidImage(f"{label} has no pixels: {image.width} x {image.height}")
+        raise InvalidImageError(f"{label} has no pixels: {image.width} x {image.height}")
     # NOTE: a phone's MPO holds one picture and its helpers (depth, gain map), not an animation.
     if getattr(image, "is_animated", False) and image.format != "MPO":
-        raise UnsupportedImage(f"{label} is animated or has several pages: extract and pass single frames")
+        raise UnsupportedImageError(f"{label} is animated or has several pages: extract and pass single frames")
 
 
 def label_of(image: object) -> str:
@@ -50,27 +50,27 @@ def label_of(image: object) -> str:
         return os.fsdecode(image)
     if isinstance(image, bytes | bytearray | memoryview):
         return "the image data"
-    raise InvalidImage(
+    raise InvalidImageError(
         f"a picture is a path, encoded bytes, a Pillow image or a numpy array, not {type(image).__name__}"
     )
 
 
 @contextlib.contextmanager
 def reading(label: str) -> Iterator[None]:
-    """Turn whatever goes wrong while a picture is read into InvalidImage, one line that names it."""
+    """Turn whatever goes wrong while a picture is read into InvalidImageError, one line that names it."""
     try:
         yield
     except FastmarkError:
         raise
     except FileNotFoundError:
-        raise InvalidImage(f"{label}: no such file") from None
+        raise InvalidImageError(f"{label}: no such file") from None
     except UnidentifiedImageError:
-        raise InvalidImage(f"{label} is not a picture of a known format") from None
+        raise InvalidImageError(f"{label} is not a picture of a known format") from None
     except MemoryError:
-        raise InvalidImage(f"{label} is too large for this machine's memory") from None
+        raise InvalidImageError(f"{label} is too large for this machine's memory") from None
     # Decoders given hostile bytes raise anything: OSError, SyntaxError, struct.error, IndexError, ...
     except Exception as error:
-        raise InvalidImage(f"{label} cannot be read: {reason_of(error)}") from error
+        raise InvalidImageError(f"{label} cannot be read: {reason_of(error)}") from error
 
 
 @contextlib.contextmanager
@@ -88,7 +88,7 @@ def decoder_of(image: Any, label: str, max_pixels: int | None) -> Iterator[Image
         decoder = _identify(file)
         width, height = decoder.size
         if width * height > limit:
-            raise InvalidImage(f"{label} claims {width} x {height} pixels, more than the limit of {limit}")
+            raise InvalidImageError(f"{label} claims {width} x {height} pixels, more than the limit of {limit}")
         check_still(decoder, label)
         yield decoder
 

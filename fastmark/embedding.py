@@ -21,7 +21,7 @@ from fastmark.carrier import (
     TORUS,
     Carrier,
 )
-from fastmark.errors import ImageTooFlat, ImageTooSmall
+from fastmark.errors import ImageTooFlatError, ImageTooSmallError
 from fastmark.kernels import blocks as kernels
 from fastmark.kernels import local as local_kernels
 from fastmark.kernels import pixels as pixel_kernels
@@ -229,7 +229,7 @@ def mark(
     where the picture is refused.
 
     Raises:
-        ImageTooSmall, ImageTooFlat: if the message could not be read back from the marked picture.
+        ImageTooSmallError, ImageTooFlatError: if the message could not be read back from the marked picture.
     """
     k = pixels_per_unit(*pixels.shape[:2])
     host = prepare(canonical_plane(pixels, k, peak, threads), k, carrier)
@@ -275,11 +275,11 @@ def _refuse_lost(host: Host, margins: Margins, message_bits: int) -> None:
         return
     height, width = (n * host.k for n in host.plane.shape)
     if float(np.mean(host.perception.deviation)) < _FLAT_DEVIATION:
-        raise ImageTooFlat(
+        raise ImageTooFlatError(
             f"the picture ({width} x {height}) is too flat or clipped to carry {message_bits} bits: the mark"
             " was lost in rounding; use fewer message bits or more strength"
         )
-    raise ImageTooSmall(
+    raise ImageTooSmallError(
         f"a picture of {width} x {height} pixels with this texture cannot carry {message_bits} bits;"
         " use fewer message bits, more strength or a larger picture"
     )

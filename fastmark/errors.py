@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import re
+import warnings
+from typing import Any
+
 
 class FastmarkError(Exception):
     """Root of all errors raised by fastmark."""
@@ -21,24 +26,24 @@ class KeyFormatError(FastmarkError, ValueError):
     """A key file or key value is damaged, of an unknown version, or not a key at all."""
 
 
-class InvalidMessage(FastmarkError, ValueError):
+class InvalidMessageError(FastmarkError, ValueError):
     """The message does not fit the watermarker's ``message_bits``."""
 
 
-class InvalidImage(FastmarkError, ValueError):
-    """The picture cannot be read: truncated, hostile, zero-sized, not finite, of a wrong shape."""
+class InvalidImageError(FastmarkError, ValueError):
+    """The image cannot be read: truncated, hostile, zero-sized, not finite, of a wrong shape."""
 
 
-class UnsupportedImage(InvalidImage):
-    """The picture is readable but of a kind that is refused: animated, CMYK, palette."""
+class UnsupportedImageError(InvalidImageError):
+    """The image is readable but of a kind that is refused: animated, CMYK, palette."""
 
 
-class ImageTooSmall(FastmarkError, ValueError):
-    """The picture has too few pixels to carry a mark."""
+class ImageTooSmallError(FastmarkError, ValueError):
+    """The image has too few pixels to carry a mark."""
 
 
-class ImageTooFlat(FastmarkError, ValueError):
-    """The picture was tried, and cannot carry the mark with a provable margin."""
+class ImageTooFlatError(FastmarkError, ValueError):
+    """The image was tried, and cannot carry the mark with a provable margin."""
 
 
 class OutputError(FastmarkError, OSError):
@@ -46,8 +51,47 @@ class OutputError(FastmarkError, OSError):
 
 
 class SourceError(FastmarkError, OSError):
-    """A source of many pictures cannot be opened: missing, of no known kind, without a column of pictures."""
+    """A source of many images cannot be opened: missing, of no known kind, without a column of images."""
 
 
-class MissingPackage(FastmarkError, ImportError):
+class MissingPackageError(FastmarkError, ImportError):
     """An optional package is needed for what was asked, and not installed."""
+
+
+class _NotFound(FileNotFoundError):
+    """A FileNotFoundError of one line of text that has the ``errno`` its callers look at."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.errno = errno.ENOENT
+
+
+class ImageNotFoundError(InvalidImageError, _NotFound):
+    """There is no image file of that name."""
+
+
+class KeyNotFoundError(KeyFormatError, _NotFound):
+    """There is no key file of that name."""
+
+
+class SourceNotFoundError(SourceError, _NotFound):
+    """There is no file or folder of that name."""
+
+
+# The names of before 0.2, which did not all end in Error; they go with 0.3.
+_OLD_NAMES = {
+    "InvalidImage": InvalidImageError,
+    "UnsupportedImage": UnsupportedImageError,
+    "ImageTooSmall": ImageTooSmallError,
+    "ImageTooFlat": ImageTooFlatError,
+    "InvalidMessage": InvalidMessageError,
+    "MissingPackage": MissingPackageError,
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Give an error by its old name, with a DeprecationWarning."""
+    if name not in _OLD_NAMES:
+        raise AttributeError(f"module 'fastmark.errors' has no attribute {name!r}")
+    warnings.warn(f"{name} is now {name}Error; the old name goes with fastmark 0.3", DeprecationWarning, 2)
+    return _OLD_NAMES[name]

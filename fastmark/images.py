@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fastmark.decoder import check_still, decoder_of, is_upright, label_of, reading, upright
-from fastmark.errors import InvalidImage, UnsupportedImage
+from fastmark.errors import InvalidImageError, UnsupportedImageError
 from fastmark.files import descriptive_exif
 
 ImageInput: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | NDArray[Any]
@@ -49,11 +49,15 @@ class Source:
             0..1. C-contiguous, aligned, of native byte order and writeable, so that kernels see one type
             of array; but it may share memory with the caller's picture: never write to it.
         peak: the level of white: 255.0, 65535.0 or 1.0.
+        visible: float32 HxW, the opacity of every pixel, 0 (not seen) to 1; None where all are opaque.
+        warnings: what of the file the result will not have; empty as a rule.
     """
 
     pixels: NDArray[Any]
     peak: float
     _restore: Callable[[NDArray[Any]], NDArray[Any] | Image.Image]
+    visible: NDArray[np.float32] | None = None
+    warnings: tuple[str, ...] = ()
 
     def rebuild(self, marked: NDArray[Any]) -> NDArray[Any] | Image.Image:
         """The user's kind of picture from ``marked``, pixels of the shape, dtype and range of ``pixels``.
@@ -84,8 +88,8 @@ def open_source(image: ImageInput, *, max_pixels: int | None = None) -> Source:
             ``decoder.MAX_PIXELS``.
 
     Raises:
-        UnsupportedImage: for kinds that cannot be marked: animated, CMYK, palette, ... (table above).
-        InvalidImage: for all else: unreadable, missing, truncated, too large, zero-sized, wrong shape or
+        UnsupportedImageError: for kinds that cannot be marked: animated, CMYK, palette, ... (table above).
+        InvalidImageError: for all else: unreadable, missing, truncated, too large, zero-sized, wrong shape or
             dtype, not finite, out of range.
     """
     if isinstance(image, np.ndarray):
@@ -112,6 +116,7 @@ class Luma:
         width: as ``height``.
         unit: how many pixels of the picture, each way, will be averaged.
         reduction: how many, each way, already are: 1, 2, 4 or 8.
+        remarks: what of the file was not as usual: damaged, or more than one picture.
     """
 
     pixels: NDArray[Any]
@@ -119,6 +124,7 @@ class Luma:
     width: int
     unit: int = 1
     reduction: int = 1
+    remarks: tuple[str, ...] = ()
 
 
 def open_luma(
@@ -140,8 +146,8 @@ def open_luma(
             left out.
 
     Raises:
-        UnsupportedImage: for animations, and grey values with no known white.
-        InvalidImage: as ``open_source``.
+        UnsupportedImageError: for animations, and grey values with no known white.
+        InvalidImageError: as ``open_source``.
     """
     if isinstance(image, np.ndarray):
         source = _array_source(image)
@@ -200,28 +206,28 @@ def _array_source(array: NDArray[Any]) -> Source:
 
 
 def _check_array(array: NDArray[Any]) -> None:
-    """Raise InvalidImage unless ``array`` is one picture of a known dtype within its range."""
+    """Raise InvalidImageError unless ``array`` is one picture of a known dtype within its range."""
     shape, dtype = array.shape, array.dtype
     if dtype.newbyteorder("=") not in (np.uint8, np.uint16, np.float16, np.float32, np.float64):
-        raise InvalidImage(f"arrays must be uint8, uint16, or float in 0..1, not {dtype}: convert it first")
+        raise InvalidImageError(f"arrays must be uint8, uint16, or float in 0..1, not {dtype}: convert it first")
     if array.ndim == 4:
-        raise InvalidImage(f"one picture at a time, not shape {shape}: use embed_batch or detect_batch")
+        raise InvalidImageError(f"one picture at a time, not shape {shape}: use embed_batch or detect_batch")
     if array.ndim == 3 and shape[2] not in (1, 2, 3, 4) and shape[0] in (1, 3, 4):
-        raise InvalidImage(f"channels come last, not shape {shape}: use numpy.moveaxis(array, 0, -1)")
+        raise InvalidImageError(f"channels come last, not shape {shape}: use numpy.moveaxis(array, 0, -1)")
     if array.ndim not in (2, 3) or (array.ndim == 3 and shape[2] not in (1, 2, 3, 4)):
-        raise InvalidImage(f"arrays must be HxW or HxWxC with C = 1, 2, 3 or 4, not shape {shape}")
+        raise InvalidImageError(f"arrays must be HxW or HxWxC with C = 1, 2, 3 or 4, not shape {shape}")
     if array.size == 0:
-        raise InvalidImage(f"the array has no pixels: shape {shape}")
+        raise InvalidImageError(f"the array has no pixels: shape {shape}")
     if dtype.kind == "f":
         with np.errstate(invalid="ignore"):
             low, high = float(array.min()), float(array.max())
         if not (math.isfinite(low) and math.isfinite(high)):
-            raise InvalidImage(
+            raise InvalidImageError(
                 "the array holds NaN or infinity: replace them first, as with numpy.nan_to_num"
             )
         slack = max(1e-5, float(np.finfo(dtype).eps))
         if low < -slack or high > 1 + slack:
-            raise InvalidImage(
+            raise InvalidImageError(
                 f"float arrays must lie in 0..1, this one spans {low:.6g}..{high:.6g}: scale or clip it first"
             )
 
@@ -242,9 +248,9 @@ def _pil_source(image: Image.Image, info: dict[str | tuple[int, int], Any]) -> S
     mode = image.mode
     if mode not in ("L", "LA", "RGB", "RGBA", "RGBX", "YCbCr", "I;16", "I;16B"):
         hint = "I;16 or L" if mode in ("I", "F") or mode.startswith("I;") else "RGB"
-        raise UnsupportedImage(f"pictures of Pillow mode {mode} cannot be marked: convert to {hint} first")
+        raise UnsupportedImageError(f"pictures of Pillow mode {mode} cannot be marked: convert to {hint} first")
     if "transparency" in info and mode not in ("LA", "RGBA"):
-        raise UnsupportedImage("a transparent colour cannot survive marking: convert('RGBA') first")
+        raise UnsupportedImageError("a transparent colour cannot survive marking: convert('RGBA') first")
     if mode.startswith("I;16"):
         stored = np.asarray(image)
         dtype = stored.dtype
@@ -287,7 +293,7 @@ def _pil_luma(image: Image.Image, label: str) -> NDArray[Any]:
         try:
             image = image.convert("RGB")
         except ValueError:
-            raise UnsupportedImage(f"{label} is of Pillow mode {image.mode}: convert to RGB first") from None
+            raise UnsupportedImageError(f"{label} is of Pillow mode {image.mode}: convert to RGB first") from None
     return np.array(image)
 
 
@@ -303,7 +309,7 @@ def _without_oddities(image: Image.Image, label: str) -> Image.Image:
         # 16-bit PGM comes as I; wider or floating values have no white to scale by.
         levels = np.asarray(image)
         if image.mode == "F" or levels.min() < 0 or levels.max() > 65535:
-            raise UnsupportedImage(f"{label} has no known white level: scale it to 8 or 16 bits first")
+            raise UnsupportedImageError(f"{label} has no known white level: scale it to 8 or 16 bits first")
         return image.convert("I;16")
     return image
 
@@ -311,7 +317,7 @@ def _without_oddities(image: Image.Image, label: str) -> Image.Image:
 def _normalise(decoder: Image.Image, label: str) -> tuple[Image.Image, dict[str | tuple[int, int], Any]]:
     """A loaded file in a mode that can be marked, and its metadata."""
     if decoder.mode in ("CMYK", "LAB", "HSV"):
-        raise UnsupportedImage(f"{label} is {decoder.mode}: convert it to RGB first")
+        raise UnsupportedImageError(f"{label} is {decoder.mode}: convert it to RGB first")
     image = _without_oddities(upright(decoder), label)
     if image.mode in ("L", "RGB") and "transparency" in image.info:
         image = image.convert(image.mode + "A")

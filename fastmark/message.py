@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmark.errors import InvalidMessage
+from fastmark.errors import InvalidMessageError
 from fastmark.kernels import polar as kernels
 from fastmark.notation import MESSAGE_BITS, message_bytes
 
@@ -50,10 +50,10 @@ class MessageCode:
         """Build the code.
 
         Raises:
-            InvalidMessage: if ``message_bits`` is not 16, 32, 64, 96 or 128.
+            InvalidMessageError: if ``message_bits`` is not 16, 32, 64, 96 or 128.
         """
         if message_bits not in MESSAGE_BITS:
-            raise InvalidMessage(f"message_bits must be one of {MESSAGE_BITS}, not {message_bits!r}")
+            raise InvalidMessageError(f"message_bits must be one of {MESSAGE_BITS}, not {message_bits!r}")
         self.message_bits = message_bits
         self.n_bytes = message_bits // 8
         self.information = _information_set(message_bits + CRC_BITS)
@@ -65,7 +65,7 @@ class MessageCode:
         """Return the message's bytes, big-endian.
 
         Raises:
-            InvalidMessage: if it is neither an int in range nor bytes of the right length.
+            InvalidMessageError: if it is neither an int in range nor bytes of the right length.
         """
         return message_bytes(message, self.message_bits)
 

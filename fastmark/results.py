@@ -3,38 +3,44 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from dataclasses import dataclass
 from typing import Any, Literal
 
 State = Literal["detected", "possible", "absent"]
 
 _NOTES = {
-    "detected": "The mark of this key is in the picture;"
-    " p_value bounds the chance of saying so of a picture without it.",
-    "possible": "There is some evidence of the mark of this key, too little to rely on.",
-    "absent": "No mark of this key was found. That does not mean that the picture was not generated.",
+    "detected": "The watermark of this key is present."
+    " p_value is an upper bound on the chance of this result for an image without it.",
+    "possible": "There are traces that may be the watermark of this key, too weak to rely on.",
+    "absent": "No watermark of this key was found."
+    " This is no evidence that the image is authentic or not AI-generated.",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """What was found of one key's mark in one picture.
+    """What was found of one key's watermark in one image; true in an ``if`` where it is ``detected``.
 
     Attributes:
         state: ``detected`` (p_value at most 1e-9), ``possible`` (at most 1e-4) or ``absent``.
-        log10_p: decimal logarithm of the bound on the false-positive rate, at most 0: the chance, over
-            keys, that a picture marked by nobody or by another key looks this convincing, with every
-            geometry and key searched counted in.
+        log10_p: decimal logarithm of the bound on the false-positive rate, -77.07..0: the chance, over
+            keys, that an image without this watermark looks this convincing, with every geometry and key
+            searched counted in. It ends at 2^-256, the chance of guessing the key.
         message: the message, or None unless it is itself proven at 1e-9.
         message_bits: length of the messages looked for.
         message_log10_p: the same bound for the message alone; 0 when none was decoded.
-        scale: pixels of this picture to one of the marked original, the root of the area ratio; None if
-            absent. Without a message it takes the original to be of this picture's size class.
+        margin: signal-to-noise ratio of the message over what reading one of this length needs, as
+            ``EmbedReport.margin_message``; None without a message.
+        scale: pixels of this image to one of the watermarked original, the root of the area ratio; None if
+            absent. Without a message it takes the original to be of this image's size class.
         rotation_deg: counterclockwise turn of the original in -180..180 degrees; None if absent.
         aspect: width over height of an original square; None if absent.
         mirrored: whether the original was mirrored (left and right swapped) before it was turned.
         inverted: whether its greys are turned round (a negative).
-        key_id: whose mark was looked for.
+        key_id: whose watermark was looked for.
+        remarks: what was not as usual with the image that was looked at: only a part of a damaged file, the
+            first of several frames; empty as a rule.
     """
 
     state: State
@@ -42,16 +48,27 @@ class Detection:
     message: int | None
     message_bits: int
     message_log10_p: float
+    margin: float | None
     scale: float | None
     rotation_deg: float | None
     aspect: float | None
     mirrored: bool
     inverted: bool
     key_id: str
+    remarks: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether the watermark was detected, as :attr:`detected`."""
+        return self.detected
+
+    @property
+    def detected(self) -> bool:
+        """Whether the watermark is there: ``state`` is ``detected``."""
+        return self.state == "detected"
 
     @property
     def p_value(self) -> float:
-        """Return ``10 ** log10_p``; below about 1e-308 it is 0."""
+        """Return ``10 ** log10_p``."""
         return float(10.0**self.log10_p)
 
     @property
@@ -60,19 +77,25 @@ class Detection:
         return None if self.message is None else self.message.to_bytes(self.message_bits // 8, "big")
 
     @property
+    def message_hex(self) -> str | None:
+        """Return the message as ``message_bits / 4`` hex digits, or None."""
+        return None if self.message is None else f"{self.message:0{self.message_bits // 4}x}"
+
+    @property
     def note(self) -> str:
         """Return what the state means, in words."""
         return _NOTES[self.state]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as JSON values; ``message_bytes`` in hex."""
-        fields = dataclasses.asdict(self)
-        data = self.message_bytes
-        fields |= {
-            "p_value": self.p_value,
-            "message_bytes": None if data is None else data.hex(),
-            "note": self.note,
-        }
+        """Return everything as JSON values, by the names that the command line and the tables use too.
+
+        ``message`` is in hex, as JSON readers round integers beyond 2^53; ``remarks`` are one text, each
+        after the other with "; " between them.
+        """
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        fields["message"] = self.message_hex
+        fields["remarks"] = "; ".join(self.remarks)
+        fields["p_value"] = self.p_value
         return fields
 
 
@@ -81,14 +104,15 @@ class EmbedReport:
     """What embedding did.
 
     Attributes:
-        psnr_db: peak signal-to-noise ratio over all colour samples, dB.
-        strength: the strength used, after the closed loop; 1 is the reference amplitude.
+        psnr_db: peak signal-to-noise ratio of the visible pixels against the original, measured after
+            rounding and clipping.
+        strength: the strength used; 1 is the reference amplitude.
         tones: number of pilot tones.
         pixels_per_unit: k, the side of a unit.
-        margin: predicted total signal-to-noise ratio of the message, untouched, over what reading it needs;
-            above 1 it can be read.
+        margin_message: predicted total signal-to-noise ratio of the message, untouched, over what reading it
+            needs; above 1 it can be read.
         margin_jpeg: the same after the reference attack, quantisation as by JPEG at quality 50 of the plane.
-        pilot_margin: predicted pilot, untouched, over what detection needs.
+        margin_pilot: predicted pilot, untouched, over what detection needs.
         warnings: what the user should know; empty when all is well.
     """
 
@@ -96,10 +120,30 @@ class EmbedReport:
     strength: float
     tones: int
     pixels_per_unit: int
-    margin: float
+    margin_message: float
     margin_jpeg: float
-    pilot_margin: float
+    margin_pilot: float
     warnings: tuple[str, ...] = ()
+
+    @property
+    def margin(self) -> float:
+        """Old name of ``margin_message``; it goes with fastmark 0.3."""
+        warnings.warn(
+            "EmbedReport.margin is now margin_message; the old name goes with fastmark 0.3",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return self.margin_message
+
+    @property
+    def pilot_margin(self) -> float:
+        """Old name of ``margin_pilot``; it goes with fastmark 0.3."""
+        warnings.warn(
+            "EmbedReport.pilot_margin is now margin_pilot; the old name goes with fastmark 0.3",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return self.margin_pilot
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON values."""

@@ -14,7 +14,7 @@ from PIL import Image
 from fastmark.carrier import Carrier
 from fastmark.detection import Detector
 from fastmark.embedding import mark
-from fastmark.errors import ImageTooSmall, InvalidMessage
+from fastmark.errors import ImageTooSmallError, InvalidMessageError
 from fastmark.images import ImageInput, Luma, open_luma, open_source
 from fastmark.key import Key
 from fastmark.message import MessageCode
@@ -48,7 +48,7 @@ class Watermarker:
             strength: amplitude relative to the default; 0.25..4.
 
         Raises:
-            InvalidMessage: if ``message_bits`` is none of those lengths.
+            InvalidMessageError: if ``message_bits`` is none of those lengths.
             ValueError: if ``strength`` is out of range.
         """
         if not isinstance(key, Key):
@@ -102,8 +102,8 @@ class Watermarker:
             and what was done.
 
         Raises:
-            InvalidMessage, InvalidImage, UnsupportedImage: if they are not of these kinds.
-            ImageTooSmall, ImageTooFlat: if the picture cannot carry the mark.
+            InvalidMessageError, InvalidImageError, UnsupportedImageError: if they are not of these kinds.
+            ImageTooSmallError, ImageTooFlatError: if the picture cannot carry the mark.
             ValueError: if ``out`` does not fit ``image``.
         """
         _check_threads(threads)
@@ -113,7 +113,7 @@ class Watermarker:
         source = open_source(image, max_pixels=max_pixels)
         height, width = source.pixels.shape[:2]
         if min(height, width) < MIN_SIDE:
-            raise ImageTooSmall(
+            raise ImageTooSmallError(
                 f"a picture needs {MIN_SIDE} pixels a side to carry a mark, this one has {width} x {height}"
             )
         marked, report = mark(
@@ -133,7 +133,7 @@ class Watermarker:
             max_pixels: as for :meth:`embed_report`.
 
         Raises:
-            InvalidImage, UnsupportedImage: if it cannot be read.
+            InvalidImageError, UnsupportedImageError: if it cannot be read.
         """
         _check_threads(threads)
         luma = open_luma(image, unit=pixels_per_unit, max_pixels=max_pixels)
@@ -150,11 +150,11 @@ class Watermarker:
             threads: how many at a time; 0 for one a core.
 
         Raises:
-            InvalidMessage: if there are not as many messages as pictures; else as :meth:`embed_report`.
+            InvalidMessageError: if there are not as many messages as pictures; else as :meth:`embed_report`.
         """
         images, messages = list(images), list(messages)
         if len(images) != len(messages):
-            raise InvalidMessage(f"{len(images)} pictures need as many messages, not {len(messages)}")
+            raise InvalidMessageError(f"{len(images)} pictures need as many messages, not {len(messages)}")
         return in_threads(lambda pair: self.embed(*pair), list(zip(images, messages, strict=True)), threads)
 
     def detect_batch(

@@ -42,11 +42,11 @@ def test_batches_take_arrays_of_pictures(marker):
 def test_batches_that_do_not_match_are_refused(marker):
     picture = photograph("astronaut", 256)
     for pictures, messages in (([picture], []), ([], [1]), ([picture] * 2, [1, 2, 3])):
-        with pytest.raises(fm.InvalidMessage, match=f"{len(pictures)} pictures .* not {len(messages)}"):
+        with pytest.raises(fm.InvalidMessageError, match=f"{len(pictures)} pictures .* not {len(messages)}"):
             marker.embed_batch(pictures, messages)
     with pytest.raises(ValueError, match="threads"):
         marker.detect_batch([picture], threads=-1)
-    with pytest.raises(fm.ImageTooSmall):
+    with pytest.raises(fm.ImageTooSmallError):
         marker.embed_batch([picture, picture[:100]], [1, 2])
     assert marker.embed_batch([], []) == marker.detect_batch([]) == []
 

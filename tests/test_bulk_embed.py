@@ -35,7 +35,7 @@ def test_a_folder_is_marked_and_read_back(archives, tmp_path):
     )  # 6 is the broken one
     for row in good:
         assert row["psnr_db"] > 38
-        assert row["margin"] > 0
+        assert row["margin_message"] > 0
         assert row["verified_log10_p"] < -9
     # read by somebody else's scan
     assert run("scan", marked, "--key", archives.other_key, "-o", tmp_path / "rows.jsonl").returncode == 0

@@ -5,7 +5,7 @@ import pytest
 from fastmark.bulk.journal import Journal
 from fastmark.bulk.messages import Constant, Counter, Listed, Random, messages_of
 from fastmark.bulk.readers import Picture
-from fastmark.errors import InvalidMessage, SourceError
+from fastmark.errors import InvalidMessageError, SourceError
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_the_counter_does_not_begin_again(journal):
     journal.set("counter", 0xFFFF)
     counter = Counter(16, journal)
     assert counter.of(Picture("a"), 0) == "ffff"
-    with pytest.raises(InvalidMessage, match="cannot count further than 65535"):
+    with pytest.raises(InvalidMessageError, match="cannot count further than 65535"):
         counter.of(Picture("b"), 1)
 
 
@@ -46,7 +46,7 @@ def test_lines_go_by_the_order_of_the_pictures(tmp_path):
     messages = listed(tmp_path, "\ufeff0001\n\n0x2\r\nBEEF")
     assert messages.in_order
     assert [messages.of(Picture("any"), i) for i in (2, 0, 1)] == ["beef", "0001", "0002"]
-    with pytest.raises(InvalidMessage, match="ends before picture 4"):
+    with pytest.raises(InvalidMessageError, match="ends before picture 4"):
         messages.of(Picture("any"), 3)
 
 
@@ -64,7 +64,7 @@ def test_tables_go_by_name(tmp_path, name):
     assert messages.of(Picture("s.tar", 9, "k/1.jpg"), 5) == "0002"
     assert messages.of(Picture("/data/a.jpg", name="a.jpg"), 5) == "0001"  # below its source folder
     for picture in (Picture("b.jpg"), Picture("s.tar", 0, "k/2.jpg"), Picture("c.jpg", name="c.jpg")):
-        with pytest.raises(InvalidMessage, match="does not name it"):
+        with pytest.raises(InvalidMessageError, match="does not name it"):
             messages.of(picture, 0)
 
 
@@ -78,7 +78,7 @@ def test_tables_go_by_name(tmp_path, name):
     ],
 )
 def test_messages_that_are_none(tmp_path, text, name, says):
-    with pytest.raises(InvalidMessage, match=says):
+    with pytest.raises(InvalidMessageError, match=says):
         listed(tmp_path, text, name)
 
 

@@ -19,7 +19,7 @@ from fastmark.bulk.recorder import Recorder
 from fastmark.bulk.runner import Stop
 from fastmark.bulk.sources import Walk, entries
 from fastmark.bulk.tables import SCAN_COLUMNS
-from fastmark.errors import FastmarkError, MissingPackage, SourceError
+from fastmark.errors import FastmarkError, MissingPackageError, SourceError
 
 ray = pytest.importorskip("ray")
 pytest.importorskip("ray.data")
@@ -211,6 +211,6 @@ def test_a_cluster_that_is_not_there_is_told(archive, key, tmp_path):
 
 def test_without_ray_it_says_what_to_install(archive, key, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
-    with pytest.raises(MissingPackage, match=r"fastmark\[ray\]") as caught:
+    with pytest.raises(MissingPackageError, match=r"fastmark\[ray\]") as caught:
         bulk.scan(archive, tmp_path / "rows.csv", key, engine="ray")
     assert isinstance(caught.value, FastmarkError)

@@ -12,7 +12,7 @@ from archives import jpeg, tar_of, write
 from fastmark.bulk import sources
 from fastmark.bulk.kinds import kind_by_ending
 from fastmark.bulk.sources import Walk, check_sources, entries
-from fastmark.errors import MissingPackage, SourceError
+from fastmark.errors import MissingPackageError, SourceError
 
 
 def found(*names, walk=None):
@@ -274,5 +274,5 @@ def test_schemes_that_need_a_package_or_do_not_exist():
 
 def test_without_fsspec_a_url_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "fsspec.core", None)
-    with pytest.raises(MissingPackage, match=r"s3:// needs fsspec: pip install 'fastmark\[bulk\]'"):
+    with pytest.raises(MissingPackageError, match=r"s3:// needs fsspec: pip install 'fastmark\[bulk\]'"):
         check_sources(["s3://bucket/folder"])

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from fastmark.bulk.tables import SCAN_COLUMNS, check_table, json_line, write_table
-from fastmark.errors import MissingPackage, OutputError
+from fastmark.errors import MissingPackageError, OutputError
 
 SEEN = {"source": 'a,"b"\n.jpg', "width": 3, "height": 4, "state": "detected", "log10_p": -12.25}
 ROWS = [
@@ -104,5 +104,5 @@ def test_tables_refused(tmp_path, monkeypatch):
         with pytest.raises(OutputError, match=says):
             check_table(path)
     monkeypatch.setitem(__import__("sys").modules, "pyarrow.parquet", None)
-    with pytest.raises(MissingPackage, match="fastmark\\[bulk\\]"):
+    with pytest.raises(MissingPackageError, match="fastmark\\[bulk\\]"):
         check_table(str(tmp_path / "rows.parquet"))

@@ -123,7 +123,7 @@ def test_a_marked_picture_is_read_back(key, marker, format_name, wanted):
     assert set(result.row) <= set(MANIFEST_COLUMNS)
     assert (result.row["message"], result.row["output"], result.row["key_id"]) == (MESSAGE, "n", key.id)
     assert result.row["psnr_db"] > 38
-    assert result.row["margin"] > 1
+    assert result.row["margin_message"] > 1
     assert result.row["verified_log10_p"] < -9
     assert Image.open(io.BytesIO(result.data)).format == wanted
     assert marker.detect(result.data).message_bytes.hex() == MESSAGE

@@ -18,7 +18,7 @@ from skimage import data
 from test_images import ICC, ORIENTATION, encoded, make_exif
 
 from fastmark import Key
-from fastmark.errors import InvalidMessage
+from fastmark.errors import InvalidMessageError
 from fastmark.notation import parse_message
 
 MESSAGE = "0123456789abcdef"
@@ -141,7 +141,7 @@ def test_messages(text, bits, value):
     ],
 )
 def test_messages_refused(text, bits, says):
-    with pytest.raises(InvalidMessage, match=says):
+    with pytest.raises(InvalidMessageError, match=says):
         parse_message(text, bits)
 
 

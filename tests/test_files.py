@@ -16,7 +16,7 @@ from PIL import ExifTags, Image, PngImagePlugin
 from test_images import ICC, ORIENTATION, draw, encoded, luma, luma_of, make_exif, pil_of_mode
 
 from fastmark import files
-from fastmark.errors import FastmarkError, InvalidImage, OutputError, UnsupportedImage
+from fastmark.errors import FastmarkError, InvalidImageError, OutputError, UnsupportedImageError
 from fastmark.files import check_output, encode_image, save_image
 from fastmark.images import open_luma, open_source
 
@@ -170,7 +170,7 @@ def test_truncated_files_raise_our_error_or_are_whole(name):
         for opening in (open_source, open_luma):
             try:
                 opening(whole[:cut])
-            except InvalidImage as error:
+            except InvalidImageError as error:
                 refused += 1
                 assert "\n" not in str(error)
     # a format may tolerate a cut in its last few bytes (trailers, padding)
@@ -189,7 +189,7 @@ def test_damaged_files_raise_nothing_else(name):
         for opening in (open_source, open_luma):
             try:
                 opening(bytes(data), max_pixels=100_000)
-            except InvalidImage as error:
+            except InvalidImageError as error:
                 assert "\n" not in str(error)
 
 
@@ -197,7 +197,7 @@ def test_random_bytes():
     rng = random.Random(1)
     for start in (b"", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"RIFF\x10\0\0\0WEBP", b"GIF89a", b"II*\0"):
         for size in (0, 1, 100, 5000):
-            with pytest.raises(InvalidImage):
+            with pytest.raises(InvalidImageError):
                 open_source(start + rng.randbytes(size))
 
 
@@ -205,29 +205,29 @@ def test_error_names_the_file(tmp_path):
     path = tmp_path / "broken.jpg"
     path.write_bytes(encoded(Image.fromarray(draw()), "JPEG")[:-200])
     for opening in (open_source, open_luma):
-        with pytest.raises(InvalidImage, match=r"broken\.jpg"):
+        with pytest.raises(InvalidImageError, match=r"broken\.jpg"):
             opening(path)
 
 
 def test_missing_file_folder_and_odd_names(tmp_path):
-    with pytest.raises(InvalidImage, match=r"nothing\.png: no such file"):
+    with pytest.raises(InvalidImageError, match=r"nothing\.png: no such file"):
         open_source(tmp_path / "nothing.png")
     for path in (tmp_path, "a\0b", ""):
-        with pytest.raises(InvalidImage):
+        with pytest.raises(InvalidImageError):
             luma_of(path)
 
 
 def test_formats_that_run_programs_or_guess_are_not_read():
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n%%EndComments\n"
-    with pytest.raises(InvalidImage, match="known format"):
+    with pytest.raises(InvalidImageError, match="known format"):
         open_source(eps)
 
 
 @pytest.mark.parametrize("opening", [open_source, open_luma])
 def test_claimed_size_is_checked_before_decoding(opening):
-    with pytest.raises(InvalidImage, match=r"claims 50000 x 50000 pixels.*limit"):
+    with pytest.raises(InvalidImageError, match=r"claims 50000 x 50000 pixels.*limit"):
         opening(huge_png(50_000, 50_000))
-    with pytest.raises(InvalidImage, match="limit of 3000"):
+    with pytest.raises(InvalidImageError, match="limit of 3000"):
         opening(encoded(Image.fromarray(draw()), "PNG"), max_pixels=3000)
     assert opening(encoded(Image.fromarray(draw()), "PNG"), max_pixels=48 * 64) is not None
 
@@ -243,7 +243,7 @@ def test_the_largest_promised_picture_passes_the_size_check():
     # 12,000 x 9,000 is over the size at which Pillow warns; the error must be about the missing data
     whole = huge_png(12_000, 9_000)
     for opening in (open_source, open_luma):
-        with pytest.raises(InvalidImage, match="cannot be read"):
+        with pytest.raises(InvalidImageError, match="cannot be read"):
             opening(whole)
 
 
@@ -386,6 +386,6 @@ def test_names_as_long_as_the_file_system_allows(tmp_path):
 
 
 def test_every_error_is_ours():
-    for kind in (InvalidImage, OutputError):
+    for kind in (InvalidImageError, OutputError):
         assert issubclass(kind, FastmarkError)
-    assert issubclass(UnsupportedImage, InvalidImage)
+    assert issubclass(UnsupportedImageError, InvalidImageError)

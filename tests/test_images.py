@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms
 
-from fastmark.errors import InvalidImage, UnsupportedImage
+from fastmark.errors import InvalidImageError, UnsupportedImageError
 from fastmark.files import encode_image
 from fastmark.images import open_luma, open_source
 
@@ -174,7 +174,7 @@ def test_floats_beyond_the_range_by_rounding_are_clipped():
 )
 @pytest.mark.parametrize("opening", [open_source, open_luma])
 def test_what_is_no_picture_is_refused_in_one_line(opening, thing, says):
-    with pytest.raises(InvalidImage, match=says) as caught:
+    with pytest.raises(InvalidImageError, match=says) as caught:
         opening(thing)
     assert "\n" not in str(caught.value)
 
@@ -232,7 +232,7 @@ def test_pillow_image_keeps_mode_size_info_and_other_bands(mode):
 @pytest.mark.parametrize("mode", ["P", "PA", "1", "CMYK", "HSV", "RGBa", "I", "F", "LAB"])
 def test_pillow_modes_that_cannot_be_marked_are_refused(mode):
     image = Image.new(mode, (64, 64))
-    with pytest.raises(UnsupportedImage, match="convert to") as caught:
+    with pytest.raises(UnsupportedImageError, match="convert to") as caught:
         open_source(image)
     assert "\n" not in str(caught.value)
     if mode != "F":
@@ -259,14 +259,14 @@ def test_detection_of_deep_grey(mode):
 
 @pytest.mark.parametrize("image", [Image.new("F", (9, 9)), Image.new("I", (9, 9), 70_000)])
 def test_detection_refuses_grey_without_a_white_level(image):
-    with pytest.raises(UnsupportedImage, match="white level"):
+    with pytest.raises(UnsupportedImageError, match="white level"):
         luma_of(image)
 
 
 def test_pillow_image_with_a_transparent_colour():
     image = Image.fromarray(draw())
     image.info["transparency"] = (1, 2, 3)
-    with pytest.raises(UnsupportedImage, match="RGBA"):
+    with pytest.raises(UnsupportedImageError, match="RGBA"):
         open_source(image)
     np.testing.assert_array_equal(luma_of(image), draw())
 
@@ -277,7 +277,7 @@ def test_lazily_opened_pillow_image(tmp_path):
     with Image.open(path) as image:
         np.testing.assert_array_equal(open_source(image).pixels, draw())
     path.write_bytes(path.read_bytes()[:-100])
-    with Image.open(path) as image, pytest.raises(InvalidImage):
+    with Image.open(path) as image, pytest.raises(InvalidImageError):
         open_source(image)
 
 
@@ -362,7 +362,7 @@ def test_16_bit_grey_keeps_its_depth():
 
 def test_cmyk_is_refused_for_embedding_and_converted_for_detection():
     data = encoded(pil_of_mode("CMYK"), "JPEG", quality=98)
-    with pytest.raises(UnsupportedImage, match="convert it to RGB"):
+    with pytest.raises(UnsupportedImageError, match="convert it to RGB"):
         open_source(data)
     seen = luma_of(data)
     assert seen.shape == (48, 64, 3)
@@ -374,9 +374,9 @@ def test_cmyk_is_refused_for_embedding_and_converted_for_detection():
 def test_animations_are_refused(opening, name):
     frames = [Image.fromarray(np.roll(draw(), 5 * i, axis=1)) for i in range(3)]
     data = encoded(frames[0], name, save_all=True, append_images=frames[1:])
-    with pytest.raises(UnsupportedImage, match="animated"):
+    with pytest.raises(UnsupportedImageError, match="animated"):
         opening(data)
-    with Image.open(io.BytesIO(data)) as image, pytest.raises(UnsupportedImage, match="animated"):
+    with Image.open(io.BytesIO(data)) as image, pytest.raises(UnsupportedImageError, match="animated"):
         opening(image)
 
 

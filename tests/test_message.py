@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from reference import polar as slow
 
-from fastmark.errors import FastmarkError, InvalidMessage
+from fastmark.errors import FastmarkError, InvalidMessageError
 from fastmark.message import CODE_BITS, CRC_BITS, LIST_SIZE, MAX_UNIT, MESSAGE_BITS, MessageCode
 
 LENGTHS = pytest.mark.parametrize("bits", MESSAGE_BITS)
@@ -128,7 +128,7 @@ def test_what_is_no_message_of_this_length_is_refused(codes, bits, bad):
     bad = {"one bit too many": 1 << bits, "one byte more": bytes(bits // 8 + 1)}.get(
         repr(bad).strip("'"), bad
     )
-    with pytest.raises(InvalidMessage) as caught:
+    with pytest.raises(InvalidMessageError) as caught:
         codes[bits].encode(bad)
     assert isinstance(caught.value, FastmarkError)
     assert "\n" not in str(caught.value)
@@ -136,7 +136,7 @@ def test_what_is_no_message_of_this_length_is_refused(codes, bits, bad):
 
 @pytest.mark.parametrize("bits", [0, -16, 8, 17, 48, 256, None, "64"])
 def test_a_length_that_is_not_offered_is_refused(bits):
-    with pytest.raises(InvalidMessage):
+    with pytest.raises(InvalidMessageError):
         MessageCode(bits)
 
 

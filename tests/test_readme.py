@@ -198,7 +198,7 @@ QUALITY = """\
 picture,size,psnr_db,ssim,ssimulacra2,scored,warnings,error
 a/1.png,8x8,45.04,0.99125,88.0,whole,,
 a/2.png,8x8,43.0,0.98875,86.5,whole,,
-a/3.png,1x1,,,,,,ImageTooSmall: no
+a/3.png,1x1,,,,,,ImageTooSmallError: no
 """
 
 

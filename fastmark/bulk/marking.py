@@ -21,7 +21,7 @@ from fastmark.bulk.storage import exists, printable
 from fastmark.bulk.tables import MANIFEST_COLUMNS, check_table
 from fastmark.bulk.worker import EmbedJob
 from fastmark.decoder import PREFIX_BYTES, format_by_prefix
-from fastmark.errors import InvalidMessage, OutputError
+from fastmark.errors import InvalidMessageError, OutputError
 from fastmark.files import check_encoding
 from fastmark.key import Key
 from fastmark.notation import MAX_PIXELS, check_strength, message_bytes
@@ -83,8 +83,8 @@ def embed(
         How many were marked. Its ``errors`` tells how many were not: each is a row.
 
     Raises:
-        SourceError, OutputError, MissingPackage: as ``scan``.
-        InvalidMessage: if a message does not fit ``message_bits``.
+        SourceError, OutputError, MissingPackageError: as ``scan``.
+        InvalidMessageError: if a message does not fit ``message_bits``.
         ValueError: if a number is out of range.
     """
     paths, target = as_paths(sources), os.fspath(output)
@@ -224,7 +224,7 @@ class _Queue:
             picture.name = self._name_of(picture)
             try:
                 picture.message = self._messages.of(picture, self._index)
-            except InvalidMessage as error:
+            except InvalidMessageError as error:
                 picture.error = str(error)
                 return
         if not self._journal.claim(picture.name, picture):

@@ -15,7 +15,7 @@ from typing import Protocol
 from fastmark.bulk.journal import Journal
 from fastmark.bulk.readers import Picture
 from fastmark.bulk.storage import open_input, printable
-from fastmark.errors import InvalidMessage, SourceError
+from fastmark.errors import InvalidMessageError, SourceError
 from fastmark.notation import parse_message
 
 RANDOM, COUNTER = "random", "counter"
@@ -35,7 +35,7 @@ class Messages(Protocol):
             index: its number among all pictures of the sources, from 0.
 
         Raises:
-            InvalidMessage: if there is none for it.
+            InvalidMessageError: if there is none for it.
         """
 
 
@@ -82,7 +82,7 @@ class Counter:
         """The next number."""
         value = self._next
         if value >> self._bits:
-            raise InvalidMessage(
+            raise InvalidMessageError(
                 f"{self._bits} bits cannot count further than {value - 1}: see --message-bits"
             )
         self._next += 1
@@ -102,7 +102,7 @@ class Listed:
 
         Raises:
             SourceError: if it cannot be read or has no such columns.
-            InvalidMessage: if any message is none.
+            InvalidMessageError: if any message is none.
         """
         self._path = printable(path)
         # NOTE: an empty name is SQLite's for a temporary database, on disk as soon as it is large
@@ -118,10 +118,10 @@ class Listed:
             try:
                 message = parse_message(text, message_bits).hex()
                 self._db.execute("INSERT INTO messages VALUES (?, ?, ?)", (source, member, message))
-            except InvalidMessage as error:
-                raise InvalidMessage(f"{self._path}, message {number}: {error}") from None
+            except InvalidMessageError as error:
+                raise InvalidMessageError(f"{self._path}, message {number}: {error}") from None
             except sqlite3.IntegrityError:
-                raise InvalidMessage(f"{self._path}, message {number}: a second one for {source}") from None
+                raise InvalidMessageError(f"{self._path}, message {number}: a second one for {source}") from None
         if not number:
             raise SourceError(f"{self._path} holds no messages")
 
@@ -139,7 +139,7 @@ class Listed:
             if found:
                 return str(found[0])
         what = f"it ends before picture {index + 1}" if self.in_order else "it does not name it"
-        raise InvalidMessage(f"no message for this picture in {self._path}: {what}")
+        raise InvalidMessageError(f"no message for this picture in {self._path}: {what}")
 
     @staticmethod
     def _read(path: str) -> Iterator[str]:

@@ -97,7 +97,7 @@ def run(
     a row with that error, as with the local engine.
 
     Raises:
-        MissingPackage: without Ray.
+        MissingPackageError: without Ray.
         SourceError: for a tar on standard input, which no other process can read.
         FastmarkError: if the cluster cannot be reached, or gives up.
     """

@@ -73,7 +73,7 @@ def scan(
     Raises:
         SourceError: if a source is missing or of no known kind.
         OutputError: if the output cannot be written, exists already, or was begun with other settings.
-        MissingPackage: if pyarrow, fsspec or Ray is needed and not installed.
+        MissingPackageError: if pyarrow, fsspec or Ray is needed and not installed.
     """
     paths = as_paths(sources)
     target = os.fspath(output)

@@ -11,19 +11,19 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO, Any, cast
 
-from fastmark.errors import MissingPackage, OutputError, SourceError, reason_of
+from fastmark.errors import MissingPackageError, OutputError, SourceError, reason_of
 from fastmark.files import atomic_file
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 def package(name: str, purpose: str, extra: str = "bulk") -> ModuleType:
-    """An optional package, or MissingPackage that says how to get it."""
+    """An optional package, or MissingPackageError that says how to get it."""
     try:
         return importlib.import_module(name)
     except ImportError:
         root = name.partition(".")[0]
-        raise MissingPackage(f"{purpose} needs {root}: pip install 'fastmark[{extra}]'") from None
+        raise MissingPackageError(f"{purpose} needs {root}: pip install 'fastmark[{extra}]'") from None
 
 
 def is_url(path: str) -> bool:
@@ -35,7 +35,7 @@ def file_system(url: str) -> tuple[Any, str]:
     """Fsspec's file system of a URL, and the path within it.
 
     Raises:
-        MissingPackage: without fsspec, or the package it needs for this scheme.
+        MissingPackageError: without fsspec, or the package it needs for this scheme.
         SourceError: if fsspec does not know the scheme.
     """
     core = package("fsspec.core", f"{url.partition('://')[0]}://")
@@ -43,7 +43,7 @@ def file_system(url: str) -> tuple[Any, str]:
         # listings are read once; kept, they would grow with the archive
         file_system, path = core.url_to_fs(url, use_listings_cache=False)
     except ImportError as error:
-        raise MissingPackage(f"{url}: {error}") from None
+        raise MissingPackageError(f"{url}: {error}") from None
     except ValueError as error:
         raise SourceError(f"{url}: {error}") from None
     return file_system, path

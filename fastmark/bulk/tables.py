@@ -44,9 +44,9 @@ MANIFEST_COLUMNS: Columns = {
     "message": "string",
     "psnr_db": "float64",
     "strength": "float64",
-    "margin": "float64",
+    "margin_message": "float64",
     "margin_jpeg": "float64",
-    "pilot_margin": "float64",
+    "margin_pilot": "float64",
     "verified_log10_p": "float64",
     "key_id": "string",
     "warnings": "string",
@@ -57,7 +57,7 @@ MANIFEST_COLUMNS: Columns = {
 
 
 def check_table(path: str) -> None:
-    """Raise unless a table can be written there: OutputError, or MissingPackage for Parquet."""
+    """Raise unless a table can be written there: OutputError, or MissingPackageError for Parquet."""
     _ending(path)
     check_folder_of(path)
     if path.endswith(".parquet"):

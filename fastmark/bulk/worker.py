@@ -21,7 +21,7 @@ from fastmark.bulk.journal import Result
 from fastmark.bulk.readers import Picture, most_bytes, too_large
 from fastmark.bulk.storage import printable, unwritable
 from fastmark.decoder import PREFIX_BYTES, format_by_prefix
-from fastmark.errors import FastmarkError, InvalidImage, OutputError, one_line
+from fastmark.errors import FastmarkError, InvalidImageError, OutputError, one_line
 from fastmark.key import Key
 
 if TYPE_CHECKING:
@@ -116,12 +116,12 @@ class Worker:
         limit = most_bytes(self.max_pixels)
         try:
             if picture.size > limit:
-                raise InvalidImage(too_large(picture.size, limit))
+                raise InvalidImageError(too_large(picture.size, limit))
             return Path(picture.path).read_bytes()
         except FileNotFoundError:
-            raise InvalidImage(f"{picture.source}: no such file") from None
+            raise InvalidImageError(f"{picture.source}: no such file") from None
         except OSError as error:
-            raise InvalidImage(f"{picture.source} cannot be read: {error.strerror or error}") from None
+            raise InvalidImageError(f"{picture.source} cannot be read: {error.strerror or error}") from None
 
 
 def failed(picture: Picture, reason: str) -> Result:
@@ -258,9 +258,9 @@ class Marker(Worker):
             "message": picture.message,
             "psnr_db": report.psnr_db,
             "strength": report.strength,
-            "margin": report.margin,
+            "margin_message": report.margin_message,
             "margin_jpeg": report.margin_jpeg,
-            "pilot_margin": report.pilot_margin,
+            "margin_pilot": report.margin_pilot,
             "key_id": job.key.id,
             "warnings": "; ".join(report.warnings) or None,
         }

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from fastmark.cli.codes import DONE, ERROR, NOT_FOUND, fail
-from fastmark.errors import FastmarkError, InvalidImage, KeyFormatError, OutputError, one_line
+from fastmark.errors import FastmarkError, InvalidImageError, KeyFormatError, OutputError, one_line
 from fastmark.notation import parse_message
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def _read_input(path: str) -> str | bytes:
         return path
     if sys.stdin and (data := sys.stdin.buffer.read()):  # None where the caller closed it
         return data
-    raise InvalidImage("stdin is empty")
+    raise InvalidImageError("stdin is empty")
 
 
 def keygen(options: argparse.Namespace) -> int:
