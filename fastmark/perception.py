@@ -59,3 +59,11 @@ def block_means(cells: Plane, n_rows: int, n_columns: int) -> NDArray[np.float32
     means = np.empty((n_rows, n_columns), np.float32)
     kernels.block_means(cells, means)
     return means
+
+
+def cell_means(units: Plane) -> Plane:
+    """Return the means of a float32 plane ``(H, W)`` over the cells, edges repeated where a side is odd."""
+    even = np.pad(units, [(0, n % CELL) for n in units.shape], mode="edge")
+    height, width = (n // CELL for n in even.shape)
+    means: Plane = even.reshape(height, CELL, width, CELL).mean(axis=(1, 3))
+    return means

@@ -13,6 +13,8 @@ from fastmark.strips import in_strips
 Plane = NDArray[np.float32]
 
 UNITS_PER_SIDE = 800
+_ROWS = 64
+"""Rows of units that are worked on at a time where numpy makes copies of pixels."""
 
 
 def pixels_per_unit(height: int, width: int) -> int:
@@ -81,3 +83,60 @@ def add_delta(
         np.rint(real, out=real)
     mse = sum(squares) / flat.size * (255.0 / peak) ** 2
     return real.astype(pixels.dtype, copy=False).reshape(pixels.shape), mse
+
+
+def add_visible_delta(
+    pixels: NDArray[Any],
+    delta: Plane,
+    k: int,
+    peak: float,
+    visible: NDArray[np.float32],
+    threads: int = 1,
+) -> tuple[NDArray[Any], float]:
+    """Add ``delta`` as :func:`add_delta` does, but to no pixel of opacity 0.
+
+    Args:
+        pixels: as for :func:`canonical_plane`; not changed.
+        delta: float32 ``(H // k, W // k)``.
+        k: pixels per unit.
+        peak: the value of white.
+        visible: float32 ``(H, W)``, opacity on 0..1, not 0 everywhere.
+        threads: how many may share the work.
+
+    Returns:
+        An array of the shape and dtype of ``pixels``, and the mean square of the change, in grey levels of
+        255, every pixel counted by its opacity.
+    """
+    marked, _ = add_delta(pixels, delta, k, peak, threads)
+    # between units the delta is interpolated, and reaches into pixels of units that have none to be seen
+    hidden = visible == 0
+    marked[hidden] = pixels[hidden]
+    total = 0.0
+    for first in range(0, pixels.shape[0], _ROWS * k):
+        rows = slice(first, first + _ROWS * k)
+        change = marked[rows].astype(np.float32) - pixels[rows]
+        squares = change**2 if change.ndim == 2 else np.mean(change**2, axis=2)
+        total += float(np.sum(squares * visible[rows], dtype=np.float64))
+    return marked, total / float(visible.sum(dtype=np.float64)) * (255.0 / peak) ** 2
+
+
+def composite_plane(
+    pixels: NDArray[Any], k: int, peak: float, visible: NDArray[np.float32], background: float
+) -> Plane:
+    """Return the canonical plane of pixels shown over a plain grey background, in whole levels of 255.
+
+    Args:
+        pixels: as for :func:`canonical_plane`.
+        k: pixels per unit.
+        peak: the value of white.
+        visible: float32 ``(H, W)``, opacity on 0..1.
+        background: its grey level, 0 is black and 255 white.
+    """
+    strips = []
+    for first in range(0, pixels.shape[0] // k * k, _ROWS * k):
+        rows = slice(first, min(first + _ROWS * k, pixels.shape[0] // k * k))
+        opacity = visible[rows] if pixels.ndim == 2 else visible[rows, :, None]
+        colours = pixels[rows].astype(np.float32) * np.float32(255.0 / peak)
+        shown = np.rint(background + opacity * (colours - np.float32(background)))
+        strips.append(canonical_plane(shown.astype(np.float32, copy=False), k))
+    return np.concatenate(strips)

@@ -15,6 +15,7 @@ from fastmark.plane import Plane
 WHITE_LIMIT = 8.0
 _TILE, _SMALL_TILE = 128, 32
 _MAX_TILES = 3  # each way
+_WHOLE = 0.5  # weight of the cells of a tile that shows no border of what counts
 
 
 @functools.lru_cache(maxsize=64)
@@ -97,24 +98,55 @@ def _hann(n: int) -> NDArray[np.float32]:
     return np.outer(line, line).astype(np.float32)
 
 
-def power_density(means: Plane) -> Density:
+def power_density(means: Plane, weights: Plane | None = None) -> Density:
     """Estimate the power density of a plane, given as its means over 2 x 2 units, up to a quarter of a cycle
     a unit.
 
     Welch 1967: mean periodogram of tiles under Hann's window, at most 3 x 3 of them spread over the plane,
     smoothed over 3 x 3 bins.
+
+    Args:
+        means: float32 ``(H, W)``, the middle of the range taken off.
+        weights: of the same shape, 0..1, how much each of them counts, not 0 everywhere: the windows are
+            multiplied by them, and tiles are those of :func:`_counting_tiles`; None for all alike.
     """
-    n = _TILE if min(means.shape) >= _TILE else _SMALL_TILE
-    window = _hann(n)
-    total = np.zeros((n, n // 2 + 1), np.float32)
-    starts = [
-        np.unique(np.linspace(0, side - n, min(_MAX_TILES, -(-side // n))).astype(int))
-        for side in means.shape
-    ]
-    for y in starts[0]:
-        for x in starts[1]:
-            kernels.add_power(fft.rfft2(means[y : y + n, x : x + n] * window).view(np.float32), total)
+    if weights is None:
+        n = _TILE if min(means.shape) >= _TILE else _SMALL_TILE
+        tiles = _tiles(means.shape, n, [min(_MAX_TILES, -(-side // n)) for side in means.shape])
+    else:
+        means = means - np.float32(np.average(means, weights=weights))
+        tiles = _counting_tiles(weights)
+    n = tiles[0][0].stop - tiles[0][0].start
+    window, total, square = _hann(n), np.zeros((n, n // 2 + 1), np.float32), 0.0
+    for tile in tiles:
+        weighted = window if weights is None else window * weights[tile]
+        kernels.add_power(fft.rfft2(means[tile] * weighted).view(np.float32), total)
+        square += float(np.vdot(weighted, weighted))
     smooth = np.empty_like(total)
     kernels.smooth_cells(total, 1, 1, smooth)
-    smooth /= len(starts[0]) * len(starts[1]) * float(np.vdot(window, window))
+    smooth /= square
     return Density(smooth)
+
+
+def _tiles(shape: tuple[int, ...], n: int, counts: list[int]) -> list[tuple[slice, slice]]:
+    """Return tiles of n x n, so many each way, spread over a plane."""
+    rows, columns = (
+        np.unique(np.linspace(0, side - n, count).astype(int))
+        for side, count in zip(shape, counts, strict=True)
+    )
+    return [(slice(y, y + n), slice(x, x + n)) for y in rows for x in columns]
+
+
+def _counting_tiles(weights: Plane) -> list[tuple[slice, slice]]:
+    """Return tiles in which everything counts half at least, as the border of what counts is no texture.
+
+    They overlap by half or more; the larger ones if there are any, else the smaller, else all of these.
+    """
+    tiles: list[tuple[slice, slice]] = []
+    for n in (_TILE, _SMALL_TILE):
+        if min(weights.shape) >= n:
+            tiles = _tiles(weights.shape, n, [-(-2 * side // n) - 1 for side in weights.shape])
+        whole = [tile for tile in tiles if weights[tile].min() >= _WHOLE]
+        if whole:
+            return whole
+    return tiles

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from reference import local as slow
 
-from fastmark.perception import MASK_WEIGHTS, MAX_ACTIVITY, Perception, block_means
+from fastmark.perception import MASK_WEIGHTS, MAX_ACTIVITY, Perception, block_means, cell_means
 from fastmark.scoring import ScorePlanes, scores
 
 LEAST, MOST = 1.48044, 8.80655  # of the polynomial, activities 0 and 40
@@ -12,6 +12,17 @@ LEAST, MOST = 1.48044, 8.80655  # of the polynomial, activities 0 and 40
 
 def mask_of(plane):
     return Perception.of(np.asarray(plane, np.float32)).mask
+
+
+# ---- cells -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(6, 8), (7, 8), (6, 9), (7, 9)], ids=str)
+def test_the_means_of_cells_are_those_of_their_units_edges_repeated(shape):
+    units = np.random.default_rng(0).random(shape).astype(np.float32)
+    seen = cell_means(units)
+    assert seen.dtype == np.float32
+    np.testing.assert_allclose(seen, slow.pool_squares(128 + units)[0], atol=1e-5)
 
 
 # ---- mask ------------------------------------------------------------------------------------------

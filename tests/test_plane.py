@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fastmark import plane
-from fastmark.plane import add_delta, canonical_plane, pixels_per_unit
+from fastmark.plane import add_delta, add_visible_delta, canonical_plane, composite_plane, pixels_per_unit
 from fastmark.strips import in_strips
 
 LUMA = np.array([0.299, 0.587, 0.114])
@@ -151,3 +151,52 @@ def test_bytes_go_where_they_are_wanted_and_in_place(k, channels):
         assert np.shares_memory(marked, out)
         np.testing.assert_array_equal(out, expected)
         assert other_mse == mse
+
+
+# ---- pictures with transparent pixels --------------------------------------------------------------
+
+
+def draw_opacity(height, width):
+    """Opacity of which a third is 0 and a third 1, here and there: float32."""
+    values = np.random.default_rng(5).random((height, width))
+    return np.clip(3 * values - 1, 0, 1).astype(np.float32)
+
+
+@DTYPES
+@CHANNELS
+@UNITS
+def test_delta_is_added_to_visible_pixels_alone_and_its_square_weighed_by_opacity(k, channels, dtype):
+    pixels, peak = draw(190, 61, channels, dtype), float(PEAKS[dtype])
+    before, visible = pixels.copy(), draw_opacity(190, 61)
+    delta = np.random.default_rng(1).normal(0, 3, (190 // k, 61 // k)).astype(np.float32)
+    everywhere, _ = add_delta(pixels, delta, k, peak)
+    marked, mse = add_visible_delta(pixels, delta, k, peak, visible)
+    np.testing.assert_array_equal(pixels, before)
+    np.testing.assert_array_equal(marked[visible == 0], pixels[visible == 0])
+    np.testing.assert_array_equal(marked[visible > 0], everywhere[visible > 0])
+    change = ((marked.astype(np.float64) - pixels) * 255 / peak) ** 2
+    weights = visible if channels == 0 else visible[..., None] * np.ones(channels)
+    assert mse == pytest.approx(np.average(change, weights=weights), rel=1e-4)
+
+
+@DTYPES
+@CHANNELS
+@UNITS
+@pytest.mark.parametrize("level", [0.0, 128.0, 255.0])
+def test_a_composite_is_the_pixels_over_the_background_in_whole_levels(k, channels, dtype, level):
+    pixels, peak, visible = draw(330, 61, channels, dtype), float(PEAKS[dtype]), draw_opacity(330, 61)
+    opacity = visible if channels == 0 else visible[..., None]
+    shown = opacity * (pixels * (255 / peak)) + (1 - opacity) * level
+    seen = composite_plane(pixels, k, peak, visible, level)
+    assert (seen.shape, seen.dtype) == ((330 // k, 61 // k), np.float32)
+    # what lies at a half may be rounded either way
+    expected = canonical_plane(np.rint(shown).astype(np.float32), k)
+    assert np.mean(np.abs(seen - expected) > 1e-3) < 0.01
+    np.testing.assert_allclose(seen, expected, atol=1.001)
+
+
+def test_a_composite_of_what_is_opaque_is_the_plane_and_of_what_is_not_seen_the_background():
+    pixels = draw(100, 61, 3)
+    one = np.ones((100, 61), np.float32)
+    np.testing.assert_array_equal(composite_plane(pixels, 2, 255.0, one, 7.0), canonical_plane(pixels, 2))
+    np.testing.assert_allclose(composite_plane(pixels, 2, 255.0, 0 * one, 7.0), 7, atol=1e-5)

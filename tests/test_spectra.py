@@ -189,3 +189,37 @@ def test_small_planes_have_a_coarser_density_and_level_ones_none():
     assert power_density(np.zeros((127, 300), np.float32)).power.shape == (32, 17)
     assert power_density(np.zeros((128, 300), np.float32)).power.shape == (128, 65)
     assert not power_density(np.zeros((64, 64), np.float32)).power.any()
+
+
+# ---- planes of which some counts -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("gain", [1.0, 0.1])
+def test_what_counts_alike_has_the_density_of_a_plane_that_counts(gain):
+    means = np.random.default_rng(6).normal(3, 1, (128, 128)).astype(np.float32)
+    weighted = power_density(means, np.full_like(means, gain))
+    plain = power_density(means - means.mean())
+    assert weighted.power.shape == ((128, 65) if gain == 1 else (32, 17))
+    assert weighted.power.mean() == pytest.approx(plain.power.mean(), rel=0.1)
+
+
+@pytest.mark.parametrize("radius", [20, 40, 100])
+@pytest.mark.parametrize("background", [0.0, 100.0])
+def test_what_does_not_count_does_not_change_the_density(radius, background):
+    """Discs in which there is room for a tile, a small one, or none, the rest level or loud."""
+    rng = np.random.default_rng(7)
+    y, x = np.mgrid[:256, :280]
+    weights = (np.hypot(y - 125, x - 131) < radius).astype(np.float32)
+    inside = rng.normal(40, 5, weights.shape)
+    means = np.where(weights > 0, inside, rng.normal(0, background, weights.shape)).astype(np.float32)
+    seen = power_density(means, weights).power
+    # in the mean over all frequencies but the lowest
+    assert seen[3:-3, 3:].mean() == pytest.approx(25, rel=0.15)
+
+
+def test_the_border_of_what_counts_is_no_texture():
+    y, x = np.mgrid[:256, :280]
+    weights = (np.hypot(y - 125, x - 131) < 100).astype(np.float32)
+    slope = (0.3 * y + 0.2 * x).astype(np.float32)
+    f = frequencies_of([0.08, 0.15, 0.2])
+    assert np.median(power_density(slope, weights).at(f)) < 0.1
