@@ -206,11 +206,16 @@ def test_remote_folders():
 def test_outputs_refused(tmp_path):
     tar = tar_of(tmp_path / "old.tar", [])
     write(tmp_path / "full" / "a.jpg", b"")
+    write(tmp_path / "full" / "notes", b"")
+    (tmp_path / "folder.png").mkdir()
     (tmp_path / "empty").mkdir()
     for path, says in (
         (tar, "exists already"),
         (tmp_path / "full", "holds files already"),
-        (tmp_path / "full" / "a.jpg", "is a file"),
+        (tmp_path / "full" / "a.jpg", "is named like one image"),
+        (tmp_path / "full" / "notes", "is a file"),
+        (tmp_path / "new.png", r"new.png is named like one image; .* \(write .*new.png/ for a folder"),
+        ("memory://out/new.webp", "is named like one image"),
         (tmp_path / "nowhere" / "x.tar", "folder does not exist"),
         (tmp_path / "x.tar.gz", "plain .tar"),
     ):
@@ -219,7 +224,10 @@ def test_outputs_refused(tmp_path):
     for path in (tar, tmp_path / "full"):
         check_output_of(str(path), known=True, force=False)
         check_output_of(str(path), known=False, force=True)
-    for path in (tmp_path / "empty", tmp_path / "new", tmp_path / "new.tar"):
+    for path in (
+        *(tmp_path / name for name in ("empty", "new", "new.tar", "folder.png")),
+        f"{tmp_path}/new.png/",
+    ):
         check_output_of(str(path), known=False, force=False)
 
 

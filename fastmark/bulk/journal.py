@@ -214,7 +214,8 @@ class Journal:
             self._write("INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?, ?, ?)", key)
 
     def claim(self, name: str, picture: Picture) -> bool:
-        """Reserve a name below the output folder; false if another picture has it."""
+        """Reserve a name, of any bytes, below the output folder; false if another image has it."""
+        name = printable(name)
         key = (name, picture.source, picture.position)
         with self._lock:
             self._write("INSERT OR IGNORE INTO names VALUES (?, ?, ?)", key)

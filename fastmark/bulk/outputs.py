@@ -1,4 +1,4 @@
-"""Outputs: where marked pictures go, a folder or a tar, to be gone on with after an interruption."""
+"""Outputs: where marked images go, a folder or a tar, to be gone on with after an interruption."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import IO, Protocol
 from fastmark.bulk.journal import Journal, Result
 from fastmark.bulk.storage import exists, file_system, is_url, printable, unwritable
 from fastmark.errors import OutputError
-from fastmark.files import TEMPORARY
+from fastmark.files import TEMPORARY, format_by_ending
 
 
 class Output(Protocol):
@@ -56,6 +56,11 @@ def check_output_of(path: str, *, known: bool, force: bool) -> None:
     """Raise OutputError where an output cannot be; ``known`` if there is a journal of it."""
     shown = printable(path)
     lower = path.lower().rstrip("/\\")
+    if format_by_ending(path) and not path.endswith(("/", os.sep)) and not os.path.isdir(path):
+        raise OutputError(
+            f"{shown} is named like one image; many images go to a folder or a .tar"
+            f" (write {shown}/ for a folder of that name)"
+        )
     if lower.endswith((".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")):
         raise OutputError(f"{shown}: encoded pictures do not get smaller: write a plain .tar")
     if lower.endswith(".tar") and is_url(path):
@@ -116,9 +121,9 @@ class RemoteFolder:
         self._remote, self._inner = file_system(path)
 
     def put(self, result: Result) -> None:
-        """Write a picture."""
+        """Write an image; names of remote storage are text, whatever the bytes of the source's."""
         assert result.data is not None
-        path = f"{self._inner.rstrip('/')}/{result.name}"
+        path = f"{self._inner.rstrip('/')}/{printable(result.name)}"
         try:
             self._remote.makedirs(path.rpartition("/")[0], exist_ok=True)
             self._remote.pipe_file(path, result.data)

@@ -11,10 +11,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO, Any, cast
 
-from fastmark.errors import MissingPackageError, OutputError, SourceError, reason_of
+from fastmark.errors import MissingPackageError, OutputError, SourceError, one_line, reason_of
 from fastmark.files import atomic_file
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_LIKE_AN_ESCAPE = re.compile(r"\\(?=x[0-9A-Fa-f]{2})")
 
 
 def package(name: str, purpose: str, extra: str = "bulk") -> ModuleType:
@@ -43,9 +44,9 @@ def file_system(url: str) -> tuple[Any, str]:
         # listings are read once; kept, they would grow with the archive
         file_system, path = core.url_to_fs(url, use_listings_cache=False)
     except ImportError as error:
-        raise MissingPackageError(f"{url}: {error}") from None
+        raise MissingPackageError(f"{printable(url)}: {storable(one_line(error))}") from None
     except ValueError as error:
-        raise SourceError(f"{url}: {error}") from None
+        raise SourceError(f"{printable(url)}: {storable(one_line(error))}") from None
     return file_system, path
 
 
@@ -85,7 +86,7 @@ def open_output(path: str) -> Iterator[IO[bytes]]:
 
 def unwritable(path: str, error: BaseException) -> OutputError:
     """OutputError that says why; it keeps ``errno``."""
-    refusal = OutputError(f"{printable(path)} cannot be written: {reason_of(error)}")
+    refusal = OutputError(f"{printable(path)} cannot be written: {storable(reason_of(error))}")
     refusal.errno = getattr(error, "errno", None)
     return refusal
 
@@ -111,5 +112,19 @@ def exists(path: str) -> bool:
 
 
 def printable(name: str) -> str:
-    """A name that any encoding can store: bytes of file names that are no UTF-8 become ``\\xNN``."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    """A name as text that any encoding can store, different for different names.
+
+    Bytes of file names that are no UTF-8 become ``\\xNN``, and a backslash that would look like the
+    beginning of one becomes ``\\x5c``. Given its own result it may escape that again: for a sentence with
+    names in it there is ``storable``.
+    """
+    return storable(_LIKE_AN_ESCAPE.sub(r"\\x5c", name))
+
+
+def storable(text: str) -> str:
+    """A text that any encoding can store: bytes of file names that are no UTF-8 become ``\\xNN``."""
+    try:
+        data = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # halves of characters that stand for no byte
+        data = text.encode("utf-8", "surrogatepass")
+    return data.decode("utf-8", "backslashreplace")
