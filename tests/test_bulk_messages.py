@@ -46,7 +46,7 @@ def test_lines_go_by_the_order_of_the_pictures(tmp_path):
     messages = listed(tmp_path, "\ufeff0001\n\n0x2\r\nBEEF")
     assert messages.in_order
     assert [messages.of(Picture("any"), i) for i in (2, 0, 1)] == ["beef", "0001", "0002"]
-    with pytest.raises(InvalidMessageError, match="ends before picture 4"):
+    with pytest.raises(InvalidMessageError, match="ends before image 4"):
         messages.of(Picture("any"), 3)
 
 
@@ -71,9 +71,9 @@ def test_tables_go_by_name(tmp_path, name):
 @pytest.mark.parametrize(
     ("text", "name", "says"),
     [
-        ("0001\nxyz\n", "m.txt", "message 2: the message 'xyz' is not hexadecimal"),
+        ("0001\nxyz\n", "m.txt", "message 2: its 3 characters are not all hexadecimal"),
         ("00001\n", "m.txt", "5 hex digits"),
-        ("source,message\na,0001\na,0002\n", "m.csv", "a second one for a"),
+        ("source,message\na,0001\na,0002\n", "m.csv", "message 2: a second one for the same image"),
         ("source,message\na,1\n", "m.csv", "message 1: 16 bits are 4 hex digits"),
     ],
 )

@@ -14,7 +14,8 @@ from archives import jpeg, tar_of, write
 
 from fastmark.bulk import progress
 from fastmark.bulk.progress import Expected, Meter, Summary
-from fastmark.bulk.sources import Walk
+from fastmark.bulk.sources import named
+from fastmark.bulk.walk import Walk
 
 
 def test_a_summary_adds_up():
@@ -22,21 +23,21 @@ def test_a_summary_adds_up():
     summary = Summary(counts, resumed=1_000_000, others=7, seconds=100.0, output="rows.csv")
     assert (summary.pictures, summary.errors) == (1_234_569, 1)
     assert [line.split() for line in summary.table(("detected", "possible", "absent")).splitlines()] == [
-        ["pictures", "1,234,569", "1000000", "of", "them", "by", "earlier", "runs"],
+        ["images", "1,234,569", "1000000", "of", "them", "by", "earlier", "runs"],
         ["detected", "2"],
         ["possible", "0"],
         ["absent", "1,234,566"],
         ["error", "1"],
-        ["other", "files", "7", "not", "pictures,", "passed", "over"],
-        ["seconds", "100.0", "2345.7", "pictures", "a", "second"],
+        ["other", "files", "7", "not", "images,", "passed", "over"],
+        ["seconds", "100.0", "2345.7", "images", "per", "second"],
     ]
     assert summary.to_dict()["pictures"] == 1_234_569
-    assert "a second" not in Summary().table(())
+    assert "per second" not in Summary().table(())
 
 
 def expected_of(sources, walk=None):
     expected = Expected()
-    expected.count([str(source) for source in sources], walk or Walk())
+    expected.count(named(sources), walk or Walk())
     for _ in range(500):
         if expected._known:
             break
@@ -55,7 +56,7 @@ def test_what_is_to_be_expected_is_counted_beforehand(tmp_path):
     assert expected.pictures(1000.0) == 5 + round(tar.stat().st_size / 1000)
     assert Expected().pictures(1.0) is None
     stdin = Expected()
-    stdin.count(["-"], Walk())
+    stdin.count(named("-"), Walk())
     assert stdin.pictures(1.0) is None
 
 
@@ -66,9 +67,9 @@ def test_a_line_tells_rate_and_time_left():
     for _ in range(50):
         meter.worked("absent", 1000)
     now = meter._start + 10
-    assert meter.line(now, None) == "150 pictures, 5.0 a second"
-    assert meter.line(now, 18_150) == "150 of 18150 pictures, 5.0 a second, 1:00:00 left"
-    assert meter.line(now, 10).startswith("150 of 150 pictures")
+    assert meter.line(now, None) == "150 images, 5.0 per second"
+    assert meter.line(now, 18_150) == "150 of 18150 images, 5.0 per second, 1:00:00 left"
+    assert meter.line(now, 10).startswith("150 of 150 images")
 
 
 def test_the_plain_line_is_written_where_tqdm_is_missing(monkeypatch, capsys):
@@ -82,7 +83,7 @@ def test_the_plain_line_is_written_where_tqdm_is_missing(monkeypatch, capsys):
     meter.close()
     lines = capsys.readouterr().err.split("\r")[1:]
     assert len(lines) == 2
-    assert all("2 pictures" in line and "1 detected, 1 error" in line for line in lines)
+    assert all("2 images" in line and "1 detected, 1 error" in line for line in lines)
     assert lines[-1].endswith("\n")
 
 
@@ -104,6 +105,6 @@ def test_a_terminal_sees_progress_unless_it_is_to_be_quiet(archives, tmp_path, o
         except OSError:  # how a terminal ends
             pass
     assert done.returncode == 0
-    assert (b"pictures" in seen) == (b"pictures" in done.stdout) == shown
+    assert (b"images" in seen) == (b"images" in done.stdout) == shown
     if not shown:
         assert seen == done.stdout == b""

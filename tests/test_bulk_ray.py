@@ -17,8 +17,9 @@ from fastmark import Watermarker, bulk
 from fastmark.bulk import journal as journals
 from fastmark.bulk.recorder import Recorder
 from fastmark.bulk.runner import Stop
-from fastmark.bulk.sources import Walk, entries
+from fastmark.bulk.sources import entries, named
 from fastmark.bulk.tables import SCAN_COLUMNS
+from fastmark.bulk.walk import Walk
 from fastmark.errors import FastmarkError, MissingPackageError, SourceError
 
 ray = pytest.importorskip("ray")
@@ -139,7 +140,7 @@ def test_an_actor_that_is_killed_loses_nothing(cluster, archive, key, expected, 
 def recorded(tmp_path, files, job, stop=None):
     journal = journals.Journal(str(tmp_path / "j.journal"), {}, output="out")
     record = Recorder(journal, (), SCAN_COLUMNS)
-    engine.run(entries([str(files)], Walk()), job, None, 2, None, record, stop or Stop(quiet=True))
+    engine.run(entries(named(files), Walk()), job, None, 2, None, record, stop or Stop(quiet=True))
     table = list(journal.rows(of_this_run=True))
     journal.close()
     return table

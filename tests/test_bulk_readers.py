@@ -10,8 +10,7 @@ from archives import jpeg, tar_of, write
 
 from fastmark.bulk import readers
 from fastmark.bulk.readers import Picture, batches, fetched, most_bytes, read
-from fastmark.bulk.sources import Entry
-from fastmark.errors import SourceError
+from fastmark.bulk.walk import Entry
 
 ONE, TWO, THREE = jpeg(seed=1), jpeg(seed=2), jpeg(seed=3)
 
@@ -19,9 +18,9 @@ ONE, TWO, THREE = jpeg(seed=1), jpeg(seed=2), jpeg(seed=3)
 def reading(entry, done=lambda picture: False, **options):
     """The pictures of an entry, and what was told at its end."""
     ends = []
-    options = {"limit": 1 << 20, "finished": lambda *numbers: ends.append(numbers)} | options
+    options = {"limit": 1 << 20, "finished": ends.append} | options
     pictures = list(read(entry, done, **options))
-    return pictures, ends
+    return pictures, [(end.pictures, end.passed.others) for end in ends]
 
 
 def tar_entry(path, **fields):
@@ -200,79 +199,6 @@ def test_cut_gzip_and_what_is_no_tar(tmp_path):
 def test_a_missing_tar_is_told(tmp_path):
     (picture,), _ = reading(tar_entry(tmp_path / "gone.tar"))
     assert "gone.tar cannot be read after 0 members: No such file" in picture.error
-
-
-# ---- Parquet ---------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def pa():
-    return pytest.importorskip("pyarrow")
-
-
-def parquet(path, **columns):
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    pq.write_table(pa.table(columns), path, row_group_size=7)
-    return Entry(str(path), "parquet", "part", stamp="s")
-
-
-def test_rows_of_a_parquet_file(pa, tmp_path):
-    entry = parquet(tmp_path / "a.parquet", url=["u"] * 20, jpg=[jpeg(seed=i) for i in range(20)])
-    pictures, ends = reading(entry, lambda picture: picture.position % 3 == 0)
-    wanted = [i for i in range(20) if i % 3]
-    assert [(p.position, p.member) for p in pictures] == [(i, str(i)) for i in wanted]
-    assert [p.data for p in pictures] == [jpeg(seed=i) for i in wanted]
-    assert pictures[0].name == "part/00000001"
-    assert ends == [(20, 0)]
-
-
-@pytest.mark.parametrize("kind", ["binary", "large_binary", "binary_view"])
-def test_rows_without_a_picture_are_told(pa, tmp_path, kind):
-    values = pa.array([ONE, None, b""], getattr(pa, kind)())
-    pictures, _ = reading(parquet(tmp_path / "a.parquet", image=values))
-    assert [p.data for p in pictures] == [ONE, None, b""]
-    assert pictures[1].error == "row 1 holds no picture"
-
-
-def test_structs_with_bytes_as_of_datasets(pa, tmp_path):
-    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    values = pa.array([{"bytes": ONE, "path": "a"}, {"bytes": None, "path": "b"}, None], kind)
-    pictures, ends = reading(parquet(tmp_path / "a.parquet", image=values, label=[1, 2, 3]))
-    assert [p.data for p in pictures] == [ONE, None, None]
-    assert [bool(p.error) for p in pictures] == [False, True, True]
-    assert ends == [(3, 0)]
-
-
-def test_which_column_holds_the_pictures(pa):
-    binary = pa.binary()
-    choose = readers.picture_column
-    assert choose(pa.schema([("hash", binary), ("jpg", binary)]), None) == ("jpg", False)
-    assert choose(pa.schema([("whatever", binary), ("n", pa.int64())]), None) == ("whatever", False)
-    assert choose(pa.schema([("hash", binary), ("thumb", binary)]), "thumb") == ("thumb", False)
-    for schema, column, says in (
-        (pa.schema([("hash", binary), ("thumb", binary)]), None, "--column"),
-        (pa.schema([("n", pa.int64())]), None, "no column is of bytes"),
-        (pa.schema([("n", pa.int64()), ("x", binary)]), "n", "of bytes are: x"),
-    ):
-        with pytest.raises(SourceError, match=says):
-            choose(schema, column)
-
-
-def test_a_damaged_parquet_file_is_told(pa, tmp_path):
-    entry = parquet(tmp_path / "a.parquet", jpg=[ONE] * 30)
-    data = (tmp_path / "a.parquet").read_bytes()
-    write(tmp_path / "a.parquet", data[: len(data) // 2])
-    (picture,), ends = reading(entry)
-    assert "a.parquet cannot be read" in picture.error
-    assert ends == []
-
-
-def test_without_pyarrow_a_parquet_file_is_told(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "pyarrow.parquet", None)
-    (picture,), _ = reading(Entry(str(write(tmp_path / "a.parquet", b"PAR1")), "parquet"))
-    assert "pip install 'fastmark[bulk]'" in picture.error
 
 
 # ---- remote files, batches -------------------------------------------------------------------------

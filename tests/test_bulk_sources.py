@@ -11,16 +11,21 @@ from archives import jpeg, tar_of, write
 
 from fastmark.bulk import sources
 from fastmark.bulk.kinds import kind_by_ending
-from fastmark.bulk.sources import Walk, check_sources, entries
-from fastmark.errors import MissingPackageError, SourceError
+from fastmark.bulk.sources import check_sources, entries, named
+from fastmark.bulk.walk import Walk
+from fastmark.errors import MissingPackageError, SourceError, SourceNotFoundError
 
 
-def found(*names, walk=None):
-    return list(entries([str(name) for name in names], walk or Walk()))
+def found(*names, lists=(), walk=None):
+    return list(entries(named(names, lists), walk or Walk()))
 
 
-def paths(*names, walk=None):
-    return [(Path(entry.path).name, entry.kind) for entry in found(*names, walk=walk)]
+def check(*names, lists=(), column=None):
+    check_sources(named(names, lists), column)
+
+
+def paths(*names, **options):
+    return [(Path(entry.path).name, entry.kind) for entry in found(*names, **options)]
 
 
 @pytest.fixture
@@ -126,19 +131,16 @@ def test_names_of_any_bytes_and_deep_folders(tmp_path):
     assert entry.path.endswith(odd)
 
 
-@pytest.mark.parametrize("form", ["tar", "parquet", "picture", "list"])
+@pytest.mark.parametrize("form", ["tar", "parquet", "picture"])
 def test_a_file_is_known_by_what_it_holds(tmp_path, form):
-    path = tmp_path / "source"
-    inside = write(tmp_path / "in.jpg", jpeg())
+    path = tmp_path / "source.txt"  # whatever its name
     contents = {
         "tar": tar_of(tmp_path / "t", [("a.jpg", b"")]).read_bytes(),
         "parquet": b"PAR1 and so on",
         "picture": jpeg(),
-        "list": f"{inside}\n\n{tmp_path / 'nowhere.jpg'}\n".encode(),
     }
     write(path, contents[form])
-    kinds = [entry.kind for entry in found(path)]
-    assert kinds == (["picture", "error"] if form == "list" else [form])
+    assert [entry.kind for entry in found(path)] == [form]
 
 
 def test_compressed_tars_and_damaged_pictures_are_known(tmp_path):
@@ -177,15 +179,98 @@ def test_names_of_listed_paths_stay_below_the_output(tmp_path, monkeypatch):
 
 def test_sources_refused(tmp_path):
     write(tmp_path / "zeros.bin", bytes(1000))
+    write(tmp_path / "zeros.txt", bytes(1000))
+    write(tmp_path / "a.zip", b"PK\x03\x04 and so on")
+    os.mkfifo(tmp_path / "pipe")
     for source, says in (
         (tmp_path / "nowhere", "no such file or folder"),
         (tmp_path / "zeros.bin", "of no known kind"),
+        (tmp_path / "zeros.txt", "is no text"),
+        (tmp_path / "a.zip", "not opened: unpack it, or make it a tar"),
+        (tmp_path / "pipe", "not a regular file"),
         ("a\0b", "cannot be read"),
     ):
         with pytest.raises(SourceError, match=says):
-            check_sources([str(source)])
+            check(source)
     with pytest.raises(SourceError, match="no source"):
-        check_sources([])
+        check()
+    with pytest.raises(SourceError, match="named twice"):
+        check("-", lists="-")
+
+
+def test_a_missing_source_is_a_file_that_is_not_found(tmp_path):
+    for options in ({}, {"lists": tmp_path / "gone.txt"}):
+        with pytest.raises(SourceNotFoundError, match=r"gone\.\w+: no such file or folder") as caught:
+            check(*([] if options else [tmp_path / "gone.jpg"]), **options)
+        assert isinstance(caught.value, FileNotFoundError)
+
+
+def test_a_column_needs_something_that_can_hold_parquet_files(tmp_path):
+    picture, folder = write(tmp_path / "in" / "a.jpg", jpeg()), tmp_path / "in"
+    tar = tar_of(tmp_path / "t.tar", [])
+    listed = write(tmp_path / "list", b"in/a.jpg\n")
+    with pytest.raises(SourceError, match="--column goes with Parquet files"):
+        check(picture, tar, column="jpg")
+    check(picture, folder, column="jpg")
+    check(picture, lists=listed, column="jpg")
+    check("-", column="jpg")
+
+
+# ---- lists -----------------------------------------------------------------------------------------
+
+
+def test_a_text_is_a_list_only_where_it_is_named_as_one(tmp_path):
+    content = f"{write(tmp_path / 'in.jpg', jpeg())}\n\n{tmp_path / 'nowhere.jpg'}\n".encode()
+    for name in ("a.txt", "a.LST"):
+        assert [entry.kind for entry in found(write(tmp_path / name, content))] == ["picture", "error"]
+    for name in ("a.csv", "a.json", "a", "a.key", "README.md"):
+        path = write(tmp_path / name, content)
+        with pytest.raises(SourceError, match=r"no image, tar or Parquet file; a list .* --list ") as caught:
+            check(path)
+        assert "in.jpg" not in str(caught.value)
+        assert [entry.kind for entry in found(lists=path)] == ["picture", "error"]
+
+
+def test_what_is_named_as_a_list_must_be_one(tmp_path):
+    for name, data, says in (
+        ("a.txt", jpeg(), "is no text: give a list of paths"),
+        ("b", tar_of(tmp_path / "t", [("a.jpg", b"")]).read_bytes(), "is no text"),
+        ("c.lst", bytes(100), "is no text"),
+    ):
+        with pytest.raises(SourceError, match=says):
+            check(lists=write(tmp_path / name, data))
+    with pytest.raises(SourceError, match="is a folder, not a list"):
+        check(lists=tmp_path)
+    assert found(lists=write(tmp_path / "empty", b"")) == []
+
+
+def test_lists_count_as_sources_where_names_are_made(archive, tmp_path):
+    listed = write(tmp_path / "list", f"{archive / 'b.JPG'}\n".encode())
+    names = [entry.name for entry in found(archive / "sub", lists=[listed])]
+    assert names == ["sub/c.webp", "sub/deeper/d", str(archive / "b.JPG").lstrip("/")]
+
+
+def test_a_list_may_come_by_a_pipe(archive):
+    reader, writer = os.pipe()
+    os.write(writer, f"{archive / 'b.JPG'}\n".encode())
+    os.close(writer)
+    path = f"/dev/fd/{reader}"
+    check(lists=path)
+    assert [entry.kind for entry in found(lists=path)] == ["picture"]
+    os.close(reader)
+
+
+def test_a_list_finds_out_what_its_files_are(tmp_path, monkeypatch):
+    """By the same rules as a folder, but that who lists a file means it."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "noending", tar_of(tmp_path / "t", [("a.jpg", b"")]).read_bytes())
+    write(tmp_path / "._a.jpg", b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X")
+    write(tmp_path / "a.zip", b"PK\x03\x04")
+    write(tmp_path / "list", b"noending\n._a.jpg\na.zip\n")
+    walk = Walk()
+    listed = [(entry.path, entry.kind) for entry in found(lists=tmp_path / "list", walk=walk)]
+    assert listed == [("noending", "tar"), ("a.zip", "error")]
+    assert walk.others == 1
 
 
 @pytest.mark.parametrize(
@@ -197,7 +282,10 @@ def test_sources_refused(tmp_path):
         ("a.TGZ", "tar"),
         ("a.parquet", "parquet"),
         ("a.json", "other"),
-        ("a.gz", "other"),
+        ("a.json.gz", "other"),
+        ("a.jpg.gz", "archive"),
+        ("a.tar.zst", "archive"),
+        ("a.ZIP", "archive"),
         ("a", None),
         ("a.v2", None),
     ],
@@ -221,9 +309,13 @@ def test_stdin_is_a_tar_or_a_list(archive, tmp_path, monkeypatch):
         assert paths("-") == [("-", "tar")]
     stdin(monkeypatch, f"{archive / 'b.JPG'}\n".encode())
     assert paths("-") == [("b.JPG", "picture")]
+    stdin(monkeypatch, f"{archive / 'b.JPG'}\n".encode())
+    assert paths(lists="-") == [("b.JPG", "picture")]
     stdin(monkeypatch, jpeg())
-    with pytest.raises(SourceError, match="stdin holds a picture"):
+    with pytest.raises(SourceError, match="standard input holds one image"):
         found("-")
+    with pytest.raises(SourceError, match="standard input is no text"):
+        found(lists="-")
 
 
 # ---- other file systems ----------------------------------------------------------------------------
@@ -257,7 +349,7 @@ def test_folders_of_other_file_systems(memory):
     memory.pipe("/list.txt", b"memory://top/b.jpg\nmemory://top/s.tar\nmemory://top/t.tar\n")
     assert [entry.kind for entry in found("memory://list.txt")] == ["picture", "tar", "error"]
     with pytest.raises(SourceError, match="no such file"):
-        check_sources(["memory://nowhere.jpg"])
+        check("memory://nowhere.jpg")
 
 
 def test_file_urls(archive):
@@ -269,10 +361,10 @@ def test_file_urls(archive):
 def test_schemes_that_need_a_package_or_do_not_exist():
     pytest.importorskip("fsspec")
     with pytest.raises(SourceError, match="Protocol not known"):
-        check_sources(["nosuch://a/b.jpg"])
+        check("nosuch://a/b.jpg")
 
 
 def test_without_fsspec_a_url_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "fsspec.core", None)
     with pytest.raises(MissingPackageError, match=r"s3:// needs fsspec: pip install 'fastmark\[bulk\]'"):
-        check_sources(["s3://bucket/folder"])
+        check("s3://bucket/folder")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import lzma
+import re
+import zlib
+from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -9,26 +13,56 @@ from fastmark.decoder import PREFIX_BYTES, format_by_prefix
 
 Kind = Literal["picture", "tar", "parquet", "error"]
 
+Found = Literal["picture", "tar", "parquet", "archive", "key", "metadata", "other"]
+"""What a file in a folder or a tar is: "archive" is one that is not opened, "metadata" macOS's of another."""
+
+Content = Literal["picture", "tar", "parquet", "archive", "key", "metadata", "text"]
+
 _PICTURE_ENDINGS = """
-    jpg jpeg jpe jfif mpo png webp avif gif tif tiff bmp ppm pgm pbm pnm jp2 j2k jpx qoi heic heif
+    jpg jpeg jpe jfif mpo png webp avif gif tif tiff bmp ppm pgm pbm pnm jp2 j2k jpx qoi heic heif hif jxl
 """
 _OTHER_ENDINGS = """
-    txt json jsonl csv tsv xml html htm md yaml yml toml ini log npy npz pt pth safetensors pkl cls db sqlite
-    idx index lock tmp journal zip gz xz bz2 zst 7z pdf svg xmp key py sh mp3 wav mp4 mkv mov avi webm
+    txt lst json jsonl csv tsv xml html htm md yaml yml toml ini log npy npz pt pth safetensors pkl cls db
+    sqlite idx index lock tmp journal pdf svg xmp key py sh mp3 wav mp4 mkv mov avi webm
+"""
+# what may hold images and is not opened: archives, and what training pipelines keep examples in
+_ARCHIVE_ENDINGS = """
+    zip 7z rar tzst tlz cab iso cbz cbr cb7 lzh lha arj arrow feather tfrecord tfrecords h5 hdf5 lmdb
 """
 
 PICTURES = frozenset(f".{ending}" for ending in _PICTURE_ENDINGS.split())
-"""Endings of what is taken for a picture whatever it holds; a damaged one is reported."""
+"""Endings of what is taken for an image whatever it holds; a damaged one is reported."""
 
-# what is not opened to see whether it is a picture
+# what is not opened to see whether it is an image
 _OTHERS = frozenset(f".{ending}" for ending in _OTHER_ENDINGS.split())
-_TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+_ARCHIVES = frozenset(f".{ending}" for ending in _ARCHIVE_ENDINGS.split())
+_LISTS = (".txt", ".lst")
+_PACKED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".lz", ".lzma", ".z", ".br", ".sz")
+_TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz")
 _PARQUETS = (".parquet", ".pq")
+_ARCHIVE_STARTS = (
+    b"PK\x03\x04",
+    b"PK\x05\x06",
+    b"7z\xbc\xaf\x27\x1c",
+    b"Rar!\x1a\x07",
+    b"\x28\xb5\x2f\xfd",  # zstd
+    b"\x04\x22\x4d\x18",  # lz4
+    b"LZIP",
+    b"\x1f\x9d",  # compress
+    b"ARROW1",
+)
+_APPLE_DOUBLE = b"\x00\x05\x16\x07"
+_KEY = re.compile(rb'"format"\s*:\s*"fastmark-key"')
+_UTF_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
+
 BLOCK = 512
-"""Bytes: one block of a tar, enough to tell every kind of source."""
+"""Bytes: one block of a tar, enough to tell every kind of source but a key file."""
+
+KEY_BYTES = 8192
+"""How much of a file is searched for the sign of a key file, which is much smaller."""
 
 
-def kind_by_ending(name: str) -> Kind | Literal["other"] | None:
+def kind_by_ending(name: str) -> Literal["picture", "tar", "parquet", "archive", "other"] | None:
     """What a file's name tells; None where it tells nothing."""
     lower = name.lower()
     suffix = PurePosixPath(lower).suffix
@@ -38,18 +72,96 @@ def kind_by_ending(name: str) -> Kind | Literal["other"] | None:
         return "tar"
     if lower.endswith(_PARQUETS):
         return "parquet"
+    if suffix in _PACKED:  # a packed text is no archive, a packed image might as well be one
+        return "other" if PurePosixPath(lower).with_suffix("").suffix in _OTHERS else "archive"
+    if suffix in _ARCHIVES:
+        return "archive"
     return "other" if suffix in _OTHERS else None
 
 
-def kind_by_content(start: bytes) -> Kind | Literal["list"] | None:
-    """What a file's first ``BLOCK`` bytes tell; None where they are of nothing known."""
+def kind_by_content(start: bytes) -> Content | None:
+    """What a file's first bytes tell, ``KEY_BYTES`` or at least a ``BLOCK``; None if nothing."""
     if start[:4] == b"PAR1":
         return "parquet"
     if start[257:262] == b"ustar" or compression(start):
         return "tar"
     if format_by_prefix(start[:PREFIX_BYTES]):
         return "picture"
-    return None if b"\0" in start else "list"
+    if start.startswith(_ARCHIVE_STARTS):
+        return "archive"
+    if is_apple_double(start):
+        return "metadata"
+    if is_key_file(start):
+        return "key"
+    return "text" if start.startswith(_UTF_MARKS) or b"\0" not in start else None
+
+
+def kind_of_file(name: str, size: int, start: Callable[[], bytes]) -> Found:
+    """What a file is that nobody has named, but a folder or a tar holds.
+
+    Args:
+        name: its path; the ending decides, where it tells anything.
+        size: its bytes.
+        start: gives the first ``KEY_BYTES`` of it, or all there are; called only if need be.
+    """
+    kind = kind_by_ending(name)
+    if may_be_apple_double(name) and is_apple_double(start()):
+        return "metadata"
+    if kind == "other":
+        return "other"
+    if kind is not None:
+        return "key" if size <= KEY_BYTES and is_key_file(start()) else kind
+    begin = start()
+    content = kind_by_content(begin)
+    if content == "tar" and compression(begin):
+        return _packed(begin)
+    if content is None or content == "text" or content == "metadata":
+        return "other"
+    return content
+
+
+def _packed(start: bytes) -> Found:
+    """What a compressed file of unknown ending holds, as far as its first bytes tell."""
+    try:
+        if start.startswith(b"\x1f\x8b"):
+            unpacker = zlib.decompressobj(31)
+            inner, whole = unpacker.decompress(start, BLOCK), unpacker.eof
+        elif start.startswith(b"\xfd7zXZ\0"):
+            unxz = lzma.LZMADecompressor()
+            inner, whole = unxz.decompress(start, BLOCK), unxz.eof
+        else:  # bz2 gives nothing before a block of up to 900 kB
+            return "archive"
+    except (zlib.error, lzma.LZMAError, EOFError):
+        return "other"
+    if len(inner) < BLOCK and not whole:
+        return "archive"
+    return "tar" if inner[257:262] == b"ustar" else "other"
+
+
+def is_key_file(start: bytes) -> bool:
+    """Whether a file that begins so, with ``KEY_BYTES`` or all there is, is a fastmark key file.
+
+    It is told by content, in whatever encoding and order of fields an editor has left it.
+    """
+    text = start[:KEY_BYTES].replace(b"\0", b"")  # UTF-16 and UTF-32 of ASCII are ASCII with zeros between
+    for mark in (b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf"):
+        text = text.removeprefix(mark)
+    return text.lstrip().startswith(b"{") and _KEY.search(text) is not None
+
+
+def key_file_error(shown: str) -> str:
+    """What is said of a key file where an image is expected; nothing of what it holds."""
+    return f"{shown} is a fastmark key file, not an image: take it out of the sources"
+
+
+def may_be_apple_double(name: str) -> bool:
+    """Whether macOS names its metadata of other files so, where a file system has no place for them."""
+    return name.replace("\\", "/").rpartition("/")[2].startswith("._")
+
+
+def is_apple_double(start: bytes) -> bool:
+    """Whether a file that begins so is macOS's metadata of another."""
+    return start.startswith(_APPLE_DOUBLE)
 
 
 def compression(start: bytes) -> Literal["gzip", "bz2", "lzma"] | None:
@@ -68,8 +180,13 @@ def ending_of(format_name: str) -> str:
 
 
 def is_shard(name: str) -> bool:
-    """Whether a file of that name holds many pictures."""
+    """Whether a file of that name holds many images."""
     return kind_by_ending(name) in ("tar", "parquet")
+
+
+def is_list(name: str) -> bool:
+    """Whether a source of that name is a list of paths, if it is a text."""
+    return name.lower().endswith(_LISTS)
 
 
 def stem(name: str) -> str:

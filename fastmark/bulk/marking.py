@@ -15,10 +15,11 @@ from fastmark.bulk.progress import Summary
 from fastmark.bulk.readers import Picture, batches, fetched, most_bytes, read
 from fastmark.bulk.recorder import Recorder
 from fastmark.bulk.runner import BATCH_BYTES, BATCH_PICTURES, Stop, default_workers, run
-from fastmark.bulk.scanning import AnyPath, as_paths, check_numbers
-from fastmark.bulk.sources import Walk, check_sources, entries
+from fastmark.bulk.scanning import check_numbers
+from fastmark.bulk.sources import AnyPath, Named, check_sources, entries, named
 from fastmark.bulk.storage import exists, printable
 from fastmark.bulk.tables import MANIFEST_COLUMNS, check_table
+from fastmark.bulk.walk import Walk
 from fastmark.bulk.worker import EmbedJob
 from fastmark.decoder import PREFIX_BYTES, format_by_prefix
 from fastmark.errors import InvalidMessageError, OutputError
@@ -35,47 +36,50 @@ def embed(
     key: Key,
     messages: str | bytes | int = "random",
     *,
+    lists: AnyPath | Sequence[AnyPath] = (),
     message_bits: int = 64,
     strength: float = 1.0,
     verify: bool = False,
     manifest: AnyPath | None = None,
     format: str | None = None,
-    quality: int = 95,
-    subsampling: str = "4:4:4",
-    lossless: bool = False,
+    quality: int | None = None,
+    subsampling: str | None = None,
+    lossless: bool | None = None,
     column: str | None = None,
     max_pixels: int = MAX_PIXELS,
     workers: int = 0,
     force: bool = False,
     quiet: bool = True,
 ) -> Summary:
-    """Mark many pictures, and write a manifest with a row for each.
+    """Mark many images, and write a manifest with a row for each.
 
     Structure is kept: what lies below a source folder, or in a tar, gets the same place and name below the
     output; with several sources, in a folder for each. A tar made of tars has their other members too, so
-    that a WebDataset sample keeps its captions. A picture that cannot be marked is a row with its error, and
-    is not in the output. The same call again goes on where an earlier one stopped, as with ``scan``; a tar
-    that is finished is left alone.
+    that a WebDataset sample keeps its captions; but tars in them become folders, and archives that are not
+    opened are left out. An image that cannot be marked is a row with its error, and is not in the output.
+    The same call again goes on where an earlier one stopped, as with ``scan``; a tar that is finished is
+    left alone.
 
     Args:
         sources: as for ``scan``.
+        lists: as for ``scan``.
         output: a folder, or a file that ends in .tar; a URL of a folder where fsspec is installed.
         key: to mark with.
-        messages: "random" (one a picture, recorded in the manifest), "counter" (0, 1, 2, ...), a path: of a
-            text file with one in hex a line, in the order of the sources (folders are read by name), or of
+        messages: "random" (one per image, recorded in the manifest), "counter" (0, 1, 2, ...), a path: of a
+            text file with one in hex per line, in the order of the sources (folders are read by name), or of
             a .csv or .jsonl with ``source`` and ``message``, as manifests have; bytes or an int: the same
             message for all.
         message_bits: 16, 32, 64, 96 or 128.
         strength: amplitude relative to the default; 0.25..4.
-        verify: read every picture back from its encoded bytes; one whose message is not proven is an error.
+        verify: read every image back from its encoded bytes; one whose message is not proven is an error.
         manifest: .jsonl, .csv or .parquet; None for ``manifest.jsonl`` in the folder, or beside a tar.
-        format: "png", "jpeg", "webp", "avif", "tiff", "bmp" or "ppm"; None for each picture's own.
-        quality: 1..100, for JPEG, WebP and AVIF.
-        subsampling: "4:4:4", "4:2:2" or "4:2:0", for JPEG and AVIF.
-        lossless: for WebP.
-        column: of Parquet files, that holds encoded pictures; None to find it.
+        format: "png", "jpeg", "webp", "avif", "tiff", "bmp" or "ppm"; None for each image's own.
+        quality: 1..100, for JPEG, WebP and AVIF; None for 95.
+        subsampling: "4:4:4", "4:2:2" or "4:2:0", for JPEG and AVIF; None for "4:4:4".
+        lossless: for WebP; None for False.
+        column: of Parquet files, that holds encoded images, as for ``scan``; None to find it.
         max_pixels: files of more are not decoded but reported.
-        workers: processes; 0 for one a core.
+        workers: processes; 0 for one per core.
         force: write into a folder that holds files, replacing those of the same names; replace a tar.
         quiet: print nothing; otherwise progress goes to stderr where that is a terminal.
 
@@ -87,12 +91,16 @@ def embed(
         InvalidMessageError: if a message does not fit ``message_bits``.
         ValueError: if a number is out of range.
     """
-    paths, target = as_paths(sources), os.fspath(output)
+    given, target = named(sources, lists), os.fspath(output)
     check_numbers(message_bits, max_pixels, workers)
     check_strength(strength)
     check_encoding(format, quality=quality, subsampling=subsampling, lossless=lossless)
-    encoding = {"quality": quality, "subsampling": subsampling, "lossless": lossless}
-    check_sources(paths)
+    encoding = {
+        "quality": 95 if quality is None else quality,
+        "subsampling": subsampling or "4:4:4",
+        "lossless": bool(lossless),
+    }
+    check_sources(given, column)
     check_output_of(target, known=begun(target), force=force)
     table = _manifest_path(target) if manifest is None else os.fspath(manifest)
     if manifest is not None:
@@ -121,16 +129,16 @@ def embed(
         if chosen is None:
             chosen = Counter(message_bits, journal) if constant is None else Constant(constant)
         shown = not quiet and sys.stderr.isatty()
-        record = Recorder(journal, STATES, MANIFEST_COLUMNS, output=place, shown=shown)
+        record = Recorder(journal, STATES, MANIFEST_COLUMNS, output=place, shown=shown, column=column)
         job = EmbedJob(key, message_bits, strength, max_pixels, format, encoding, verify, place.folder)
         stop = Stop(quiet=quiet)
         if journal.get("tar_finished", False):
             record.keep_all()
         else:
             if record.meter.active:
-                record.meter.expected.count(paths, Walk(excluded=place.excluded))
+                record.meter.expected.count(given, Walk(excluded=place.excluded))
             companions = place.ordered
-            queue = _Queue(paths, column, max_pixels, record, chosen, journal, job, companions=companions)
+            queue = _Queue(given, column, max_pixels, record, chosen, journal, job, companions=companions)
             with journalled(target), stop.listening():
                 groups = batches(queue.pictures(), BATCH_PICTURES, BATCH_BYTES)
                 run(groups, job, workers or default_workers(), record.take, record.tick, stop)
@@ -145,11 +153,11 @@ def embed(
 
 
 class _Queue:
-    """Every picture that has to be marked, with its message and its place."""
+    """Every image that has to be marked, with its message and its place."""
 
     def __init__(
         self,
-        paths: Sequence[str],
+        sources: Sequence[Named],
         column: str | None,
         max_pixels: int,
         record: Recorder,
@@ -159,7 +167,7 @@ class _Queue:
         *,
         companions: bool,
     ) -> None:
-        self._paths = paths
+        self._sources = sources
         self._column = column
         self._limit = most_bytes(max_pixels)
         self._record = record
@@ -177,7 +185,7 @@ class _Queue:
             yield picture
 
     def _all(self) -> Iterator[Picture]:
-        for entry in entries(self._paths, self._record.walk):
+        for entry in entries(self._sources, self._record.walk):
             if not self._messages.in_order and self._record.is_finished(entry):
                 continue
             if entry.kind == "error":
@@ -206,7 +214,7 @@ class _Queue:
         said = self._journal.row(picture)["message"]
         if said != self._messages.of(picture, self._index):
             raise OutputError(
-                f"{picture.source} says {said}, and its line of the messages is another now: pictures have"
+                f"{picture.source} says {said}, and its line of the messages is another now: images have"
                 " been added or removed, or lines changed; use a .csv with source and message instead"
             )
 
@@ -228,7 +236,7 @@ class _Queue:
                 picture.error = str(error)
                 return
         if not self._journal.claim(picture.name, picture):
-            picture.error = f"its place in the output, {picture.name}, is another picture's"
+            picture.error = f"its place in the output, {printable(picture.name)}, is another image's"
 
     def _name_of(self, picture: Picture) -> str:
         """Its name below the output; without an ending where neither its source nor ``format`` gives one."""

@@ -1,9 +1,8 @@
-"""Messages: which picture is to say what."""
+"""Messages: which image is to say what."""
 
 from __future__ import annotations
 
 import csv
-import io
 import json
 import secrets
 import sqlite3
@@ -14,8 +13,9 @@ from typing import Protocol
 
 from fastmark.bulk.journal import Journal
 from fastmark.bulk.readers import Picture
-from fastmark.bulk.storage import open_input, printable
-from fastmark.errors import InvalidMessageError, SourceError
+from fastmark.bulk.storage import open_input, printable, storable
+from fastmark.bulk.texts import text_lines
+from fastmark.errors import InvalidMessageError, SourceError, SourceNotFoundError, reason_of
 from fastmark.notation import parse_message
 
 RANDOM, COUNTER = "random", "counter"
@@ -54,7 +54,7 @@ class Constant:
 
 
 class Random:
-    """One for each picture, drawn from the operating system's random source."""
+    """One for each image, drawn from the operating system's random source."""
 
     in_order = False
 
@@ -68,7 +68,7 @@ class Random:
 
 
 class Counter:
-    """0, 1, 2, ... in the order in which pictures are read; a resumed run goes on counting."""
+    """0, 1, 2, ... in the order in which images are read; a resumed run goes on counting."""
 
     in_order = False
 
@@ -91,17 +91,19 @@ class Counter:
 
 
 class Listed:
-    """Those of a file: a line of hex digits a picture, or a table with the columns source and message.
+    """Those of a file: a line of hex digits per image, or a table with the columns source and message.
 
     The table, CSV or JSON Lines with ``member`` as a third column if need be, may be the manifest of an
-    earlier run. ``source`` may also be the picture's path below its source folder.
+    earlier run. ``source`` may also be the image's path below its source folder.
+
+    Errors never repeat what a line holds: somebody may have given the wrong file, of secrets.
     """
 
     def __init__(self, path: str, message_bits: int) -> None:
         """Read and check all of it, into a temporary file.
 
         Raises:
-            SourceError: if it cannot be read or has no such columns.
+            SourceError: if it cannot be read, is a key file or no text, or has no such columns.
             InvalidMessageError: if any message is none.
         """
         self._path = printable(path)
@@ -115,13 +117,14 @@ class Listed:
         rows = self._lines(path) if self.in_order else self._table(path)
         number = 0
         for number, (source, member, text) in enumerate(rows, 1):
+            place = f"{self._path}, message {number}"
             try:
                 message = parse_message(text, message_bits).hex()
                 self._db.execute("INSERT INTO messages VALUES (?, ?, ?)", (source, member, message))
-            except InvalidMessageError as error:
-                raise InvalidMessageError(f"{self._path}, message {number}: {error}") from None
+            except InvalidMessageError:
+                raise InvalidMessageError(f"{place}: {_fault(text, message_bits)}") from None
             except sqlite3.IntegrityError:
-                raise InvalidMessageError(f"{self._path}, message {number}: a second one for {source}") from None
+                raise InvalidMessageError(f"{place}: a second one for the same image") from None
         if not number:
             raise SourceError(f"{self._path} holds no messages")
 
@@ -130,7 +133,11 @@ class Listed:
         keys = (
             [(str(index), "")]
             if self.in_order
-            else [(picture.source, picture.member or ""), (picture.name, ""), (picture.member or "", "")]
+            else [
+                (picture.source, picture.member or ""),
+                (printable(picture.name), ""),
+                (picture.member or "", ""),
+            ]
         )
         for key in keys:
             found = self._db.execute(
@@ -138,26 +145,26 @@ class Listed:
             ).fetchone()
             if found:
                 return str(found[0])
-        what = f"it ends before picture {index + 1}" if self.in_order else "it does not name it"
-        raise InvalidMessageError(f"no message for this picture in {self._path}: {what}")
+        what = f"it ends before image {index + 1}" if self.in_order else "it does not name it"
+        raise InvalidMessageError(f"no message for this image in {self._path}: {what}")
 
     @staticmethod
     def _read(path: str) -> Iterator[str]:
+        shown = printable(path)
+        key_error = f"{shown} is a fastmark key file, not one of messages"
         try:
             with open_input(path) as file:
-                text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-                # NOTE: not `yield from`, which would close the text with this generator, and the file twice
-                try:
-                    for line in text:  # noqa: UP028
-                        yield line
-                finally:
-                    text.detach()
+                for line in text_lines(file, shown, "file of messages", key_error=key_error):
+                    # names that are no UTF-8 become what those of images do
+                    yield storable(line.decode("utf-8", "surrogateescape"))
+        except SourceError:
+            raise
         except FileNotFoundError:
-            raise SourceError(
-                f"{printable(path)}: no such file; --messages takes one, or {RANDOM}, or {COUNTER}"
+            raise SourceNotFoundError(
+                f"{shown}: no such file; --messages takes one, or {RANDOM}, or {COUNTER}"
             ) from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise SourceError(f"{printable(path)} cannot be read: {error}") from None
+        except (OSError, ValueError) as error:
+            raise SourceError(f"{shown} cannot be read: {storable(reason_of(error))}") from None
 
     def _lines(self, path: str) -> Iterator[tuple[str, str, str]]:
         lines = (line.strip() for line in self._read(path))
@@ -174,9 +181,25 @@ class Listed:
         try:
             for row in rows:
                 if row.get("message"):  # a manifest has rows of errors too
-                    yield str(row["source"]), str(row.get("member") or ""), row["message"]
-        except (KeyError, AttributeError, ValueError, csv.Error):
+                    yield str(row["source"]), str(row.get("member") or ""), str(row["message"])
+        except SourceError:
+            raise
+        except (KeyError, AttributeError, TypeError, ValueError, RecursionError, csv.Error):
             raise SourceError(f"{self._path} has no columns 'source' and 'message'") from None
+
+
+def _fault(text: str, message_bits: int) -> str:
+    """What is wrong with a message, without repeating it."""
+    digits = text[2:] if text[:2] in ("0x", "0X") else text
+    if not digits or any(digit not in "0123456789abcdefABCDEF" for digit in digits):
+        return f"its {len(text)} characters are not all hexadecimal: use the digits 0-9 and a-f"
+    wanted = message_bits // 4
+    if len(digits) > wanted:
+        return f"it has {len(digits)} hex digits, {message_bits} bits hold {wanted}"
+    return (
+        f"{message_bits} bits are {wanted} hex digits, not {len(digits)}: write 0x before them to have zeros"
+        " put in front, or choose --message-bits"
+    )
 
 
 def messages_of(choice: str, message_bits: int) -> Messages | None:

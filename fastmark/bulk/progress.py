@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import importlib.util
 import sys
@@ -11,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastmark.bulk.sources import STDIN, Walk, entries
+from fastmark.bulk.sources import Named, can_be_read_twice, entries
+from fastmark.bulk.walk import Walk
 from fastmark.errors import FastmarkError
 
 _SECONDS_A_LINE = 0.5
@@ -19,26 +21,32 @@ _SECONDS_A_LINE = 0.5
 
 @dataclass(slots=True)
 class Summary:
-    """What a run over many pictures came to.
+    """What a run over many images came to.
 
     Attributes:
-        counts: pictures by state, those of earlier runs that were gone on with included: "detected",
+        counts: images by state, those of earlier runs that were gone on with included: "detected",
             "possible", "absent", "marked", "error".
         resumed: how many of them were done before this run.
-        others: files passed over because they are not pictures.
+        others: files passed over because they are not images.
+        unopened: the names of the first archives, of kinds that are not opened: zip, 7z, rar, tar.zst, ...
+        unopened_count: how many there are in all.
         complete: false if the run was stopped before the end; the same call goes on.
         seconds: that this run took.
         output: the table that was written; empty if rows went elsewhere.
         stages: seconds of work by stage, over all workers.
+        remarks: what else is worth knowing, a sentence each.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
     resumed: int = 0
     others: int = 0
+    unopened: list[str] = field(default_factory=list)
+    unopened_count: int = 0
     complete: bool = True
     seconds: float = 0.0
     output: str = ""
     stages: dict[str, float] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
 
     @property
     def pictures(self) -> int:
@@ -52,21 +60,22 @@ class Summary:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON values."""
-        names = ("counts", "resumed", "others", "complete", "seconds", "output", "stages")
-        return {"pictures": self.pictures, **{name: getattr(self, name) for name in names}}
+        return {"pictures": self.pictures, **dataclasses.asdict(self)}
 
     def table(self, states: Sequence[str]) -> str:
         """Lines for people, ``states`` being those that are shown though there may be none."""
         this_run = self.pictures - self.resumed
-        rate = f"{this_run / self.seconds:.1f} pictures a second" if self.seconds and this_run else ""
-        lines = [
-            ("pictures", self.pictures, f"{self.resumed} of them by earlier runs" if self.resumed else "")
-        ]
+        rate = f"{this_run / self.seconds:.1f} images per second" if self.seconds and this_run else ""
+        lines = [("images", self.pictures, f"{self.resumed} of them by earlier runs" if self.resumed else "")]
         lines += [(state, self.counts.get(state, 0), "") for state in (*states, "error")]
         if self.others:
-            lines.append(("other files", self.others, "not pictures, passed over"))
+            lines.append(("other files", self.others, "not images, passed over"))
+        if self.unopened_count:
+            more = ", ..." if self.unopened_count > len(self.unopened) else ""
+            lines.append(("not opened", self.unopened_count, f"archives: {', '.join(self.unopened)}{more}"))
         text = [f"{name:<12}{count:>12,}  {note}".rstrip() for name, count, note in lines]
-        return "\n".join([*text, f"{'seconds':<12}{self.seconds:>12,.1f}  {rate}".rstrip()])
+        text.append(f"{'seconds':<12}{self.seconds:>12,.1f}  {rate}".rstrip())
+        return "\n".join([*text, *self.remarks])
 
 
 class Meter:
@@ -89,7 +98,7 @@ class Meter:
         self._plain = shown and importlib.util.find_spec("tqdm") is None
         if shown and not self._plain:
             tqdm = importlib.import_module("tqdm")
-            self._bar = tqdm.tqdm(unit=" pictures", file=sys.stderr, dynamic_ncols=True)
+            self._bar = tqdm.tqdm(unit=" images", file=sys.stderr, dynamic_ncols=True)
         self.expected = Expected()
 
     @property
@@ -98,11 +107,11 @@ class Meter:
         return self._plain or self._bar is not None
 
     def passed(self, count: int) -> None:
-        """Count pictures that are done already."""
+        """Count images that are done already."""
         self._done += count
 
     def worked(self, state: str, size: int) -> None:
-        """Count a picture of this run and its encoded bytes."""
+        """Count an image of this run and its encoded bytes."""
         self._done += 1
         self._work += 1
         self._work_bytes += size
@@ -130,7 +139,7 @@ class Meter:
         """How far, how fast and how long still, in words."""
         rate = self._work / max(now - self._start, 1e-9)
         of = "" if total is None else f" of {max(total, self._done)}"
-        text = f"{self._done}{of} pictures, {rate:.1f} a second"
+        text = f"{self._done}{of} images, {rate:.1f} per second"
         if total is None or not self._work:
             return text
         left = round(max(total - self._done, 0) / rate)
@@ -149,7 +158,7 @@ class Meter:
 
 
 class Expected:
-    """How many pictures there will be, counted by a walk of its own through the sources."""
+    """How many images there will be, counted by a walk of its own through the sources."""
 
     def __init__(self) -> None:
         """Nothing is known."""
@@ -157,9 +166,9 @@ class Expected:
         self._shard_bytes = 0
         self._known = False
 
-    def count(self, sources: Sequence[str], walk: Walk) -> None:
+    def count(self, sources: Sequence[Named], walk: Walk) -> None:
         """Begin to count, in a thread of its own; shards are not opened: their size tells how many."""
-        if STDIN in sources:
+        if not all(can_be_read_twice(source) for source in sources):
             return
 
         def walked() -> None:

@@ -9,21 +9,24 @@ every machine of the cluster writes for itself (``.write_parquet``).
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import logging
 import os
 import pickle
 import socket
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from fastmark.bulk.journal import Result
-from fastmark.bulk.readers import Picture, batches, fetched, most_bytes, read
+from fastmark.bulk.readers import Picture, ShardEnd, batches, fetched, most_bytes, read
 from fastmark.bulk.recorder import Recorder
 from fastmark.bulk.runner import Pool, Stop, default_workers
-from fastmark.bulk.sources import STDIN, Entry
+from fastmark.bulk.sources import STDIN
 from fastmark.bulk.storage import package, printable
 from fastmark.bulk.tables import SCAN_COLUMNS, arrow_schema
+from fastmark.bulk.walk import Entry, Passed
 from fastmark.bulk.worker import ScanJob, Work, add_seconds, failed
 from fastmark.errors import FastmarkError, SourceError
 from fastmark.key import Key
@@ -44,7 +47,7 @@ BATCH_PICTURES, BATCH_BYTES = 16, 8 << 20
 _READING_CPUS = 0.1
 _REACH_SECONDS = 10.0
 _FINISHED, _BROKEN = "finished", "broken"
-"""States of the line after a shard's last picture: it was read to its end, or could not be."""
+"""States of the line after a shard's last image: it was read to its end, or could not be."""
 
 
 def scan_dataset(
@@ -214,7 +217,7 @@ def _looked_at(
             if line["state"] in (_FINISHED, _BROKEN):
                 todo.whole[source] = position if line["state"] == _FINISHED else None
                 if line["state"] == _FINISHED:
-                    record.finish_shard(source, line["stamp"], position, about["others"])
+                    record.finish_shard(source, line["stamp"], ShardEnd(position, Passed(**about)))
                 continue
             done = todo.done.setdefault(source, set())
             if position not in done:
@@ -301,28 +304,47 @@ def _read_block(table: Any, *, column: str | None, limit: int) -> Iterator[Any]:
         yield from _read_entry(entry, frozenset(skip), column, limit)
 
 
+@dataclass(frozen=True, slots=True)
+class _LastLine:
+    """What follows the last image of a shard.
+
+    Attributes:
+        source: as of its images.
+        stamp: likewise.
+        end: None if it could not be read to its end.
+    """
+
+    source: str
+    stamp: str
+    end: ShardEnd | None
+
+    def row(self) -> dict[str, Any]:
+        """As it comes back to the process that records it."""
+        line = {"source": self.source, "stamp": self.stamp}
+        if self.end is None:
+            return line | {"position": 0, "state": _BROKEN, "about": "{}"}
+        about = json.dumps(dataclasses.asdict(self.end.passed))
+        return line | {"position": self.end.pictures, "state": _FINISHED, "about": about}
+
+
 def _read_entry(entry: Entry, skip: frozenset[int], column: str | None, limit: int) -> Iterator[Any]:
-    ends: list[tuple[int, int]] = []
+    ends: list[ShardEnd] = []
     pictures = read(
         entry,
         lambda picture: picture.position in skip,
         column=column,
         limit=limit,
-        finished=lambda pictures, others: ends.append((pictures, others)),
+        finished=ends.append,
     )
     for batch in batches(fetched(pictures, limit), BATCH_PICTURES, BATCH_BYTES):
         yield _pickled(batch)
     if entry.is_shard:
-        count, others = ends[0] if ends else (0, 0)
-        end = Picture(printable(entry.path), count, stamp=entry.stamp, size=others)
-        end.name = _FINISHED if ends else _BROKEN
-        end.companion = True
-        yield _pickled([end])
+        yield _pickled([_LastLine(printable(entry.path), entry.stamp, ends[0] if ends else None)])
 
 
-def _pickled(pictures: Sequence[Picture]) -> Any:
+def _pickled(things: Sequence[Picture | _LastLine]) -> Any:
     pyarrow = package("pyarrow", "--engine ray", "ray")
-    lines = [pickle.dumps(picture) for picture in pictures]
+    lines = [pickle.dumps(thing) for thing in things]
     return pyarrow.table({"picture": pyarrow.array(lines, pyarrow.large_binary())})
 
 
@@ -346,16 +368,16 @@ class _Actor(_Looker):
     """From pictures to what came of them, for the process that records it."""
 
     def __call__(self, table: Any) -> Any:
-        """A line a picture, and a last one for a shard."""
+        """A line per image, and a last one for a shard."""
         everything = [pickle.loads(line.as_buffer()) for line in table.column("picture")]
-        work = self.look([picture for picture in everything if not picture.companion])
+        work = self.look([picture for picture in everything if isinstance(picture, Picture)])
         results = iter(work.results)
         lines = []
         for picture in everything:
-            line = {"source": picture.source, "position": picture.position, "stamp": picture.stamp}
-            if picture.companion:
-                lines.append(line | {"state": picture.name, "about": json.dumps({"others": picture.size})})
+            if isinstance(picture, _LastLine):
+                lines.append(picture.row())
                 continue
+            line = {"source": picture.source, "position": picture.position, "stamp": picture.stamp}
             result = next(results)
             about = {"row": result.row, "seconds": work.seconds, "size": picture.size}
             work.seconds = {}  # told once

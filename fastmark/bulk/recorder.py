@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sqlite3
 import sys
 import time
@@ -11,10 +12,10 @@ from collections.abc import Callable, Sequence
 from fastmark.bulk.journal import Journal, Result
 from fastmark.bulk.outputs import InOrder, Output
 from fastmark.bulk.progress import Meter, Summary
-from fastmark.bulk.readers import Picture
-from fastmark.bulk.sources import Entry, Walk
+from fastmark.bulk.readers import Picture, ShardEnd
 from fastmark.bulk.storage import printable
 from fastmark.bulk.tables import Columns, json_line, write_table
+from fastmark.bulk.walk import Entry, Passed, Walk
 from fastmark.bulk.worker import Work, add_seconds
 from fastmark.errors import OutputError
 
@@ -38,6 +39,7 @@ class Recorder:
         leave_out: str = "",
         output: Output | None = None,
         shown: bool = False,
+        column: str | None = None,
     ) -> None:
         """Begin.
 
@@ -46,8 +48,9 @@ class Recorder:
             states: whose numbers are worth showing.
             columns: of the table.
             leave_out: the state whose rows are not written.
-            output: of marked pictures.
+            output: of marked images.
             shown: whether progress is.
+            column: of Parquet files, that the user has named.
         """
         self.journal = journal
         self.summary = Summary()
@@ -56,6 +59,7 @@ class Recorder:
         self._columns = columns
         self._leave_out = leave_out
         self._output = output
+        self._column = column
         self._start = time.monotonic()
         self._in_order = InOrder(self._keep) if output and output.ordered else None
 
@@ -72,26 +76,29 @@ class Recorder:
         """Whether that holds of all pictures of a shard; if so, they are counted."""
         if self.journal is None or not entry.is_shard:
             return False
-        pictures = self.journal.finished(printable(entry.path), entry.stamp)
+        source = printable(entry.path)
+        pictures = self.journal.finished(source, entry.stamp)
         if pictures is None:
             return False
+        self.walk.add(Passed(**self.journal.get(f"passed {source}", {})))
         self._pass(pictures)
         return True
 
-    def finisher(self, entry: Entry) -> Callable[[int, int], None]:
+    def finisher(self, entry: Entry) -> Callable[[ShardEnd], None]:
         """What ``read`` is to call at the end of an entry."""
 
-        def finished(pictures: int, others: int) -> None:
+        def finished(end: ShardEnd) -> None:
             if entry.is_shard:
-                self.finish_shard(printable(entry.path), entry.stamp, pictures, others)
+                self.finish_shard(printable(entry.path), entry.stamp, end)
 
         return finished
 
-    def finish_shard(self, source: str, stamp: str, pictures: int, others: int) -> None:
-        """Note how many pictures and other files a shard has."""
-        self.walk.others += others
+    def finish_shard(self, source: str, stamp: str, end: ShardEnd) -> None:
+        """Note how many images a shard has, and what else."""
+        self.walk.add(end.passed)
         if self.journal is not None:
-            self.journal.finish(source, stamp, pictures)
+            self.journal.finish(source, stamp, end.pictures)
+            self.journal.set(f"passed {source}", dataclasses.asdict(end.passed))
 
     def done_of(self, entry: Entry) -> list[int]:
         """Which pictures of a shard need no more work; they are counted."""
@@ -170,6 +177,12 @@ class Recorder:
         self.meter.close()
         self.summary.complete = complete
         self.summary.others = self.walk.others
+        self.summary.unopened = list(self.walk.unopened)
+        self.summary.unopened_count = self.walk.unopened_count
+        if self._column is not None and self.walk.ended and not self.walk.parquets:
+            self.summary.remarks.append(
+                f"--column {printable(self._column)} had no effect: no Parquet file was among the sources"
+            )
         if self.journal is not None:
             try:
                 self._commit()
@@ -177,7 +190,7 @@ class Recorder:
                     self._output.close(complete=complete)
                 rows = self.journal.rows(of_this_run=complete, leave_out=self._leave_out)
                 write_table(path, self._columns, rows)
-                self.summary.output = path
+                self.summary.output = printable(path)
                 self.summary.counts = self.journal.counts(of_this_run=complete)
                 self.summary.counts.pop("companion", None)
             finally:

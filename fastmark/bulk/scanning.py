@@ -12,18 +12,17 @@ from fastmark.bulk.progress import Summary
 from fastmark.bulk.readers import Picture, batches, fetched, most_bytes, read
 from fastmark.bulk.recorder import Recorder
 from fastmark.bulk.runner import BATCH_BYTES, BATCH_PICTURES, Stop, default_workers, run
-from fastmark.bulk.sources import Walk, check_sources, entries
+from fastmark.bulk.sources import AnyPath, Named, check_sources, entries, named
 from fastmark.bulk.storage import exists, package, printable
 from fastmark.bulk.tables import SCAN_COLUMNS, check_table
+from fastmark.bulk.walk import Walk
 from fastmark.bulk.worker import ScanJob
-from fastmark.errors import FastmarkError, OutputError
+from fastmark.errors import FastmarkError, InvalidMessageError, OutputError
 from fastmark.key import Key
 from fastmark.notation import MAX_PIXELS, MESSAGE_BITS
 
 STATES = ("detected", "possible", "absent")
 STDOUT = "-"
-
-AnyPath = str | os.PathLike[str]
 
 
 def scan(
@@ -31,6 +30,7 @@ def scan(
     output: AnyPath,
     keys: Key | Sequence[Key],
     *,
+    lists: AnyPath | Sequence[AnyPath] = (),
     message_bits: int = 64,
     deep: bool = False,
     hits_only: bool = False,
@@ -42,46 +42,51 @@ def scan(
     force: bool = False,
     quiet: bool = True,
 ) -> Summary:
-    """Look for marks in many pictures, and write a table with a row for each.
+    """Look for marks in many images, and write a table with a row for each.
 
     The same call again goes on where an earlier one stopped, whatever stopped it: a journal beside the
     output remembers what was done. Once all is done, it looks at what is new, has changed or could not be
-    read before. Ctrl-C and SIGTERM let the pictures in hand be finished, then write the rows there are.
+    read before. Ctrl-C and SIGTERM let the images in hand be finished, then write the rows there are.
 
     A script that calls this does so under ``if __name__ == "__main__"``: its worker processes import it.
 
     Args:
-        sources: folders (with all below them), tar shards, Parquet files, text files with a path a line,
-            pictures; URLs of these where fsspec is installed; "-" is a tar or a list on standard input.
+        sources: folders (with all below them), images, tar shards (with tars in them), Parquet files, and
+            files named .txt or .lst, which are lists as below; URLs of these where fsspec is installed; "-"
+            is a tar or a list on standard input. May be empty if there are ``lists``.
+        lists: text files of any name with a path or URL per line; "-" is standard input.
         output: .jsonl, .csv or .parquet, which appears whole or not at all, by source; "-" prints JSON Lines
             as they come, and cannot be resumed.
         keys: one or more; a row reports the most certain one's.
-        message_bits: length of the messages looked for.
-        deep: search on, for pictures somebody tried to clean; slow.
-        hits_only: leave out rows of pictures that carry no mark, never those with errors.
-        column: of Parquet files, that holds encoded pictures; None to find it.
+        message_bits: 16, 32, 64, 96 or 128: length of the messages looked for.
+        deep: search on, for images somebody tried to clean; slow.
+        hits_only: leave out rows of images that carry no mark, never those with errors.
+        column: of Parquet files, that holds encoded images, with dots down to a field (``image.bytes``);
+            None to find it.
         max_pixels: files of more are not decoded but reported.
-        workers: processes; 0 for one a core.
+        workers: processes; 0 for one per core.
         engine: "local", or "ray" for a Ray cluster (``pip install 'fastmark[ray]'``).
         address: of the cluster, as ``ray.init`` takes it; None for a Ray on this machine.
         force: replace the output, and forget what was done.
         quiet: print nothing; otherwise progress goes to stderr where that is a terminal.
 
     Returns:
-        What was found. Its ``errors`` tells how many pictures could not be read: each is a row.
+        What was found. Its ``errors`` tells how many images could not be read: each is a row.
 
     Raises:
-        SourceError: if a source is missing or of no known kind.
+        SourceError: if a source is of no known kind, a key file, or holds no images; SourceNotFoundError if
+            it is missing.
+        InvalidMessageError: if ``message_bits`` is none of those lengths.
         OutputError: if the output cannot be written, exists already, or was begun with other settings.
         MissingPackageError: if pyarrow, fsspec or Ray is needed and not installed.
     """
-    paths = as_paths(sources)
+    given = named(sources, lists)
     target = os.fspath(output)
     by_id = {key.id: key for key in ([keys] if isinstance(keys, Key) else keys)}
     if not by_id:
         raise FastmarkError("no key to look for: give at least one")
     check_numbers(message_bits, max_pixels, workers)
-    check_sources(paths)
+    check_sources(given, column)
     if engine == "ray":
         package("ray.data", "--engine ray", "ray")
     job = ScanJob(tuple(by_id.values()), message_bits, deep, max_pixels)
@@ -93,18 +98,19 @@ def scan(
         SCAN_COLUMNS,
         leave_out="absent" if hits_only else "",
         shown=not quiet and sys.stderr.isatty(),
+        column=column,
     )
     try:
         if record.meter.active:
-            record.meter.expected.count(paths, Walk())
+            record.meter.expected.count(given, Walk())
         with journalled(target), stop.listening():
             if engine == "ray":
                 from fastmark.bulk.ray import run as run_on_ray
 
-                files = entries(paths, record.walk)
+                files = entries(given, record.walk)
                 run_on_ray(files, job, column, workers, address, record, stop)
             else:
-                groups = batches(_pictures(paths, column, max_pixels, record), BATCH_PICTURES, BATCH_BYTES)
+                groups = batches(_pictures(given, column, max_pixels, record), BATCH_PICTURES, BATCH_BYTES)
                 run(groups, job, workers or default_workers(), record.take, record.tick, stop)
     except BaseException:
         record.abandon()
@@ -114,13 +120,13 @@ def scan(
 
 
 def _pictures(
-    paths: Sequence[str], column: str | None, max_pixels: int, record: Recorder
+    sources: Sequence[Named], column: str | None, max_pixels: int, record: Recorder
 ) -> Iterator[Picture]:
-    """Every picture that has to be looked at."""
+    """Every image that has to be looked at."""
     limit = most_bytes(max_pixels)
 
     def all_of_them() -> Iterator[Picture]:
-        for entry in entries(paths, record.walk):
+        for entry in entries(sources, record.walk):
             if not record.is_finished(entry):
                 done, finished = record.is_done, record.finisher(entry)
                 yield from read(entry, done, column=column, limit=limit, finished=finished)
@@ -145,15 +151,10 @@ def _journal(target: str, job: ScanJob, column: str | None, *, force: bool) -> J
     return Journal(journal_path(target), settings, output=target, force=force)
 
 
-def as_paths(sources: AnyPath | Sequence[AnyPath]) -> list[str]:
-    """Sources as text; one may stand alone."""
-    return [os.fspath(path) for path in ([sources] if isinstance(sources, str | os.PathLike) else sources)]
-
-
 def check_numbers(message_bits: int, max_pixels: int, workers: int) -> None:
-    """Raise ValueError for numbers that mean nothing."""
+    """Raise ValueError for numbers that mean nothing; it is InvalidMessageError for ``message_bits``."""
     if message_bits not in MESSAGE_BITS:
-        raise ValueError(f"message_bits must be one of {MESSAGE_BITS}, not {message_bits}")
+        raise InvalidMessageError(f"message_bits must be one of {MESSAGE_BITS}, not {message_bits}")
     if max_pixels < 1:
         raise ValueError(f"max_pixels must be 1 or more, not {max_pixels}")
     if workers < 0:

@@ -1,74 +1,74 @@
-"""Sources: what the user names, as a stream of files to be opened: pictures, tar shards and Parquet files.
-
-Folders are walked in the order of names, a folder at a time, so that memory holds the names of one folder
-and of those above it. Nothing is opened but files whose ending tells nothing.
-"""
+"""Sources: what the user names, as a stream of files to be opened: images, tar shards and Parquet files."""
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Literal
 
-from fastmark.bulk.kinds import BLOCK, Kind, is_shard, kind_by_content, kind_by_ending, stem
-from fastmark.bulk.storage import file_system, is_url, open_input, package, printable
-from fastmark.decoder import PREFIX_BYTES, format_by_prefix
-from fastmark.errors import SourceError, reason_of
-from fastmark.files import TEMPORARY
+from fastmark.bulk.kinds import (
+    KEY_BYTES,
+    Content,
+    Kind,
+    is_key_file,
+    is_list,
+    is_shard,
+    key_file_error,
+    kind_by_content,
+    kind_by_ending,
+    kind_of_file,
+    stem,
+)
+from fastmark.bulk.parquet import check_columns
+from fastmark.bulk.storage import is_url, open_input, printable, storable
+from fastmark.bulk.texts import check_text, text_lines
+from fastmark.bulk.walk import Entry, Walk, error_entry, folder_entries, is_folder, sized, start_of
+from fastmark.errors import FastmarkError, SourceError, SourceNotFoundError, reason_of
 
 STDIN = "-"
 """The source, and the path of an entry, that stands for standard input."""
 
+AnyPath = str | os.PathLike[str]
+
+_LIST = "list of paths, one per line"
+# of a key's secret and more; a path that is like that is not repeated
+_SECRET = re.compile(rb"[0-9A-Fa-f]{64,}")
+_LINE_OF_A_KEY = re.compile(rb'"fastmark-key"|"secret"\s*:')
+
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One file of a source.
+class Named:
+    """What the user names.
 
     Attributes:
-        path: as it is opened: a local path, a URL, or ``-``.
-        kind: one picture, a tar shard, a Parquet file; or "error", which ``error`` explains.
-        name: where its pictures go below an output folder: a path of its own, or for shards the folder.
-        size: bytes; 0 if not known.
-        stamp: changes when the file does; empty if not known.
-        error: what is wrong with it.
+        path: a path or URL; ``-`` is standard input.
+        is_list: whether it is named as a list of paths, and not as a source.
     """
 
     path: str
-    kind: Kind
-    name: str = ""
-    size: int = 0
-    stamp: str = ""
-    error: str = ""
-
-    @property
-    def is_shard(self) -> bool:
-        """Whether it holds many pictures."""
-        return self.kind in ("tar", "parquet")
+    is_list: bool = False
 
 
-@dataclass(slots=True)
-class Walk:
-    """What a walk through sources leaves out.
-
-    Attributes:
-        excluded: real paths of folders and shards that are not looked into, the output among them.
-        others: how many files were passed over because they are not pictures.
-    """
-
-    excluded: Collection[str] = ()
-    others: int = 0
+def named(sources: AnyPath | Sequence[AnyPath], lists: AnyPath | Sequence[AnyPath] = ()) -> list[Named]:
+    """Sources and lists in order; one of each kind may stand alone."""
+    return [
+        Named(os.fsdecode(path), is_list)
+        for paths, is_list in ((sources, False), (lists, True))
+        for path in ([paths] if isinstance(paths, str | bytes | os.PathLike) else paths)
+    ]
 
 
-def entries(sources: Sequence[str], walk: Walk) -> Iterator[Entry]:
+def entries(sources: Sequence[Named], walk: Walk) -> Iterator[Entry]:
     """The files of all sources, in order.
 
     Args:
-        sources: folders, pictures, tar shards, Parquet files, text files with a path or URL a line, URLs of
-            all these; ``-`` is a tar, or such a text, on standard input.
+        sources: folders, images, tar shards, Parquet files, lists with a path or URL per line, URLs of all
+            these; ``-`` is a tar, or a list, on standard input.
         walk: what to leave out; told what was passed over.
 
     Raises:
@@ -76,253 +76,219 @@ def entries(sources: Sequence[str], walk: Walk) -> Iterator[Entry]:
     """
     several = len(sources) > 1
     for source in sources:
-        yield from _source(source, _base(source) if several else "", walk)
+        for entry in _source(source, _base(source) if several else "", walk):
+            walk.parquets += entry.kind == "parquet"
+            yield entry
+    walk.ended = True
 
 
-def check_sources(sources: Sequence[str]) -> None:
-    """Raise SourceError for sources that are missing or of no known kind; nothing is read of the rest."""
+def check_sources(sources: Sequence[Named], column: str | None = None) -> None:
+    """Refuse sources before any work is done; nothing is read of them but what tells their kind.
+
+    Args:
+        sources: what the user names.
+        column: of Parquet files, that the user names.
+
+    Raises:
+        SourceNotFoundError: for one that is missing.
+        SourceError: for one of no known kind, a key file, a Parquet file without images; if there is none;
+            if ``column`` can mean nothing.
+    """
     if not sources:
-        raise SourceError("no source: name a folder, a list, a tar or a Parquet file")
+        raise SourceError("no source: name a folder, an image, a tar or a Parquet file, or give a --list")
+    if sum(source.path == STDIN for source in sources) > 1:
+        raise SourceError("standard input is named twice: it can be read only once")
+    kinds = set()
     for source in sources:
-        if source != STDIN:
-            _kind_of_source(source)
+        kind = _kind_of_source(source)
+        kinds.add("url" if is_url(source.path) else kind)
+        if kind == "parquet":
+            check_columns(source.path, column)
+    if column is not None and kinds <= {"picture", "tar"}:
+        raise SourceError("--column goes with Parquet files: there is none among the sources")
+
+
+def can_be_read_twice(source: Named) -> bool:
+    """Whether reading a source leaves it to be read again: standard input and pipes are gone then."""
+    return source.path != STDIN and not (source.is_list and _is_pipe(source.path))
 
 
 # ---- what the user names ---------------------------------------------------------------------------
 
 
-def _source(source: str, below: str, walk: Walk) -> Iterator[Entry]:
-    if source == STDIN:
-        yield from _stdin(sys.stdin.buffer, walk)
-        return
+def _source(source: Named, below: str, walk: Walk) -> Iterator[Entry]:
     kind = _kind_of_source(source)
-    if kind == "folder":
-        yield from _folder(source, below, walk)
+    path, shown = source.path, printable(source.path)
+    if kind == "stdin":
+        yield from _stdin(sys.stdin.buffer, source, walk)
+    elif kind == "folder":
+        yield from folder_entries(path, below, walk)
     elif kind == "list":
-        with open_input(source) as lines:
-            yield from _list(lines, walk)
+        with open_input(path) as file:
+            yield from _list(file, shown, walk)
     else:
-        name = os.path.join(below, os.path.basename(source)) if kind == "picture" else below
-        yield _sized(Entry(source, kind, name))
+        yield sized(
+            Entry(path, kind, os.path.join(below, os.path.basename(path)) if kind == "picture" else below)
+        )
 
 
-def _kind_of_source(source: str) -> Kind | Literal["folder", "list"]:
-    """Look at a source, and open it where its name does not tell."""
-    shown = printable(source)
+def _kind_of_source(source: Named) -> Kind | Literal["folder", "list", "stdin"]:
+    """Look at a source, and open it to see what it holds."""
+    path, shown = source.path, printable(source.path)
+    if path == STDIN:
+        return "stdin"
     try:
-        if _is_folder(source):
-            return "folder"
-        with open_input(source) as file:
-            start = file.read(BLOCK)
+        folder = is_folder(path)
+        # NOTE: a pipe, as of <(find ...), is left unread for who reads the list
+        pipe = not folder and _is_pipe(path)
+        start = b""
+        if not folder and not pipe:
+            with open_input(path) as file:
+                start = file.read(KEY_BYTES)
+    except FastmarkError:
+        raise
     except FileNotFoundError:
-        raise SourceError(f"{shown}: no such file or folder") from None
-    except OSError as error:
-        raise SourceError(f"{shown} cannot be read: {error.strerror or error}") from None
+        raise SourceNotFoundError(f"{shown}: no such file or folder") from None
     except ValueError as error:  # a null byte in the name
-        raise SourceError(f"{shown!r} cannot be read: {error}") from None
-    kind = kind_by_content(start)
-    if kind is None:
-        named = kind_by_ending(source)
-        if named not in ("picture", "tar", "parquet"):
-            raise SourceError(
-                f"{shown} is of no known kind: give a folder, a picture, a tar, a Parquet file,"
-                " or a text file with a path a line"
-            )
-        return named
-    # by its name a damaged picture is still one, to be reported as such
-    return "picture" if kind == "list" and kind_by_ending(source) == "picture" else kind
+        raise SourceError(f"{path!r} cannot be read: {error}") from None
+    except Exception as error:  # OSError; a store's own exceptions
+        if not isinstance(error, OSError) and not is_url(path):
+            raise
+        raise SourceError(f"{shown} cannot be read: {storable(reason_of(error))}") from None
+    if source.is_list:
+        if folder:
+            raise SourceError(f"{shown} is a folder, not a list of paths: name it as a source")
+        if not pipe:
+            check_text(start, shown, _LIST, key_error=key_file_error(shown))
+        return "list"
+    if folder:
+        return "folder"
+    if pipe:
+        raise SourceError(
+            f"{shown} is not a regular file: give a tar on standard input, as -, a list with --list"
+        )
+    return _kind_of_file(path, shown, kind_by_content(start))
 
 
-def _stdin(stream: IO[bytes], walk: Walk) -> Iterator[Entry]:
+def _is_pipe(path: str) -> bool:
+    """Whether a path that is no folder is no regular file either."""
+    return not is_url(path) and not stat.S_ISREG(os.stat(path).st_mode)
+
+
+def _kind_of_file(path: str, shown: str, holds: Content | None) -> Kind | Literal["list"]:
+    """The kind of a file that is named as a source, told by what it holds, else by its name."""
+    if holds == "key":
+        raise SourceError(key_file_error(shown))
+    if holds == "metadata":
+        raise SourceError(
+            f"{shown} is macOS's metadata (AppleDouble) of another file, not an image:"
+            " take it out of the sources"
+        )
+    if holds == "picture" or holds == "tar" or holds == "parquet":
+        return holds
+    by_name = kind_by_ending(path)
+    # by its name a damaged image is still one, to be reported as such
+    if by_name == "picture" or by_name == "tar" or by_name == "parquet":
+        return by_name
+    if holds == "archive" or (by_name == "archive" and holds is None):
+        raise SourceError(_unopened_error(shown))
+    if holds == "text" and is_list(path):
+        return "list"
+    if holds == "text":
+        raise SourceError(
+            f"{shown} is no image, tar or Parquet file; a list of paths is named with --list {shown}"
+        )
+    if is_list(path):
+        raise SourceError(f"{shown} is no text: give a {_LIST}")
+    raise SourceError(
+        f"{shown} is of no known kind: give a folder, an image, a tar, a Parquet file, or a list with --list"
+    )
+
+
+def _unopened_error(shown: str) -> str:
+    return f"{shown} is an archive of a kind that is not opened: unpack it, or make it a tar"
+
+
+def _stdin(stream: IO[bytes], source: Named, walk: Walk) -> Iterator[Entry]:
     """A tar, which is left unread for whoever opens the entry, or a list of paths."""
     # NOTE: peek gives what one read gave, of a pipe perhaps less than a block; a tar's first names go up to
     # 100 bytes, then come zeros, and no list has those
-    start = stream.peek(BLOCK)[:BLOCK] if hasattr(stream, "peek") else b""
-    kind = kind_by_content(start) or "tar"
-    if kind == "list":
-        yield from _list(stream, walk)
+    start = stream.peek(KEY_BYTES)[:KEY_BYTES] if hasattr(stream, "peek") and not source.is_list else b""
+    kind = "text" if source.is_list else kind_by_content(start) or "tar"
+    if kind == "text":
+        yield from _list(stream, "standard input", walk)
     elif kind == "tar":
         yield Entry(STDIN, "tar")
+    elif kind == "key":
+        raise SourceError(key_file_error("standard input"))
     else:
-        raise SourceError(f"stdin holds a {kind}: it takes a tar, or a list with a path a line")
+        held = {"picture": "one image", "parquet": "a Parquet file", "archive": "an archive"}.get(kind, kind)
+        raise SourceError(f"standard input holds {held}: it takes a tar, or a list with a path per line")
 
 
-def _list(lines: IO[bytes], walk: Walk) -> Iterator[Entry]:
+def _list(file: IO[bytes], shown: str, walk: Walk) -> Iterator[Entry]:
     """The files of a list; relative paths are meant from the working directory."""
-    for line in lines:
-        path = os.fsdecode(line.rstrip(b"\r\n"))
-        if not path:
+    for number, line in enumerate(text_lines(file, shown, _LIST, key_error=key_file_error(shown)), 1):
+        line = line.rstrip(b"\r\n")
+        if not line.strip():
             continue
+        if _LINE_OF_A_KEY.search(line):  # which a list was pasted together with
+            raise SourceError(f"{shown}, line {number} is of a fastmark key file, not a path: take it out")
+        path = os.fsdecode(line)
         try:
-            if _is_folder(path):
-                yield from _folder(path, _below(path), walk)
+            if is_folder(path):
+                yield from folder_entries(path, _below(path), walk)
                 continue
-        except (OSError, ValueError) as error:
-            yield _error(path, error)
+        except (FastmarkError, OSError, ValueError) as error:
+            yield error_entry(path, error)
             continue
-        named = kind_by_ending(path)
-        kind: Kind = named if named == "tar" or named == "parquet" else "picture"
-        yield _sized(Entry(path, kind, _below(path) if kind == "picture" else stem(_below(path))))
+        kind = kind_by_ending(path)
+        shard = kind == "tar" or kind == "parquet"
+        below = stem(_below(path)) if shard else _below(path)
+        entry = sized(Entry(path, kind if kind == "tar" or kind == "parquet" else "picture", below))
+        if entry.kind != "error" and not is_url(path):
+            yield from _listed(entry, walk)
+        elif entry.kind == "error" and _SECRET.fullmatch(line.strip()):
+            place = f"{shown}, line {number}"
+            yield Entry(place, "error", error=f"{place}: no such file")
+        else:
+            yield entry
 
 
-# ---- folders ---------------------------------------------------------------------------------------
-
-
-def _folder(folder: str, below: str, walk: Walk) -> Iterator[Entry]:
-    yield from _remote_folder(folder, below, walk) if is_url(folder) else _local_folder(folder, below, walk)
-
-
-def _local_folder(folder: str, below: str, walk: Walk) -> Iterator[Entry]:
-    """Every file below a folder; links are followed, but not round in circles."""
+def _listed(entry: Entry, walk: Walk) -> Iterator[Entry]:
+    """A file of a list; who lists it means it, unless it is what a program lists that finds names."""
+    shown = printable(entry.path)
     try:
-        stack = [(folder, below, frozenset([_place(os.stat(folder))]), _names(folder))]
+        start = start_of(entry.path) if entry.size <= KEY_BYTES else b""
+        kind = (
+            "key"
+            if is_key_file(start)
+            else kind_of_file(entry.path, entry.size, lambda: start_of(entry.path))
+        )
     except OSError as error:
-        yield _error(folder, error, below)
+        yield error_entry(entry.path, error, entry.name)
         return
-    while stack:  # no recursion: folders nest deeper than Python's calls may
-        path, name, above, names = stack[-1]
-        child = next(names, None)
-        if child is None:
-            stack.pop()
-            continue
-        path, name = os.path.join(path, child), os.path.join(name, child)
-        try:
-            status = os.stat(path)
-            if stat.S_ISDIR(status.st_mode):
-                place = _place(status)
-                if place not in above and os.path.realpath(path) not in walk.excluded:
-                    stack.append((path, name, above | {place}, _names(path)))
-                continue
-        except OSError as error:
-            if kind_by_ending(path) == "other":
-                walk.others += 1
-            else:
-                yield _error(path, error, name)
-            continue
-        yield from _file(Entry(path, "picture", name, status.st_size, _stamp(status)), status, walk)
-
-
-def _names(folder: str) -> Iterator[str]:
-    """Sorted, without unfinished files of ours."""
-    names = (n for n in os.listdir(folder) if not (n.startswith(TEMPORARY[0]) and n.endswith(TEMPORARY[1])))
-    return iter(sorted(names))
-
-
-def _place(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino
-
-
-def _file(entry: Entry, status: os.stat_result, walk: Walk) -> Iterator[Entry]:
-    kind = kind_by_ending(entry.path) if stat.S_ISREG(status.st_mode) else "other"
-    if kind is None:
-        try:
-            with open_input(entry.path) as file:
-                kind = "picture" if format_by_prefix(file.read(PREFIX_BYTES)) else "other"
-        except OSError as error:
-            yield _error(entry.path, error, entry.name)
-            return
-    yield from _of_kind(entry, kind, walk)
-
-
-def _of_kind(entry: Entry, kind: Kind | Literal["other"], walk: Walk) -> Iterator[Entry]:
-    """The entry, unless it is not a picture and holds none."""
-    if kind == "parquet" and not _has_pictures(entry.path):
-        kind = "other"
-    if kind == "tar" and os.path.realpath(entry.path) in walk.excluded:
-        return
-    if kind == "other":
+    if kind == "metadata":
         walk.others += 1
-    elif kind == "picture":
-        yield entry
-    else:
+    elif kind == "key":
+        yield replace(entry, kind="error", error=key_file_error(shown))
+    elif kind == "archive":
+        yield replace(entry, kind="error", error=_unopened_error(shown))
+    elif kind == "tar" or kind == "parquet":
         yield replace(entry, kind=kind, name=stem(entry.name))
+    else:
+        yield entry
 
 
-def _has_pictures(path: str) -> bool:
-    """Whether a Parquet file that a folder holds has a column of pictures; if in doubt, it has."""
-    from fastmark.bulk.readers import picture_column
-
-    try:
-        parquet = package("pyarrow.parquet", "Parquet")
-        with open_input(path) as file:
-            picture_column(parquet.ParquetFile(file).schema_arrow, None)
-    except SourceError:
-        return False
-    except Exception:  # reported when it is read: a missing package, any damage
-        return True
-    return True
+# ---- where it goes ---------------------------------------------------------------------------------
 
 
-def _remote_folder(url: str, below: str, walk: Walk) -> Iterator[Entry]:
-    remote, root = file_system(url)
-
-    def complain(error: OSError) -> None:
-        raise error
-
-    try:
-        for folder, _, files in remote.walk(root, detail=True, on_error=complain):
-            for child, about in sorted(files.items()):
-                name = os.path.join(below, folder[len(root) :].strip("/"), child)
-                path = remote.unstrip_protocol(f"{folder}/{child}")
-                entry = Entry(path, "picture", name, about.get("size") or 0, _remote_stamp(about))
-                # NOTE: to open each file of unknown ending would cost a request each: their names decide
-                yield from _of_kind(entry, kind_by_ending(child) or "other", walk)
-    except Exception as error:  # a store's own exceptions
-        yield _error(url, error, below)
-
-
-# ---- small things ----------------------------------------------------------------------------------
-
-
-def _is_folder(path: str) -> bool:
-    if not is_url(path):
-        return os.path.isdir(path)
-    if kind_by_ending(path):  # spares a request
-        return False
-    remote, inner = file_system(path)
-    return bool(remote.isdir(inner))
-
-
-def _sized(entry: Entry) -> Entry:
-    """The entry with its size and stamp, or as an error if it is not there."""
-    if is_url(entry.path):
-        if entry.kind == "picture":  # a request each; known when it is read
-            return entry
-        try:
-            remote, inner = file_system(entry.path)
-            about: dict[str, Any] = remote.info(inner)
-        except Exception as error:  # a store's own exceptions
-            return _error(entry.path, error, entry.name)
-        return replace(entry, size=about.get("size") or 0, stamp=_remote_stamp(about))
-    try:
-        status = os.stat(entry.path)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError("it is not a regular file")
-    except (OSError, ValueError) as error:
-        return _error(entry.path, error, entry.name)
-    return replace(entry, size=status.st_size, stamp=_stamp(status))
-
-
-def _stamp(status: os.stat_result) -> str:
-    return f"{status.st_size}-{status.st_mtime_ns}"
-
-
-def _remote_stamp(about: dict[str, Any]) -> str:
-    for key in ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "updated", "mtime", "created"):
-        if about.get(key):
-            return f"{about.get('size')}-{about[key]}"
-    return ""
-
-
-def _error(path: str, error: BaseException, name: str = "") -> Entry:
-    reason = "no such file" if isinstance(error, FileNotFoundError) else reason_of(error)
-    return Entry(path, "error", name, error=f"{printable(path)}: {reason}")
-
-
-def _base(source: str) -> str:
-    """What tells the pictures of one source from those of another below an output folder."""
-    base = os.path.basename(os.path.normpath(source)) if source != STDIN else "stdin"
-    plain = base in (".", "..") or not (is_shard(base) or _is_folder(source))
+def _base(source: Named) -> str:
+    """What tells the images of one source from those of another below an output folder."""
+    if source.is_list:  # the paths in it do
+        return ""
+    base = os.path.basename(os.path.normpath(source.path)) if source.path != STDIN else "stdin"
+    plain = base in (".", "..") or not (is_shard(base) or is_folder(source.path))
     return "" if plain else stem(base)
 
 
