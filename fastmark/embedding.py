@@ -27,10 +27,10 @@ from fastmark.kernels import local as local_kernels
 from fastmark.kernels import pixels as pixel_kernels
 from fastmark.kernels import quantiser as quantiser_kernels
 from fastmark.key import Domain
-from fastmark.margin import Margins, jpeg_steps, measure
+from fastmark.margin import Known, Margins, jpeg_steps, least, measure, measure_seen
 from fastmark.message import MessageCode
-from fastmark.perception import Perception, block_means
-from fastmark.plane import Plane, add_delta, canonical_plane, pixels_per_unit
+from fastmark.perception import Perception, block_means, cell_means
+from fastmark.plane import Plane, add_delta, add_visible_delta, canonical_plane, pixels_per_unit
 from fastmark.results import EmbedReport
 from fastmark.spectra import power_density
 from fastmark.strips import in_strips
@@ -86,6 +86,9 @@ class Host:
         k: pixels per unit.
         origin: place of the plane's first unit on the torus.
         block_mask: float32 ``(BY, BX)``, the perceptual mask of the 8 x 8 blocks wholly in the plane.
+        opacity: float32 of the plane's shape, the mean opacity of a unit's pixels, 0..1; None where all are
+            opaque.
+        weights: the same of every cell.
     """
 
     plane: Plane
@@ -94,6 +97,8 @@ class Host:
     k: int
     origin: tuple[int, int]
     block_mask: NDArray[np.float32]
+    opacity: Plane | None = None
+    weights: Plane | None = None
 
     @property
     def grid_origin(self) -> tuple[int, int]:
@@ -101,12 +106,14 @@ class Host:
         return (self.origin[0] + 4) // BLOCK % GRID, (self.origin[1] + 4) // BLOCK % GRID
 
 
-def prepare(plane: Plane, k: int, carrier: Carrier) -> Host:
+def prepare(plane: Plane, k: int, carrier: Carrier, opacity: Plane | None = None) -> Host:
     """Measure a plane before marking it; blocks start at unit (4, 4)."""
     perception = Perception.of(plane)
     n_rows, n_columns = ((n - 4) // BLOCK for n in plane.shape)
     block_mask = block_means(perception.mask, n_rows, n_columns)
-    return Host(plane, perception, perception.smooth_mask(), k, choose_origin(plane, carrier), block_mask)
+    origin = choose_origin(plane, carrier)
+    weights = None if opacity is None else cell_means(opacity)
+    return Host(plane, perception, perception.smooth_mask(), k, origin, block_mask, opacity, weights)
 
 
 def make_delta(
@@ -151,8 +158,13 @@ def choose_tones(host: Host, carrier: Carrier, pilot_gain: float) -> int:
     above the power density, less what a window takes.
     """
     n_units = _WINDOWED * math.prod(min(n, TORUS) for n in host.plane.shape)
-    amplitude = pilot_gain * float(np.mean(host.perception.mask))
-    level = power_density(host.perception.means).at(carrier.tones / TORUS)
+    if host.weights is None:
+        amplitude = pilot_gain * float(np.mean(host.perception.mask))
+    else:
+        amplitude = pilot_gain * float(np.average(host.perception.mask, weights=host.weights))
+        # a tone's waves add up under the weights, and the picture's power under their squares
+        n_units *= float(np.mean(host.weights)) ** 2 / float(np.mean(host.weights**2))
+    level = power_density(host.perception.means, host.weights).at(carrier.tones / TORUS)
     for count in TONE_COUNTS:
         tone_power = 0.25 * amplitude**2 * 2 / count * n_units
         if np.median(tone_power / np.maximum(level[:count], 1e-12)) <= _MAX_TONE_POWER:
@@ -169,15 +181,22 @@ def choose_strength(host: Host) -> float:
     """
     if host.k > 1:
         return _STRENGTH_BY_UNIT[min(host.k, 5) - 2]
+    pilot_mask, chip_mask, share = host.smooth_mask, host.perception.mask, 1.0
+    if host.weights is not None:
+        # the square of the contrast goes with the fourth power of the masks
+        fourth_roots = np.sqrt(np.sqrt(host.weights))
+        pilot_mask, chip_mask = pilot_mask * fourth_roots, chip_mask * fourth_roots
+        share = float(np.mean(host.weights))
     chips = CHIP_RATIO**2 * N_COEFFICIENTS / BLOCK**2
     square = local_kernels.contrast(
-        host.smooth_mask,
+        pilot_mask,
         np.float32(PILOT_RATIO**2),
-        host.perception.mask,
+        chip_mask,
         np.float32(chips),
         host.perception.deviation,
         np.float32(_ACTIVITY_FLOOR),
     )
+    square /= share
     noise = math.log(max(_FLUCTUATION * math.sqrt(square), 1e-9))
     strength = math.exp(_VISIBILITY_OFFSET + _VISIBILITY_SLOPE * noise)
     return min(max(strength, _MIN_STRENGTH), _MAX_STRENGTH)
@@ -190,11 +209,16 @@ def harden(host: Host, delta: Plane, strength: float, threads: int = 1) -> tuple
     one that lies near a decision threshold carries a whole step for little energy: informed embedding (Cox,
     Miller & Bloom 2001, section 5). JPEG's blocks are the picture's only at one pixel a unit.
 
+    What nobody sees is not marked: units without opacity are 0, and JPEG blocks with any of them not
+    hardened.
+
     Returns:
-        The delta, and its mean square.
+        The delta, and its mean square, every unit counted by its opacity.
     """
     if host.k > 1:
         scaled = delta * np.float32(strength)
+        if host.opacity is not None:
+            return _seen(scaled, host.opacity)
         return scaled, float(np.vdot(scaled, scaled)) / delta.size
     hardened = np.empty_like(delta)
     size, least = np.float32(strength), np.float32(_HARDENING_LEAST * strength)
@@ -205,7 +229,24 @@ def harden(host: Host, delta: Plane, strength: float, threads: int = 1) -> tuple
         threads,
         rows=32,
     )
+    if host.opacity is not None:
+        whole = _wholly_seen(host.opacity)
+        return _seen(np.where(whole, hardened, delta * size), host.opacity)
     return hardened, sum(squares) / delta.size
+
+
+def _wholly_seen(opacity: Plane) -> NDArray[np.bool_]:
+    """Tell of every unit whether its 8 x 8 block, from (0, 0) on, has none of opacity 0."""
+    seen = np.pad(opacity > 0, [(0, -n % BLOCK) for n in opacity.shape], constant_values=True)
+    blocks = seen.reshape(seen.shape[0] // BLOCK, BLOCK, seen.shape[1] // BLOCK, BLOCK).all(axis=(1, 3))
+    whole = np.repeat(np.repeat(blocks, BLOCK, axis=0), BLOCK, axis=1)
+    return whole[: opacity.shape[0], : opacity.shape[1]]
+
+
+def _seen(delta: Plane, opacity: Plane) -> tuple[Plane, float]:
+    """Return the delta without units of opacity 0, and its mean square, units counted by their opacity."""
+    seen = np.where(opacity > 0, delta, np.float32(0))
+    return seen, float(np.average(seen**2, weights=opacity))
 
 
 def _decibels(mse: float) -> float:
@@ -222,17 +263,27 @@ def mark(
     strength: float,
     threads: int = 1,
     out: NDArray[Any] | None = None,
+    visible: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[Any], EmbedReport]:
     """Mark pixels ``(H, W)`` or ``(H, W, 3)``, uint8, uint16 or float32; white is ``peak``.
 
     ``out``, uint8 like ``pixels``, takes the marked pixels, and may be ``pixels``; nothing is written to it
-    where the picture is refused.
+    where the picture is refused. ``visible``, float32 ``(H, W)``, is the opacity of the pixels, 0..1; those
+    of opacity 0 stay as they are, and all others count by it. None where all are opaque.
 
     Raises:
         ImageTooSmallError, ImageTooFlatError: if the message could not be read back from the marked picture.
     """
     k = pixels_per_unit(*pixels.shape[:2])
-    host = prepare(canonical_plane(pixels, k, peak, threads), k, carrier)
+    if visible is not None and visible.min() >= 1:
+        visible = None
+    opacity = None if visible is None else canonical_plane(np.ascontiguousarray(visible, np.float32), k)
+    if opacity is not None and not opacity.any():
+        raise ImageTooFlatError(
+            "no pixel of this image is visible (alpha is 0 everywhere): it cannot carry a watermark;"
+            " remove the alpha channel or choose another image"
+        )
+    host = prepare(canonical_plane(pixels, k, peak, threads), k, carrier, opacity)
     codeword = code.encode(message, k)
     n_tones = choose_tones(host, carrier, PILOT_RATIO)
     unit_delta = make_delta(host, carrier, codeword, n_tones, threads)
@@ -243,30 +294,43 @@ def mark(
     if excess_db > 0:
         total *= 10 ** (-excess_db / 20)
         delta, _ = harden(host, unit_delta, total, threads)
-    margins = measure(
-        pixels,
-        peak,
-        delta,
-        k,
-        host.perception.mask,
-        host.origin,
-        carrier,
-        codeword,
-        n_tones,
-        code.message_bits,
-    )
-    _refuse_lost(host, margins, code.message_bits)
-    marked, mse = add_delta(pixels, delta, k, peak, threads, out)
-    warnings = []
-    if margins.jpeg < 1:
-        warnings.append("the message is not expected to survive JPEG compression at quality 50")
-    if margins.pilot < 1:
-        warnings.append("the pilot is weak: after cropping or scaling the mark may not be found")
+    bits = code.message_bits
+    if visible is None:
+        mask = host.perception.mask
+        bare = measure(pixels, peak, delta, k, mask, host.origin, carrier, codeword, n_tones, bits)
+        _refuse_lost(host, bare, bits)
+        marked, mse = add_delta(pixels, delta, k, peak, threads, out)
+        margins, warnings = bare, _warnings(bare, bare)
+    else:
+        marked, mse = add_visible_delta(pixels, delta, k, peak, visible, threads)
+        known = Known(host.origin, carrier, codeword, n_tones, bits)
+        bare, shown = measure_seen(marked, peak, visible, k, known)
+        _refuse_unseen(host, bare, shown, bits)
+        margins, warnings = least(bare, shown), _warnings(bare, shown)
+        if out is not None:
+            np.copyto(out, marked)
+            marked = out
     psnr = _decibels(max(mse, 1e-9))
-    report = EmbedReport(
-        psnr, total, n_tones, k, margins.message, margins.jpeg, margins.pilot, tuple(warnings)
-    )
+    report = EmbedReport(psnr, total, n_tones, k, margins.message, margins.jpeg, margins.pilot, warnings)
     return marked, report
+
+
+def _warnings(bare: Margins, shown: Margins) -> tuple[str, ...]:
+    """Say what a mark will not survive, by its margins in the file without alpha and over a background."""
+
+    def look(bare: float, shown: float) -> str:
+        if bare >= 1:
+            return " of the image over a background"
+        return " of the image without its alpha channel" if shown >= 1 else ""
+
+    warnings = []
+    if min(bare.jpeg, shown.jpeg) < 1:
+        where = look(bare.jpeg, shown.jpeg)
+        warnings.append(f"the message is not expected to survive JPEG compression at quality 50{where}")
+    if min(bare.pilot, shown.pilot) < 1:
+        where = look(bare.pilot, shown.pilot)
+        warnings.append(f"the pilot is weak: after cropping or scaling{where} the mark may not be found")
+    return tuple(warnings)
 
 
 def _refuse_lost(host: Host, margins: Margins, message_bits: int) -> None:
@@ -282,4 +346,29 @@ def _refuse_lost(host: Host, margins: Margins, message_bits: int) -> None:
     raise ImageTooSmallError(
         f"a picture of {width} x {height} pixels with this texture cannot carry {message_bits} bits;"
         " use fewer message bits, more strength or a larger picture"
+    )
+
+
+def _refuse_unseen(host: Host, bare: Margins, shown: Margins, message_bits: int) -> None:
+    """Raise unless the message can be read from a picture with transparent pixels, with alpha and without."""
+    if min(bare.message, shown.message) >= 1:
+        return
+    assert host.opacity is not None and host.weights is not None
+    height, width = (n * host.k for n in host.plane.shape)
+    share, mean = float(np.mean(host.opacity > 0)), float(np.mean(host.opacity))
+    part = (
+        f"its visible part ({share:.0%} of {width} x {height} pixels, {mean / share:.0%} opaque on average)"
+    )
+    if shown.message >= 1:
+        raise ImageTooSmallError(
+            f"{part} carries {message_bits} bits, but not beside the colours of the invisible pixels: make"
+            " these one colour, or use fewer message bits or more strength"
+        )
+    if float(np.average(host.perception.deviation, weights=host.weights)) < _FLAT_DEVIATION:
+        raise ImageTooFlatError(
+            f"{part} is too flat or clipped and cannot carry {message_bits} bits: the mark was lost in"
+            " rounding; use fewer message bits or more strength"
+        )
+    raise ImageTooSmallError(
+        f"{part} cannot carry {message_bits} bits; use fewer message bits, more strength or a larger image"
     )

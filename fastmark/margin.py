@@ -16,9 +16,12 @@ from fastmark.chips import ChipBlocks
 from fastmark.kernels import blocks as block_kernels
 from fastmark.kernels import local as local_kernels
 from fastmark.kernels import quantiser as kernels
-from fastmark.perception import CELL
-from fastmark.plane import Plane, add_delta, canonical_plane
+from fastmark.perception import CELL, Perception
+from fastmark.plane import Plane, add_delta, canonical_plane, composite_plane
 from fastmark.scoring import ScorePlanes, scores
+
+MAX_SIDE = 2048
+"""Units of the middle of a picture, each way, that a detector looks at."""
 
 REFERENCE_QUALITY = 50
 """JPEG quality of the reference attack."""
@@ -63,6 +66,58 @@ def jpeg_steps(quality: int) -> NDArray[np.float32]:
     return np.clip((table * percent + 50) // 100, 1, 255).astype(np.float32)
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a mark by who made it.
+
+    Attributes:
+        origin: torus place of the plane's first unit; both are 4 modulo 8.
+        carrier: of the key.
+        codeword: uint8 ``(1024,)``.
+        n_tones: the prefix of the pilot.
+        message_bits: length of the message.
+    """
+
+    origin: tuple[int, int]
+    carrier: Carrier
+    codeword: NDArray[np.uint8]
+    n_tones: int
+    message_bits: int
+
+    @property
+    def needed(self) -> float:
+        """The z at which the message can be read."""
+        return NEEDED_Z[self.message_bits]
+
+    def read(
+        self, plane: Plane, cells: Plane, windows: list[Window], gain: float = 1.0, *, whole: bool
+    ) -> Margins:
+        """Read a marked plane, or windows of one side by side, as a detector would that knew all this.
+
+        Args:
+            plane: float32, the windows' units.
+            cells: the mask of their cells.
+            windows: where they lie.
+            gain: what every z is multiplied by.
+            whole: whether there is one window, which shows all: then the pilot is seen as a detector sees it.
+        """
+        signs = np.append(1.0 - 2.0 * self.codeword, 0.0).astype(np.float32)
+        compressed = np.empty_like(plane)
+        kernels.quantise(plane, jpeg_steps(REFERENCE_QUALITY), compressed)
+        weighted, weighted_jpeg = (_weighted(p, cells) for p in (plane, compressed))
+        z, z_jpeg = (
+            gain * _message_z(w, windows, self.origin, self.carrier, signs) for w in (weighted, weighted_jpeg)
+        )
+        if whole:
+            place = self.origin[0] + windows[0].top, self.origin[1] + windows[0].left
+            torus = TorusSpectrum(ScorePlanes(plane), np.eye(2))
+            nats = torus.coherence(self.carrier, self.n_tones, place)
+        else:
+            z_pilot = gain * _pilot_z(weighted, windows, self.origin, self.carrier.pilot(self.n_tones))
+            nats = min(_PHASES_SHARE * max(z_pilot, 0.0) ** 2 / 2, _NATS_A_TONE * self.n_tones)
+        return Margins(z / self.needed, z_jpeg / self.needed, math.sqrt(nats / NEEDED_PILOT_NATS))
+
+
 def measure(
     pixels: NDArray[Any],
     peak: float,
@@ -92,23 +147,12 @@ def measure(
         n_tones: the prefix of the pilot.
         message_bits: length of the message.
     """
-    needed = NEEDED_Z[message_bits]
-    signs = np.append(1.0 - 2.0 * codeword, 0.0).astype(np.float32)
+    known = Known(origin, carrier, codeword, n_tones, message_bits)
 
     def read(windows: list[Window], *, whole: bool) -> Margins:
         plane, cells = _mosaic(pixels, peak, delta, k, mask, windows)
-        compressed = np.empty_like(plane)
-        kernels.quantise(plane, jpeg_steps(REFERENCE_QUALITY), compressed)
-        weighted, weighted_jpeg = (_weighted(p, cells) for p in (plane, compressed))
         # what the windows show is taken for the rest
-        gain = math.sqrt(delta.size / plane.size)
-        z, z_jpeg = (gain * _message_z(w, windows, origin, carrier, signs) for w in (weighted, weighted_jpeg))
-        if whole:
-            nats = TorusSpectrum(ScorePlanes(plane), np.eye(2)).coherence(carrier, n_tones, origin)
-        else:
-            z_pilot = gain * _pilot_z(weighted, windows, origin, carrier.pilot(n_tones))
-            nats = min(_PHASES_SHARE * max(z_pilot, 0.0) ** 2 / 2, _NATS_A_TONE * n_tones)
-        return Margins(z / needed, z_jpeg / needed, math.sqrt(nats / NEEDED_PILOT_NATS))
+        return known.read(plane, cells, windows, math.sqrt(delta.size / plane.size), whole=whole)
 
     height, width = delta.shape
     everything = [Window(0, 0, height, width)]
@@ -118,9 +162,45 @@ def measure(
     windows = [Window(top, left, _WINDOW, _WINDOW) for top in tops for left in lefts]
     sample = read(windows, whole=False)
     # a sampled z is off by one standard deviation, 1, times what it is taken for
-    error = math.sqrt(delta.size / (len(windows) * _WINDOW**2)) / needed
+    error = math.sqrt(delta.size / (len(windows) * _WINDOW**2)) / known.needed
     sure = sample.message >= 1 + 3 * error and sample.jpeg >= 1 + error and sample.pilot >= _SURE
     return sample if sure else read(everything, whole=True)
+
+
+def measure_seen(
+    marked: NDArray[Any], peak: float, visible: NDArray[np.float32], k: int, known: Known
+) -> tuple[Margins, Margins]:
+    """Read a marked picture with transparent pixels, all that a detector looks at.
+
+    Args:
+        marked: ``(H, W)`` or ``(H, W, 3)``, the colours, marked.
+        peak: the value of white.
+        visible: float32 ``(H, W)``, opacity on 0..1.
+        k: pixels per unit.
+        known: of the mark.
+
+    Returns:
+        The margins of the colours without alpha, as a detector sees the file itself; and the least of those
+        of the picture over white and over black, as others show it.
+    """
+
+    def read(plane: Plane) -> Margins:
+        sides = [min(n, MAX_SIDE) for n in plane.shape]
+        # that a detector begins at any unit and not at a block's makes no difference to speak of
+        starts = [(n - side) // 2 // BLOCK * BLOCK for n, side in zip(plane.shape, sides, strict=True)]
+        rows, columns = (slice(at, at + side) for at, side in zip(starts, sides, strict=True))
+        part = np.ascontiguousarray(plane[rows, columns])
+        return known.read(part, Perception.of(part).mask, [Window(*starts, *sides)], whole=True)
+
+    shown = [read(composite_plane(marked, k, peak, visible, level)) for level in (255.0, 0.0)]
+    return read(canonical_plane(marked, k, peak)), least(*shown)
+
+
+def least(*margins: Margins) -> Margins:
+    """Return the smallest margin of each kind."""
+    return Margins(
+        min(m.message for m in margins), min(m.jpeg for m in margins), min(m.pilot for m in margins)
+    )
 
 
 class Window(NamedTuple):

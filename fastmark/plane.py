@@ -109,15 +109,16 @@ def add_visible_delta(
     """
     marked, _ = add_delta(pixels, delta, k, peak, threads)
     # between units the delta is interpolated, and reaches into pixels of units that have none to be seen
-    hidden = visible == 0
-    marked[hidden] = pixels[hidden]
+    weights = visible if pixels.ndim == 2 else visible[..., None]
+    np.copyto(marked, pixels, where=weights == 0)
     total = 0.0
     for first in range(0, pixels.shape[0], _ROWS * k):
         rows = slice(first, first + _ROWS * k)
         change = marked[rows].astype(np.float32) - pixels[rows]
-        squares = change**2 if change.ndim == 2 else np.mean(change**2, axis=2)
-        total += float(np.sum(squares * visible[rows], dtype=np.float64))
-    return marked, total / float(visible.sum(dtype=np.float64)) * (255.0 / peak) ** 2
+        total += float(np.vdot(change * weights[rows], change))
+    channels = pixels.size // visible.size
+    mse = total / (channels * float(visible.sum(dtype=np.float64))) * (255.0 / peak) ** 2
+    return marked, mse
 
 
 def composite_plane(

@@ -1,0 +1,346 @@
+"""Pictures with transparent pixels: what nobody sees is neither marked nor counted."""
+
+import numpy as np
+import pytest
+from pictures import drawn
+from planted import CODE, MESSAGE
+
+from fastmark import embedding
+from fastmark.carrier import BLOCK
+from fastmark.embedding import (
+    CHIP_RATIO,
+    PILOT_RATIO,
+    choose_strength,
+    choose_tones,
+    harden,
+    make_delta,
+    prepare,
+)
+from fastmark.errors import ImageTooFlatError, ImageTooSmallError
+from fastmark.margin import Margins
+from fastmark.message import MessageCode
+from fastmark.plane import canonical_plane
+
+DATA = CODE.to_bytes(MESSAGE)
+BACKGROUNDS = {"white": 255, "black": 0, "grey": 128}
+
+
+def disc(height, width, radius=0.4):
+    """Opacity of a disc in the middle, its radius in shares of the shorter side: float32."""
+    y, x = np.mgrid[:height, :width]
+    distance = np.hypot(y - (height - 1) / 2, x - (width - 1) / 2)
+    return (distance < radius * min(height, width)).astype(np.float32)
+
+
+def star(height, width):
+    """Opacity of a star of five points."""
+    y, x = np.mgrid[:height, :width]
+    y, x = y - (height - 1) / 2, x - (width - 1) / 2
+    reach = 0.37 + 0.11 * np.cos(5 * np.arctan2(x, -y))
+    return (np.hypot(y, x) < reach * min(height, width)).astype(np.float32)
+
+
+def shadowed(height, width):
+    """Opacity of a disc that throws a soft shadow."""
+    y, x = np.mgrid[:height, :width]
+    distance = np.hypot(y - 0.54 * height, x - 0.54 * width) / min(height, width)
+    shadow = 0.5 / (1 + np.exp((distance - 0.38) / 0.02))
+    return np.rint(255 * np.maximum(disc(height, width, 0.38), shadow)).astype(np.float32) / np.float32(255)
+
+
+def holes(height, width):
+    """Opacity of a sheet with round holes."""
+    y, x = np.mgrid[:height, :width]
+    return (np.hypot(y % 90 - 45, x % 110 - 55) > 20).astype(np.float32)
+
+
+def half(height, width):
+    return np.full((height, width), 128 / 255, np.float32)
+
+
+def fading(height, width):
+    """Opacity that grows from left to right."""
+    return np.rint(np.linspace(0, 255, width * height).reshape(width, height).T).astype(np.float32) / 255
+
+
+SHAPES = {f.__name__: f for f in (disc, star, shadowed, holes, half, fading)}
+
+
+def sticker(visible, seed=0):
+    """A scene, black where it is not visible: uint8 ``(H, W, 3)``."""
+    pixels = drawn(*visible.shape, seed).copy()
+    pixels[visible == 0] = 0
+    return pixels
+
+
+def over(pixels, visible, level):
+    """The picture on a plain background, uint8."""
+    opacity = visible[..., None].astype(np.float64)
+    return np.rint(opacity * pixels + (1 - opacity) * level).astype(np.uint8)
+
+
+def mark(pixels, carrier, visible, strength=1.0, peak=255.0, **options):
+    return embedding.mark(pixels, peak, carrier, CODE, DATA, strength, visible=visible, **options)
+
+
+# ---- what is not seen stays as it is ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(300, 341), (1221, 1303)], ids=["k = 1", "k = 2"])
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "float32", "grey"])
+def test_invisible_pixels_are_not_touched_and_visible_ones_are_marked(carrier, size, kind):
+    visible = disc(*size)
+    pixels, peak = drawn(*size), 255.0
+    if kind == "grey":
+        pixels = np.ascontiguousarray(pixels[..., 1])
+    if kind == "uint16":
+        pixels, peak = pixels.astype(np.uint16) * 257, 65535.0
+    if kind == "float32":
+        pixels, peak = pixels.astype(np.float32) / 255, 1.0
+        pixels[0, 0] = -0.0  # another zero is another byte
+    before = pixels.copy()
+    marked, report = mark(pixels, carrier, visible, 2.0, peak)
+    assert report.pixels_per_unit == (1 if size[0] == 300 else 2)
+    assert (marked.dtype, marked.shape) == (pixels.dtype, pixels.shape)
+    np.testing.assert_array_equal(pixels, before)
+    assert marked[visible == 0].tobytes() == pixels[visible == 0].tobytes()
+    assert np.mean(marked[visible > 0] != pixels[visible > 0]) > 0.5
+
+
+def test_units_without_a_visible_pixel_have_no_delta_and_their_blocks_are_not_hardened(carrier):
+    opacity = disc(203, 270)
+    plane = canonical_plane(drawn(203, 270), 1)
+    host = prepare(plane, 1, carrier, opacity)
+    delta = make_delta(host, carrier, CODE.encode(DATA), 96)
+    hardened, square = harden(host, delta, 0.8)
+    alone, _ = harden(prepare(plane, 1, carrier), delta, 0.8)
+    blocks = opacity[:200, :264].reshape(25, BLOCK, 33, BLOCK).all(axis=(1, 3))
+    whole = np.kron(blocks, np.ones((BLOCK, BLOCK), bool))
+    cut = ~whole & (opacity[:200, :264] > 0)
+    inside = hardened[:200, :264]
+    assert np.all(hardened[opacity == 0] == 0)
+    np.testing.assert_array_equal(inside[whole], alone[:200, :264][whole])
+    np.testing.assert_array_equal(inside[cut], (delta * np.float32(0.8))[:200, :264][cut])
+    assert square == pytest.approx(np.mean(hardened[opacity > 0].astype(np.float64) ** 2), rel=1e-5)
+
+
+def test_what_is_marked_goes_to_out(carrier):
+    visible = disc(300, 300)
+    pixels = sticker(visible)
+    expected, _ = mark(pixels, carrier, visible)
+    marked, _ = mark(pixels, carrier, visible, out=pixels)
+    assert marked is pixels
+    np.testing.assert_array_equal(marked, expected)
+
+
+# ---- opaque pictures -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(300, 341), (1221, 1303)], ids=["k = 1", "k = 2"])
+def test_a_picture_that_is_opaque_all_over_is_marked_as_one_without_alpha(carrier, size):
+    pixels = drawn(*size)
+    plain, report = mark(pixels, carrier, None)
+    opaque, same = mark(pixels, carrier, np.ones(size, np.float32))
+    np.testing.assert_array_equal(opaque, plain)
+    assert same == report
+
+
+def test_a_picture_that_is_all_but_opaque_is_marked_about_so(carrier):
+    pixels = drawn(300, 341)
+    plain, report = mark(pixels, carrier, None)
+    visible = np.full((300, 341), 254 / 255, np.float32)
+    marked, same = mark(pixels, carrier, visible)
+    assert same.tones == report.tones
+    assert same.strength == pytest.approx(report.strength, rel=1e-4)
+    assert same.margin_message == pytest.approx(report.margin_message, rel=0.05)
+    assert np.mean(marked != plain) < 0.001
+
+
+# ---- what counts -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(300, 341), (1221, 1303)], ids=["k = 1", "k = 2"])
+def test_the_psnr_is_that_of_visible_pixels(carrier, size):
+    visible = star(*size)
+    pixels = sticker(visible)
+    marked, report = mark(pixels, carrier, visible, 2.0)
+    error = (marked.astype(np.float64) - pixels)[visible > 0]
+    assert report.psnr_db == pytest.approx(10 * np.log10(255**2 / np.mean(error**2)), abs=1e-3)
+
+
+def test_half_visible_pixels_count_half_in_the_psnr(carrier):
+    visible = shadowed(300, 341)
+    pixels = sticker(visible)
+    marked, report = mark(pixels, carrier, visible)
+    error = np.mean((marked.astype(np.float64) - pixels) ** 2, axis=2)
+    expected = 10 * np.log10(255**2 / np.average(error, weights=visible))
+    assert report.psnr_db == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("strength", [1.0, 3.0])
+def test_the_visible_part_is_held_to_the_psnr_that_a_whole_picture_is(carrier, draw_plane, strength):
+    visible = disc(420, 450)
+    pixels = (visible * draw_plane("textured", 420, 450)).astype(np.uint8)
+    report = mark(pixels, carrier, visible, strength)[1]
+    assert report.psnr_db == pytest.approx(42.15 - 20 * np.log10(strength), abs=0.5)
+
+
+@pytest.mark.parametrize("hidden", ["flat", "noise"])
+def test_strength_and_tones_are_those_of_the_visible_part_alone(carrier, draw_plane, hidden):
+    visible = np.zeros((512, 600), np.float32)
+    part = slice(128, 388), slice(100, 500)
+    visible[part] = 1
+    for kind in ("textured", "smooth"):
+        plane = np.full(visible.shape, 128, np.float32)
+        if hidden == "noise":
+            plane += np.random.default_rng(0).normal(0, 60, plane.shape).astype(np.float32)
+        plane[part] = draw_plane(kind, 260, 400)
+        alone = prepare(np.ascontiguousarray(plane[part]), 1, carrier)
+        seen, whole = prepare(plane, 1, carrier, visible), prepare(plane, 1, carrier)
+        expected = choose_strength(alone)
+        # at its border the plane, and with it the mask, is that of the colours that are not seen as well
+        assert choose_strength(seen) == pytest.approx(expected, rel=0.08)
+        if kind == "textured":
+            assert abs(choose_strength(whole) - expected) > 2 * abs(choose_strength(seen) - expected)
+        counts = [choose_tones(host, carrier, PILOT_RATIO) for host in (seen, alone)]
+        assert max(counts) <= 2 * min(counts)
+
+
+def test_cells_count_by_their_opacity(carrier):
+    opacity = fading(200, 264)
+    host = prepare(canonical_plane(drawn(200, 264), 1), 1, carrier, opacity)
+    p = host.perception
+    power = (PILOT_RATIO * host.smooth_mask) ** 2 + (CHIP_RATIO**2 * 10 / 64) * p.mask**2
+    ratio = (power / (p.deviation**2 + 200)).astype(np.float64)
+    weights = opacity.reshape(100, 2, 132, 2).mean(axis=(1, 3))
+    v = 1.12 * np.sqrt(np.average(ratio**2, weights=weights))
+    expected = np.exp((np.log(11.5) - 5.165 - 0.489 * np.log(v)) / 1.181)
+    assert choose_strength(host) == pytest.approx(np.clip(expected, 0.5, 1.4), rel=1e-4)
+
+
+# ---- what is seen is read --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("size", [(420, 450), (1210, 1250)], ids=["k = 1", "k = 2"])
+def test_the_message_is_read_over_every_background(carrier, marker, shape, size):
+    visible = SHAPES[shape](*size)
+    pixels = sticker(visible)
+    marked, report = mark(pixels, carrier, visible)
+    assert report.margin_message > 1.1
+    assert marker.detect(marked).message == MESSAGE
+    for level in BACKGROUNDS.values():
+        assert marker.detect(over(marked, visible, level)).message == MESSAGE
+
+
+def test_opacity_weakens_the_mark_and_the_margins_say_so(carrier):
+    pixels = drawn(420, 450)
+    margins = [
+        mark(pixels, carrier, np.full((420, 450), opacity, np.float32))[1] for opacity in (1, 0.5, 0.25, 0.12)
+    ]
+    for name in ("margin_message", "margin_jpeg"):
+        values = [getattr(report, name) for report in margins]
+        assert values == sorted(values, reverse=True)
+        assert values[-1] < 0.8 * values[0]
+
+
+def test_colours_that_are_not_seen_drown_the_mark_of_the_file(carrier, marker):
+    """The file without alpha is looked at as well: what its colours say beside the mark is noise there."""
+    visible = disc(420, 450, 0.3)
+    clean = sticker(visible)
+    noisy = clean.copy()
+    noisy[visible == 0] = np.random.default_rng(0).integers(0, 256, (int(np.sum(visible == 0)), 3))
+    (_, alone), (marked, beside) = (mark(pixels, carrier, visible) for pixels in (clean, noisy))
+    assert beside.margin_message < 0.9 * alone.margin_message
+    assert marker.detect(over(marked, visible, 255)).message == MESSAGE
+
+
+# ---- refused, or warned of -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_a_picture_of_which_nothing_is_seen_is_refused(carrier, dtype):
+    pixels, peak = (drawn(256, 256), 255.0) if dtype == np.uint8 else (np.ones((256, 256), dtype), 1.0)
+    with pytest.raises(ImageTooFlatError, match=r"no pixel .* is visible \(alpha is 0 everywhere\).*remove"):
+        mark(pixels, carrier, np.zeros((256, 256), np.float32), peak=peak)
+
+
+def test_a_picture_of_which_too_little_is_seen_is_refused_and_not_changed(carrier):
+    visible = np.zeros((256, 256), np.float32)
+    visible[96:160, 96:160] = 1
+    pixels = sticker(visible)
+    out = pixels.copy()
+    with pytest.raises(
+        ImageTooSmallError,
+        match=r"visible part \(6% of 256 x 256.* 64 bits; use fewer message bits, more str",
+    ):
+        mark(pixels, carrier, visible, out=out)
+    np.testing.assert_array_equal(out, pixels)
+    # without alpha, it would be marked without a word
+    assert not mark(drawn(256, 256), carrier, None, 2.0)[1].warnings
+
+
+def test_a_part_that_is_hardly_seen_is_refused(carrier):
+    visible = np.full((256, 256), 1 / 255, np.float32)
+    visible[96:160, 96:160] = 1
+    with pytest.raises(ImageTooSmallError, match="visible part"):
+        mark(drawn(256, 256), carrier, visible)
+
+
+def test_a_flat_part_in_which_the_mark_is_lost_is_refused_as_flat(carrier):
+    visible = np.full((256, 256), 3 / 255, np.float32)
+    with pytest.raises(ImageTooFlatError, match=r"visible part .* too flat"):
+        mark(np.full((256, 256, 3), 200, np.uint8), carrier, visible)
+
+
+def test_fewer_bits_fit_where_more_do_not(carrier):
+    visible = np.zeros((256, 256), np.float32)
+    visible[70:190, 70:190] = 1
+    pixels = sticker(visible)
+    with pytest.raises(ImageTooSmallError):
+        embedding.mark(pixels, 255.0, carrier, MessageCode(128), bytes(16), 1.0, visible=visible)
+    report = embedding.mark(pixels, 255.0, carrier, MessageCode(16), bytes(2), 1.0, visible=visible)[1]
+    assert report.margin_message >= 1
+
+
+FAIR = Margins(2.0, 2.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("bare", "shown", "says"),
+    [
+        (FAIR, FAIR, []),
+        (FAIR, Margins(2, 0.9, 2), ["JPEG compression at quality 50 of the image over a background"]),
+        (Margins(2, 0.9, 2), FAIR, ["JPEG compression at quality 50 of the image without its alpha channel"]),
+        (Margins(2, 0.9, 2), Margins(2, 0.8, 2), ["survive JPEG compression at quality 50"]),
+        (FAIR, Margins(2, 2, 0.9), ["cropping or scaling of the image over a background the mark"]),
+        (Margins(2, 0.5, 0.5), FAIR, ["JPEG", "scaling of the image without its alpha channel the mark"]),
+    ],
+)
+def test_warnings_say_which_look_of_the_picture_is_meant(carrier, monkeypatch, bare, shown, says):
+    monkeypatch.setattr(embedding, "measure_seen", lambda *_: (bare, shown))
+    report = mark(drawn(160, 200), carrier, disc(160, 200))[1]
+    assert len(report.warnings) == len(says)
+    assert all(words in warning for words, warning in zip(says, report.warnings, strict=True))
+    assert report.margin_jpeg == min(bare.jpeg, shown.jpeg)
+    assert report.margin_pilot == min(bare.pilot, shown.pilot)
+
+
+@pytest.mark.parametrize(
+    ("bare", "shown", "says"),
+    [
+        (Margins(2, 2, 2), Margins(0.9, 2, 2), "visible part .* cannot carry 64 bits"),
+        (Margins(0.9, 2, 2), Margins(2, 2, 2), "beside the colours of the invisible pixels: make these one"),
+    ],
+)
+def test_what_cannot_be_read_with_alpha_or_without_is_refused(carrier, monkeypatch, bare, shown, says):
+    monkeypatch.setattr(embedding, "measure_seen", lambda *_: (bare, shown))
+    with pytest.raises(ImageTooSmallError, match=says):
+        mark(drawn(160, 200), carrier, disc(160, 200))
+
+
+def test_a_part_beyond_what_a_detector_looks_at_does_not_count(carrier):
+    visible = np.zeros((300, 3000), np.float32)
+    visible[:, :400] = 1
+    with pytest.raises(ImageTooSmallError, match="visible part"):
+        mark(drawn(300, 3000), carrier, visible)
