@@ -1,134 +1,341 @@
-"""Encoded pictures: what Pillow may decode, how large it may be, and which way is up."""
+"""Encoded images: opened, told from what only looks like one, and decoded as far as they are intact.
+
+| damage | detect | embed |
+|---|---|---|
+| of metadata: EXIF, ICC profile, texts, indexes | looks, with a remark | leaves them out, with a warning |
+| of checksums of header or pixels | looks, with a remark | refuses |
+| cut short or broken: JPEG, PNG, GIF, BMP, PPM, TIFF | looks at the intact rows, with a remark | refuses |
+| cut short or broken: WebP, AVIF, HEIC, JPEG XL, JPEG 2000, QOI; interlaced PNG | refuses | refuses |
+"""
 
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Iterator
+from dataclasses import dataclass, field
 from io import BytesIO
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps
 
-from fastmark.errors import FastmarkError, InvalidImageError, UnsupportedImageError, reason_of
+from fastmark import boxes, jpeg, png, tiff
+from fastmark.errors import InvalidImageError, UnsupportedImageError, reason_of
+from fastmark.findings import EXIF_DAMAGED, GAIN_MAP_DROPPED, Findings
+from fastmark.formats import PREFIX_BYTES, factory_of, format_by_prefix
+from fastmark.ifd import exif_is_damaged, orientation_of
+from fastmark.reading import check_size, label_of, read_image, reading
+
+__all__ = [
+    "MAX_PIXELS",
+    "PREFIX_BYTES",
+    "Opened",
+    "check_still",
+    "format_by_prefix",
+    "label_of",
+    "open_file",
+    "reading",
+]
 
 MAX_PIXELS = 500_000_000
 """Largest width x height that is decoded, unless told otherwise."""
 
-# Raster formats with a signature of their own. Pillow can open more, some by running other programs
-# (EPS) or by guessing (TGA); somebody who wants those opens them and passes the image.
-_READS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "TIFF", "BMP", "PPM", "JPEG2000", "QOI", "HEIF")
-
-PREFIX_BYTES = 16
-"""How much of a file its signature needs."""
-
-
-def format_by_prefix(prefix: bytes) -> str | None:
-    """Pillow's name of the format of a file that begins with these ``PREFIX_BYTES`` bytes, or None."""
-    for register in (Image.preinit, Image.init):  # the common plugins, then all
-        register()
-        for name in _READS:
-            _, accept = Image.OPEN.get(name, (None, None))
-            if accept and accept(prefix) is True:
-                return name
-    return None
-
-
-def check_still(image: Image.Image, label: str) -> None:
-    """Raise unless the picture has pixels and is a single one."""
-    if 0 in image.size:
-        raise InvalidImageError(f"{label} has no pixels: {image.width} x {image.height}")
-    # NOTE: a phone's MPO holds one picture and its helpers (depth, gain map), not an animation.
-    if getattr(image, "is_animated", False) and image.format != "MPO":
-        raise UnsupportedImageError(f"{label} is animated or has several pages: extract and pass single frames")
+_EXAMINERS: dict[str, Any] = {
+    "JPEG": jpeg.examine,
+    "TIFF": tiff.examine,
+    "WEBP": boxes.examine_webp,
+    "AVIF": boxes.examine_heif,
+    "HEIF": boxes.examine_heif,
+}
+_ROW_BY_ROW = ("JPEG", "PNG", "GIF", "BMP", "PPM", "TIFF")
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
-def label_of(image: object) -> str:
-    """How error messages name a path or encoded bytes."""
-    if isinstance(image, str | os.PathLike):
-        return os.fsdecode(image)
-    if isinstance(image, bytes | bytearray | memoryview):
-        return "the image data"
-    raise InvalidImageError(
-        f"a picture is a path, encoded bytes, a Pillow image or a numpy array, not {type(image).__name__}"
-    )
+@dataclass(slots=True)
+class Opened:
+    """A file whose header is read and whose pixels are not.
 
-
-@contextlib.contextmanager
-def reading(label: str) -> Iterator[None]:
-    """Turn whatever goes wrong while a picture is read into InvalidImageError, one line that names it."""
-    try:
-        yield
-    except FastmarkError:
-        raise
-    except FileNotFoundError:
-        raise InvalidImageError(f"{label}: no such file") from None
-    except UnidentifiedImageError:
-        raise InvalidImageError(f"{label} is not a picture of a known format") from None
-    except MemoryError:
-        raise InvalidImageError(f"{label} is too large for this machine's memory") from None
-    # Decoders given hostile bytes raise anything: OSError, SyntaxError, struct.error, IndexError, ...
-    except Exception as error:
-        raise InvalidImageError(f"{label} cannot be read: {reason_of(error)}") from error
-
-
-@contextlib.contextmanager
-def decoder_of(image: Any, label: str, max_pixels: int | None) -> Iterator[Image.Image]:
-    """Pillow's decoder of a file or bytes: size checked, nothing decoded yet; file open inside."""
-    limit = MAX_PIXELS if max_pixels is None else max_pixels
-    with reading(label), contextlib.ExitStack() as stack:
-        file: IO[bytes]
-        if isinstance(image, str | os.PathLike):
-            file = stack.enter_context(Path(image).open("rb"))
-            if not file.seekable():  # a pipe
-                file = BytesIO(file.read())
-        else:
-            file = BytesIO(image)
-        decoder = _identify(file)
-        width, height = decoder.size
-        if width * height > limit:
-            raise InvalidImageError(f"{label} claims {width} x {height} pixels, more than the limit of {limit}")
-        check_still(decoder, label)
-        yield decoder
-
-
-def _identify(file: IO[bytes]) -> Image.Image:
-    """``Image.open`` over ``_READS``, without its process-wide limit on pixels.
-
-    That limit can only be moved through a global that other threads of the program rely on, and it
-    warns through ``warnings``, which is global as well; ours is an argument.
+    Attributes:
+        decoder: Pillow's; its size is checked.
+        findings: what was seen of the file.
+        name: Pillow's name of the format.
+        label: how errors name the file.
+        remarks: what a detector should pass on, in sentences.
     """
-    prefix = file.read(PREFIX_BYTES)
-    tried = set()
-    for register in (Image.preinit, Image.init):  # the common plugins, then all
-        register()
-        for name in _READS:
-            if name in tried or name not in Image.OPEN:
-                continue
-            tried.add(name)
-            factory, accept = Image.OPEN[name]
-            if accept and accept(prefix) is not True:  # a str says why not
-                continue
-            file.seek(0)
-            with contextlib.suppress(SyntaxError):  # Pillow's word for "another format after all"
-                return factory(file, "")
-    raise UnidentifiedImageError
 
+    decoder: Any
+    findings: Findings
+    name: str
+    label: str
+    remarks: list[str] = field(default_factory=list)
 
-def is_upright(image: Image.Image) -> bool:
-    """Whether the EXIF of a picture has it stand as it is stored, or cannot be parsed."""
-    try:
-        return bool(image.getexif().get(ExifTags.Base.Orientation, 1) == 1)
-    except Exception:  # any damage to the EXIF: the pixels are fine
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the marked image will not have."""
+        return tuple(dict.fromkeys([*self.findings.damaged, *self.findings.dropped]))
+
+    def is_upright(self) -> bool:
+        """Whether the image stands as it is stored."""
+        return self._orientation() == 1
+
+    def upright(self, image: Image.Image) -> Image.Image:
+        """``image``, what the decoder gave, turned as the EXIF tells."""
+        orientation = self._orientation()
+        if orientation == 1 and not self.findings.turned:
+            return image
+        if self.findings.turned:
+            return _without_orientation(image)
+        with contextlib.suppress(Exception):  # any damage to the EXIF: the pixels are fine
+            if "orientation" not in self.findings.info:
+                return ImageOps.exif_transpose(image)
+        info = image.info
+        image = image.transpose(_TURNS[orientation])
+        image.info = info
+        return image
+
+    def load(self) -> Image.Image:
+        """The decoded image, if the file is intact.
+
+        Raises:
+            UnsupportedImageError: if there are several.
+            InvalidImageError: if pixels are damaged or missing.
+        """
+        if self.findings.broken:
+            raise InvalidImageError(
+                f"{self.label} is damaged: {self.findings.broken[0]}: an intact copy is needed"
+            )
+        if self.findings.frames > 1:
+            raise _several(self.label)
+        try:
+            return self._load(self.decoder)
+        except MemoryError:
+            raise
+        except Exception as error:
+            if self._bare():
+                with contextlib.suppress(Exception):
+                    return self._load(self.decoder)
+            raise InvalidImageError(
+                f"{self.label} cannot be read, it is cut short or damaged ({reason_of(error)}):"
+                " an intact copy is needed"
+            ) from error
+
+    def look(self, reduction: int) -> Image.Image:
+        """What can be decoded, first frame or intact rows; the sentences that go with it join ``remarks``.
+
+        Args:
+            reduction: how many pixels, each way, the decoder may average: 1, 2, 4 or 8. Of JPEG files
+                the luma alone is decoded.
+
+        Raises:
+            InvalidImageError: if there is not enough.
+        """
+        self.remarks += [*self.findings.damaged, *self.findings.broken]
+        if self.findings.frames > 1:
+            self.remarks.append(self._first_of())
+        width, height = self.decoder.size
+        try:
+            self.decoder.draft("L", (width // reduction, height // reduction))
+            return self._load(self.decoder)
+        except MemoryError:
+            raise
+        except Exception as error:
+            if self._bare():
+                with contextlib.suppress(Exception):
+                    image = self._load(self.decoder)
+                    self.remarks += self.findings.damaged[-1:]
+                    return image
+            if self.name not in _ROW_BY_ROW:
+                raise
+            from fastmark.salvage import intact_part  # and with it numpy
+
+            return intact_part(self, error)
+
+    def _first_of(self) -> str:
+        count = self.findings.frames
+        if self.name == "JXL":
+            return "the last frame of an animation was looked at"  # the plugin gives no other
+        which = "the primary one" if self.name == "HEIF" else f"the first {self.findings.unit}"
+        return f"{which} of {count} {self.findings.unit}s was looked at"
+
+    def _orientation(self) -> int:
+        if self.findings.turned:
+            return 1
+        try:
+            found = self.findings.info.get("orientation", 0) or self.decoder.getexif().get(
+                ExifTags.Base.Orientation, 1
+            )
+            return int(found) if found in _TURNS else 1
+        except Exception:  # any damage to the EXIF: the pixels are fine
+            return 1
+
+    def _load(self, decoder: Any) -> Image.Image:
+        if self.name == "TIFF" and decoder._im is None:
+            # else Pillow measures against its own limit, which other threads rely on
+            decoder.im = Image.new(decoder.mode, decoder._tile_size).im
+        decoder.load()
+        return decoder  # type: ignore[no-any-return]
+
+    def _bare(self) -> bool:
+        """Open the file again, without any metadata; whether that was possible."""
+        if self.name not in _EXAMINERS:
+            return False
+        try:
+            findings = _EXAMINERS[self.name](self.findings.data, bare=True)
+            findings.damaged = [*self.findings.damaged, *findings.damaged]
+            findings.dropped = self.findings.dropped
+            decoder = factory_of(self.name, self.label)(BytesIO(findings.data), "")
+        except Exception:
+            return False
+        if decoder.size != self.decoder.size:
+            return False
+        findings.frames, findings.unit = self.findings.frames, self.findings.unit
+        findings.broken, findings.min_is_white = self.findings.broken, self.findings.min_is_white
+        self.decoder, self.findings = decoder, findings
+        take_info(decoder, findings)
+        if self.name == "TIFF":
+            tiff.describe(decoder, findings)
         return True
 
 
-def upright(image: Image.Image) -> Image.Image:
-    """``image`` turned by its EXIF orientation; as it is where its EXIF cannot be parsed."""
-    if is_upright(image):
-        return image
+def open_file(image: Any, label: str, max_pixels: int | None) -> Opened:
+    """Open an encoded image; to be called within ``reading``.
+
+    Args:
+        image: a path, bytes or a file object.
+        label: how errors name it.
+        max_pixels: bound of width x height; None is ``MAX_PIXELS``.
+
+    Raises:
+        InvalidImageError, UnsupportedImageError: if it cannot be opened, or is too large.
+    """
+    limit = MAX_PIXELS if max_pixels is None else max_pixels
+    name, data, junk = read_image(image, label)
+    findings = _examine(name, data)
+    if junk:
+        findings.damaged.insert(0, f"{junk} bytes before the beginning of the image were left out")
+    if findings.size:  # its decoder decodes when it opens
+        check_size(findings.size[0], findings.size[1], limit, label)
+    opened = Opened(None, findings, name, label)
     try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # any damage to the EXIF: the pixels are fine
-        return image
+        opened.decoder = factory_of(name, label)(BytesIO(findings.data), "")
+    except (UnsupportedImageError, MemoryError):
+        raise
+    except Exception as error:
+        if "unknown pixel mode" in str(error):
+            raise UnsupportedImageError(
+                f"{label} is {name} with samples of a kind that Pillow cannot read: convert it to 8 or 16 bits"
+            ) from None
+        if name not in _EXAMINERS:
+            raise
+        opened.findings = _EXAMINERS[name](findings.data, bare=True)
+        opened.findings.damaged[:0] = findings.damaged
+        opened.decoder = factory_of(name, label)(BytesIO(opened.findings.data), "")
+    check_size(opened.decoder.width, opened.decoder.height, limit, label)
+    _describe(opened)
+    return opened
+
+
+def check_still(image: Image.Image, label: str) -> None:
+    """Raise unless a Pillow image has pixels and is a single one."""
+    if 0 in image.size:
+        raise InvalidImageError(f"{label} has no pixels: {image.width} x {image.height}")
+    # NOTE: a phone's MPO holds one image and its helpers (depth, gain map), not an animation.
+    if getattr(image, "is_animated", False) and image.format != "MPO":
+        if image.format == "TIFF" and tiff.is_still(image):
+            return
+        raise _several(label)
+
+
+def _several(label: str) -> UnsupportedImageError:
+    return UnsupportedImageError(f"{label} is animated or has several pages: extract and pass single frames")
+
+
+def _examine(name: str, data: bytes) -> Findings:
+    if name == "PNG":
+        return png.examine(data)
+    if name == "JXL":
+        return boxes.examine_jxl(data)
+    if name in _EXAMINERS:
+        return _EXAMINERS[name](data)  # type: ignore[no-any-return]
+    return Findings(data)
+
+
+def _describe(opened: Opened) -> None:
+    """Complete the findings by what Pillow read."""
+    decoder, findings, name = opened.decoder, opened.findings, opened.name
+    take_info(decoder, findings)
+    if name == "TIFF":
+        tiff.describe(decoder, findings)
+    elif name in ("JPEG2000", "PPM"):
+        findings.bits = _bits_of(name, findings.data)
+        findings.keeps_deep = decoder.mode in ("I", "F") or decoder.mode.startswith("I;16")
+    elif name == "HEIF":
+        _describe_heif(decoder, findings)
+    elif name == "JXL":
+        findings.turned = not decoder.jpeg
+        findings.keeps_deep = decoder.mode in ("I;16", "F")
+    if name in ("GIF", "WEBP", "AVIF", "HEIF"):
+        try:
+            findings.frames = max(findings.frames, decoder.n_frames)
+        except Exception:
+            findings.damaged.append("what follows the first frame is damaged and was left out")
+    if findings.bits > 8 and not findings.keeps_deep:
+        findings.dropped.append(
+            f"the samples of {findings.bits} bits were read as 8 bits: pass a uint16 array to keep them"
+        )
+
+
+def _describe_heif(decoder: Any, findings: Findings) -> None:
+    findings.turned = True
+    findings.keeps_deep = decoder.mode.startswith("I;16")
+    info = decoder.info
+    if any("gainmap" in str(kind).lower() for kind in info.get("aux", {})):
+        findings.dropped.append(GAIN_MAP_DROPPED)
+    if info.get("depth_images"):
+        findings.dropped.append("the depth images were left out")
+    kept = ("exif", "xmp", "icc_profile", "nclx_profile", "dpi", boxes.CICP)
+    decoder.info = {key: info[key] for key in kept if info.get(key)}
+
+
+def take_info(decoder: Any, findings: Findings) -> None:
+    """Give the decoder what metadata were kept aside, and take from it those that are damaged."""
+    decoder.info.update({key: value for key, value in findings.info.items() if key != "orientation"})
+    exif = decoder.info.get("exif")
+    if "exif" in decoder.info and (not isinstance(exif, bytes) or exif_is_damaged(exif)):
+        decoder.info.pop("exif")
+        if exif:
+            findings.info["orientation"] = orientation_of(exif)
+            if EXIF_DAMAGED not in findings.damaged:
+                findings.damaged.append(EXIF_DAMAGED)
+    with contextlib.suppress(Exception):
+        decoder._reload_exif()
+    if "icc_profile" in decoder.info and not decoder.info["icc_profile"]:
+        decoder.info.pop("icc_profile")
+
+
+def _without_orientation(image: Image.Image) -> Image.Image:
+    """An image that stands upright, without the EXIF that says it does not."""
+    with contextlib.suppress(Exception):
+        exif = image.getexif()
+        if ExifTags.Base.Orientation in exif:
+            del exif[ExifTags.Base.Orientation]
+            image.info["exif"] = exif.tobytes()
+    return image
+
+
+def _bits_of(name: str, data: bytes) -> int:
+    """Of a sample of a JPEG 2000 or PPM file."""
+    if name == "PPM":
+        # P5 and P6: width, height and white follow, with comments between them
+        fields = b" ".join(line.split(b"#")[0] for line in data[:1024].split(b"\n")).split()
+        if fields[0][1:2] in b"2356" and len(fields) > 3 and fields[3].isdigit():
+            return max(8, int(fields[3]).bit_length())
+        return 8
+    place = data.find(b"\xff\x4f\xff\x51", 0, 1 << 16)
+    return max(8, (data[place + 42] & 0x7F) + 1) if 0 <= place < len(data) - 42 else 8

@@ -1,4 +1,4 @@
-"""Pictures out: a Pillow image encoded with its metadata, and put in its place whole or not at all.
+"""Images out: a Pillow image encoded with its metadata, and put in its place whole or not at all.
 
 | format | endings | grey + alpha, RGBA | 16-bit grey | without loss |
 |---|---|---|---|---|
@@ -9,9 +9,12 @@
 | JPEG | jpg, jpeg | no | no | no |
 | BMP | bmp | no | no | always |
 | PPM | ppm, pgm, pnm | no | yes | always |
+| HEIF (with the extra ``formats``) | heic, heif, hif | RGBA | no | no |
+| JPEG XL (with the extra ``formats``) | jxl | yes | yes | on demand |
 
-ICC profile, EXIF, XMP and resolution go into PNG, JPEG, WebP, AVIF and TIFF as far as the format has a
-place for them; PNG's text into PNG.
+ICC profile, EXIF, XMP and resolution go into PNG, JPEG, WebP, AVIF, TIFF, HEIF and JPEG XL as far as the
+format has a place for them (JPEG XL's plugin has none for ICC profiles); PNG's text and description of
+colours into PNG. ``losses`` tells what does not.
 """
 
 from __future__ import annotations
@@ -21,15 +24,35 @@ import os
 import secrets
 from collections.abc import Iterator
 from io import BytesIO
+from numbers import Integral
 from pathlib import Path
 from typing import IO, Any
 
-from PIL import ExifTags, Image, PngImagePlugin
+from PIL import Image
 
-from fastmark.errors import OutputError, one_line, reason_of
+from fastmark import png
+from fastmark.errors import OutputError, UnsupportedImageError, one_line, reason_of
+from fastmark.formats import register_plugin
+from fastmark.metadata import colour_chunks, descriptive_exif, losses, save_options
+
+__all__ = [
+    "SUBSAMPLINGS",
+    "TEMPORARY",
+    "atomic_file",
+    "check_encoding",
+    "check_output",
+    "descriptive_exif",
+    "encode_image",
+    "fitting",
+    "format_by_ending",
+    "losses",
+    "save_image",
+    "write_atomically",
+    "write_output",
+]
 
 SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
-"""Chroma resolutions that JPEG and AVIF are written in."""
+"""Chroma resolutions that JPEG, AVIF and HEIF are written in."""
 
 TEMPORARY = (".fastmark-", ".tmp")
 """How the names of unfinished files begin and end."""
@@ -43,31 +66,27 @@ _WRITES: dict[str, tuple[tuple[str, ...], frozenset[str]]] = {
     "TIFF": ((".tif", ".tiff"), frozenset({"1", "L", "LA", "RGB", "RGBA", "I;16", "CMYK"})),
     "BMP": ((".bmp",), frozenset({"1", "L", "P", "RGB"})),
     "PPM": ((".ppm", ".pgm", ".pnm"), frozenset({"1", "L", "RGB", "I;16"})),
+    "HEIF": ((".heic", ".heif", ".hif"), frozenset({"L", "RGB", "RGBA"})),
+    "JXL": ((".jxl",), frozenset({"L", "LA", "RGB", "RGBA", "I;16"})),
 }
 _BY_ENDING = {ending: name for name, (endings, _) in _WRITES.items() for ending in endings}
-_ALIASES = {"JPG": "JPEG", "TIF": "TIFF"}
-
-_DESCRIPTIVE = frozenset(
-    {
-        ExifTags.Base.ImageDescription,
-        ExifTags.Base.Make,
-        ExifTags.Base.Model,
-        ExifTags.Base.Orientation,
-        ExifTags.Base.Software,
-        ExifTags.Base.DateTime,
-        ExifTags.Base.Artist,
-        ExifTags.Base.HostComputer,
-        ExifTags.Base.Copyright,
-        ExifTags.Base.Rating,
-        ExifTags.Base.XPTitle,
-        ExifTags.Base.XPComment,
-        ExifTags.Base.XPAuthor,
-        ExifTags.Base.XPKeywords,
-        ExifTags.Base.XPSubject,
-        ExifTags.IFD.Exif,
-        ExifTags.IFD.GPSInfo,
-    }
-)
+_ALIASES = {
+    "JPG": "JPEG",
+    "TIF": "TIFF",
+    "HEIC": "HEIF",
+    "HIF": "HEIF",
+    "JPEGXL": "JXL",
+    "PGM": "PPM",
+    "PNM": "PPM",
+}
+_CALLED = {"WEBP": "WebP", "HEIF": "HEIC", "JXL": "JPEG XL"}  # else as Pillow does
+_DEFAULTS: dict[str, Any] = {"quality": 95, "subsampling": "4:4:4", "lossless": False}
+# which formats an option means something for
+_FITS = {
+    "quality": ("JPEG", "WEBP", "AVIF", "HEIF", "JXL"),
+    "subsampling": ("JPEG", "AVIF", "HEIF"),
+    "lossless": ("WEBP", "JXL"),
+}
 
 
 def format_by_ending(path: str | os.PathLike[str]) -> str | None:
@@ -104,74 +123,124 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = True) -> str
     return name
 
 
-def check_encoding(format_name: str | None, *, quality: int, subsampling: str, lossless: bool) -> str:
+def check_encoding(
+    format_name: str | None,
+    *,
+    quality: int | None = None,
+    subsampling: str | None = None,
+    lossless: bool | None = None,
+) -> str:
     """Pillow's name of a format ("" for None), if options of ``encode_image`` are in range and fit it.
+
+    Args:
+        format_name: as for ``encode_image``; None where every image's own format is meant: then it is the
+            ranges only that are looked at.
+        quality: as for ``encode_image``; None is the default, and fits every format.
+        subsampling: as ``quality``.
+        lossless: as ``quality``; False fits every format, too.
 
     Raises:
         OutputError: if not.
     """
-    name = "" if format_name is None else _ALIASES.get(format_name.upper(), format_name.upper())
-    if format_name is not None and name not in _WRITES:
-        raise OutputError(f"unknown format {format_name!r}: use one of {', '.join(_WRITES)}")
-    if not 1 <= quality <= 100:
-        raise OutputError(f"quality must be 1 to 100, not {quality}")
-    if subsampling not in SUBSAMPLINGS:
+    name = "" if format_name is None else _name_of(format_name)
+    if quality is not None:
+        whole = isinstance(quality, Integral) and not isinstance(quality, bool)
+        if not whole or not 1 <= quality <= 100:
+            raise OutputError(f"quality must be a whole number of 1 to 100, not {quality!r}")
+    if subsampling is not None and subsampling not in SUBSAMPLINGS:
         raise OutputError(f"subsampling must be one of {', '.join(SUBSAMPLINGS)}, not {subsampling}")
-    if lossless and name in ("JPEG", "AVIF"):
-        raise OutputError(f"{name} cannot be lossless: use png or webp")
+    if lossless is not None and lossless not in (True, False):
+        raise OutputError(f"lossless must be True or False, not {lossless!r}")
+    given = {"quality": quality, "subsampling": subsampling, "lossless": lossless or None}
+    for option, value in given.items():
+        if name and value is not None and name not in _FITS[option]:
+            called = _CALLED.get(name, name)
+            if option == "lossless":
+                if name in ("JPEG", "AVIF", "HEIF"):
+                    raise OutputError(f"{called} cannot be lossless: use png, webp or jxl")
+                why = "which is always without loss"
+            else:
+                why = f"it goes with {', '.join(_CALLED.get(fit, fit) for fit in _FITS[option])}"
+            raise OutputError(f"{option} has no effect on {called}, {why}: leave it out")
     return name
+
+
+def fitting(format_name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Those of ``options`` of ``encode_image`` that mean something for a format.
+
+    Args:
+        format_name: as for ``encode_image``; of one that is not written, all options go.
+        options: by name: "quality", "subsampling", "lossless"; others are kept.
+    """
+    name = _ALIASES.get(format_name.upper(), format_name.upper())
+    return {key: value for key, value in options.items() if key not in _FITS or name in _FITS[key]}
 
 
 def encode_image(
     image: Image.Image,
     format_name: str,
     *,
-    quality: int = 95,
-    subsampling: str = "4:4:4",
-    lossless: bool = False,
+    quality: int | None = None,
+    subsampling: str | None = None,
+    lossless: bool | None = None,
 ) -> bytes:
     """``image`` as the bytes of a file, its metadata (``image.info``) included.
 
     Args:
-        image: a picture of a mode that the format keeps as it is; nothing is converted.
-        format_name: "png", "jpeg" or "jpg", "webp", "avif", "tiff" or "tif", "bmp", "ppm"; any case.
-        quality: 1..100, for JPEG, WebP and AVIF.
-        subsampling: of ``SUBSAMPLINGS``, for JPEG and AVIF.
-        lossless: for WebP.
+        image: an image of a mode that the format keeps as it is; nothing is converted.
+        format_name: "png", "jpeg" or "jpg", "webp", "avif", "tiff" or "tif", "bmp", "ppm", "heif" or "heic",
+            "jxl"; any case.
+        quality: 1..100, for JPEG, WebP, AVIF, HEIF and JPEG XL; None is 95.
+        subsampling: of ``SUBSAMPLINGS``, for JPEG, AVIF and HEIF; None is 4:4:4.
+        lossless: for WebP and JPEG XL; None is False.
 
     Raises:
-        OutputError: where format, picture or options do not fit each other, or the encoder fails.
+        OutputError: where format, image or options do not fit each other, an option is given that has no
+            effect on the format, a package is missing, or the encoder fails.
     """
     name = check_encoding(format_name, quality=quality, subsampling=subsampling, lossless=lossless)
     if image.mode not in _WRITES[name][1]:
         what = {"RGBA": "transparency", "LA": "transparency", "I;16": "16 bits"}.get(image.mode, image.mode)
         instead = ", ".join(n.lower() for n, (_, modes) in _WRITES.items() if image.mode in modes)
         raise OutputError(f"{name} cannot keep {what}: use {instead or 'another mode'}")
-    options: dict[str, Any] = {}
-    if name in ("JPEG", "WEBP", "AVIF"):
-        options |= {"quality": quality}
-    if name in ("JPEG", "AVIF"):
-        options |= {"subsampling": subsampling}
-    elif name == "WEBP":
-        options |= {"lossless": lossless}
-    elif name == "TIFF":
+    given = {"quality": quality, "subsampling": subsampling, "lossless": lossless}
+    chosen = {key: _DEFAULTS[key] if value is None else value for key, value in given.items()}
+    options = fitting(name, chosen | {"quality": int(chosen["quality"])})
+    if name == "TIFF":
         # not the source's, which may be lossy; and libtiff's compressing writer loses EXIF blocks
-        options |= {"compression": "raw"}
+        options["compression"] = "raw"
+    elif name == "JXL":
+        options["lossless_jpeg"] = False  # the pixels, not the file that an image was once read from
+    if name in ("HEIF", "JXL"):
+        try:
+            register_plugin(name, "the output")
+        except UnsupportedImageError as error:
+            raise OutputError(str(error)) from None
     buffer = BytesIO()
     try:
-        image.save(buffer, name, **_metadata(image, name), **options)
+        image.save(buffer, name, **save_options(image, name), **options)
     except Exception as error:  # encoders raise OSError, ValueError, struct.error, ...
         raise OutputError(f"cannot encode as {name}: {one_line(error)}") from error
-    return buffer.getvalue()
+    data = buffer.getvalue()
+    if name == "PNG" and (chunks := colour_chunks(image)):
+        return png.insert(data, chunks)
+    return data
+
+
+def _name_of(format_name: str) -> str:
+    name = _ALIASES.get(format_name.upper(), format_name.upper())
+    if name not in _WRITES:
+        raise OutputError(f"unknown format {format_name!r}: use one of {', '.join(_WRITES)}")
+    return name
 
 
 def save_image(
     image: Image.Image,
     path: str | os.PathLike[str],
     *,
-    quality: int = 95,
-    subsampling: str = "4:4:4",
-    lossless: bool = False,
+    quality: int | None = None,
+    subsampling: str | None = None,
+    lossless: bool | None = None,
     overwrite: bool = True,
 ) -> None:
     """Encode ``image`` in the format that the ending of ``path`` names, and put it there.
@@ -184,8 +253,26 @@ def save_image(
     """
     name = check_output(path, overwrite=overwrite)
     data = encode_image(image, name, quality=quality, subsampling=subsampling, lossless=lossless)
+    write_output(path, data, overwrite=overwrite)
+
+
+def write_output(path: str | os.PathLike[str], data: bytes, *, overwrite: bool = True) -> None:
+    """Put all of ``data`` at ``path``, or nothing; as ``atomic_file``.
+
+    Args:
+        path: where to; a symbolic link is written through.
+        data: the whole file.
+        overwrite: whether a file that is there may be replaced.
+
+    Raises:
+        OutputError: if there is one that may not, or the file cannot be written.
+    """
     try:
+        if not overwrite and os.path.lexists(path):
+            raise OutputError(f"{os.fspath(path)} exists already")
         write_atomically(path, data)
+    except OutputError:
+        raise
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         raise OutputError(f"{os.fspath(path)} cannot be written: {reason_of(error)}") from error
 
@@ -215,65 +302,3 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def descriptive_exif(exif: Image.Exif) -> Image.Exif:
-    """A copy of ``exif`` with only the tags that describe the picture.
-
-    A TIFF's other tags tell how its strips are stored, and would be lies in another file.
-    """
-    copy = Image.Exif()
-    copy.load(exif.tobytes())
-    for tag in set(copy) - _DESCRIPTIVE:
-        del copy[tag]
-    return copy
-
-
-def _metadata(image: Image.Image, format_name: str) -> dict[str, Any]:
-    """Pillow's save options that carry ``image.info`` over: most formats keep only what is passed."""
-    info = image.info
-    options: dict[str, Any] = {}
-    if icc := info.get("icc_profile"):
-        options["icc_profile"] = icc
-    with contextlib.suppress(TypeError, ValueError, ZeroDivisionError):
-        dpi = tuple(float(value) for value in info["dpi"]) if "dpi" in info else ()
-        if len(dpi) == 2 and all(0 < value < 65535 for value in dpi):
-            options["dpi"] = dpi
-    exif = Image.Exif()
-    with contextlib.suppress(Exception):  # damaged EXIF is left out
-        exif = image.getexif() if "exif" in info else descriptive_exif(image.getexif())
-        if len(exif):
-            # the stored bytes where there are any: writing EXIF anew breaks makers' private notes
-            stored = info.get("exif") or exif.tobytes()
-            options["exif"] = stored if stored.startswith(b"Exif\0\0") else b"Exif\0\0" + stored
-    xmp = info.get("xmp") or info.get("XML:com.adobe.xmp")
-    xmp = xmp.encode() if isinstance(xmp, str) else xmp
-    if format_name == "PNG":
-        options["pnginfo"] = _png_info(info, xmp)
-    elif format_name == "TIFF":
-        exif = descriptive_exif(exif)
-        if xmp:
-            exif[ExifTags.Base.XMLPacket] = xmp
-        options["exif"] = exif
-    elif xmp:
-        options["xmp"] = xmp
-    return options
-
-
-def _png_info(info: dict[str | tuple[int, int], Any], xmp: bytes | None) -> PngImagePlugin.PngInfo:
-    """PNG's text chunks (prompts of image generators live there), XMP, and how to read its colours."""
-    chunks = PngImagePlugin.PngInfo()
-    if "icc_profile" not in info:
-        if isinstance(info.get("gamma"), float):
-            chunks.add(b"gAMA", round(info["gamma"] * 100_000).to_bytes(4, "big"))
-        if info.get("srgb") in range(4):
-            chunks.add(b"sRGB", bytes([info["srgb"]]))
-    # EXIF in text form goes to its own chunk, as does XMP; "compression" is a TIFF's
-    elsewhere = ("Raw profile type exif", "XML:com.adobe.xmp", "compression")
-    for key, value in info.items():
-        if isinstance(key, str) and isinstance(value, str) and key not in elsewhere:
-            with contextlib.suppress(UnicodeError):  # PNG has no room for keys beyond Latin-1
-                chunks.add_text(key, value)
-    if xmp:
-        chunks.add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8", "replace"))
-    return chunks

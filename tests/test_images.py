@@ -151,8 +151,8 @@ def test_floats_beyond_the_range_by_rounding_are_clipped():
 @pytest.mark.parametrize(
     ("thing", "says"),
     [
-        (None, "a picture is a path"),
-        ([[1, 2]], "a picture is a path"),
+        (None, "an image is a path"),
+        ([[1, 2]], "an image is a path"),
         (Image.new("RGB", (0, 4)), "no pixels"),
         (np.zeros((0, 5, 3), np.uint8), "no pixels"),
         (np.zeros((5, 0), np.uint8), "no pixels"),
@@ -173,7 +173,7 @@ def test_floats_beyond_the_range_by_rounding_are_clipped():
     ],
 )
 @pytest.mark.parametrize("opening", [open_source, open_luma])
-def test_what_is_no_picture_is_refused_in_one_line(opening, thing, says):
+def test_what_is_no_image_is_refused_in_one_line(opening, thing, says):
     with pytest.raises(InvalidImageError, match=says) as caught:
         opening(thing)
     assert "\n" not in str(caught.value)
@@ -235,8 +235,7 @@ def test_pillow_modes_that_cannot_be_marked_are_refused(mode):
     with pytest.raises(UnsupportedImageError, match="convert to") as caught:
         open_source(image)
     assert "\n" not in str(caught.value)
-    if mode != "F":
-        assert luma_of(image).shape[:2] == (64, 64)
+    assert luma_of(image).shape[:2] == (64, 64)
 
 
 @pytest.mark.parametrize("mode", ["1", "P", "CMYK", "HSV", "L", "LA", "RGB", "RGBA", "RGBX", "RGBa", "YCbCr"])
@@ -257,10 +256,32 @@ def test_detection_of_deep_grey(mode):
     np.testing.assert_allclose(seen, draw(channels=0), atol=1e-3)
 
 
-@pytest.mark.parametrize("image", [Image.new("F", (9, 9)), Image.new("I", (9, 9), 70_000)])
-def test_detection_refuses_grey_without_a_white_level(image):
-    with pytest.raises(UnsupportedImageError, match="white level"):
-        luma_of(image)
+@pytest.mark.parametrize(
+    ("scale", "offset", "mode"),
+    [(1 / 255, 0, "F"), (1, 0, "F"), (257, 0, "F"), (1, 0, "I"), (257, 0, "I")],
+)
+def test_the_white_of_deep_grey_is_the_least_that_holds_its_levels(scale, offset, mode):
+    levels = draw(channels=0).astype(float) * scale + offset
+    image = Image.fromarray(levels.astype(np.float32 if mode == "F" else np.int32))
+    np.testing.assert_allclose(luma_of(image), draw(channels=0), atol=0.01)
+
+
+@pytest.mark.parametrize(("mode", "scale", "offset"), [("F", 3.0, -70.0), ("I", 70_000, -5), ("F", 1e6, 0)])
+def test_grey_with_no_white_is_stretched(mode, scale, offset):
+    grey = draw(channels=0).astype(float)
+    image = Image.fromarray((grey * scale + offset).astype(np.float32 if mode == "F" else np.int32))
+    stretched = (grey - grey.min()) * 255 / np.ptp(grey)
+    np.testing.assert_allclose(luma_of(image), stretched, atol=0.01)
+    with pytest.raises(UnsupportedImageError, match="convert to I;16 or L"):
+        open_source(image)
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_levels_that_are_not_finite_are_refused(odd):
+    levels = np.full((9, 9), 0.5, np.float32)
+    levels[3, 3] = odd
+    with pytest.raises(InvalidImageError, match="NaN or infinity"):
+        luma_of(Image.fromarray(levels))
 
 
 def test_pillow_image_with_a_transparent_colour():
@@ -370,14 +391,27 @@ def test_cmyk_is_refused_for_embedding_and_converted_for_detection():
 
 
 @pytest.mark.parametrize("name", ["GIF", "PNG", "WEBP", "TIFF", "AVIF"])
-@pytest.mark.parametrize("opening", [open_source, open_luma])
-def test_animations_are_refused(opening, name):
+def test_of_animations_the_first_frame_is_looked_at_and_none_is_marked(name):
     frames = [Image.fromarray(np.roll(draw(), 5 * i, axis=1)) for i in range(3)]
-    data = encoded(frames[0], name, save_all=True, append_images=frames[1:])
+    options = {"lossless": True} if name == "WEBP" else {"quality": 95} if name == "AVIF" else {}
+    data = encoded(frames[0], name, save_all=True, append_images=frames[1:], **options)
+    seen = open_luma(data)
+    unit = {"TIFF": "page", "AVIF": "image"}.get(name, "frame")
+    assert seen.remarks == (f"the first {unit} of 3 {unit}s was looked at",)
+    plane = seen.pixels if seen.pixels.ndim == 2 else luma(seen.pixels)
+    np.testing.assert_allclose(plane, luma(draw()), atol=20 if name in ("GIF", "AVIF") else 0.01)
     with pytest.raises(UnsupportedImageError, match="animated"):
-        opening(data)
-    with Image.open(io.BytesIO(data)) as image, pytest.raises(UnsupportedImageError, match="animated"):
-        opening(image)
+        open_source(data)
+    with Image.open(io.BytesIO(data)) as image:
+        with pytest.raises(UnsupportedImageError, match="animated"):
+            open_source(image)
+        image.seek(1)
+        seen = open_luma(image)
+        assert seen.remarks == ("frame 2 of 3, the current one, was looked at",)
+        assert image.tell() == 1
+        plane = seen.pixels if seen.pixels.ndim == 2 else luma(seen.pixels)
+        expected = luma(np.roll(draw(), 5, axis=1))
+        np.testing.assert_allclose(plane, expected, atol=20 if name in ("GIF", "AVIF") else 0.01)
 
 
 def test_phone_picture_with_helpers_behind_it_is_a_still():
@@ -388,3 +422,60 @@ def test_phone_picture_with_helpers_behind_it_is_a_still():
         assert image.is_animated
     assert open_source(data).pixels.shape == (48, 64, 3)
     assert luma_of(data).shape == (48, 64)
+
+
+# ---- opacity ---------------------------------------------------------------------------------------
+
+
+def opacity() -> np.ndarray:
+    alpha = np.full((48, 64), 255, np.uint8)
+    alpha[:5] = 0
+    alpha[5:9, 3:] = 77
+    return alpha
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("channels", [2, 4])
+def test_what_of_an_array_is_seen(channels, dtype):
+    array = draw(channels=channels)
+    array[..., -1] = opacity()
+    deep = of_dtype(array, dtype)
+    source = open_source(deep)
+    assert source.visible is not None
+    assert source.visible.dtype == np.float32
+    np.testing.assert_allclose(source.visible, opacity() / 255, atol=1e-3 if dtype == "float16" else 1e-6)
+    np.testing.assert_array_equal(source.rebuild(source.pixels)[..., -1], deep[..., -1])
+    array[..., -1] = 255
+    assert open_source(of_dtype(array, dtype)).visible is None
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+@pytest.mark.parametrize("name", [None, "PNG", "WEBP", "TIFF"])
+def test_what_of_an_image_is_seen(mode, name):
+    image = pil_of_mode(mode)
+    image.putalpha(Image.fromarray(opacity()))
+    given = image if name is None else encoded(image, name, **({"lossless": True} if name == "WEBP" else {}))
+    source = open_source(given)
+    np.testing.assert_array_equal(source.visible, opacity() / np.float32(255))
+    np.testing.assert_array_equal(np.asarray(source.rebuild(source.pixels))[..., -1], opacity())
+    image.putalpha(255)
+    assert open_source(image).visible is None
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBX", "YCbCr", "I;16"])
+def test_what_has_no_alpha_is_seen(mode):
+    assert open_source(pil_of_mode(mode)).visible is None
+
+
+# ---- limits ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("opening", [open_source, open_luma])
+def test_the_limit_holds_for_every_kind_of_image(opening):
+    for image in (draw(), Image.fromarray(draw()), encoded(Image.fromarray(draw()), "PNG")):
+        with pytest.raises(InvalidImageError, match="64 x 48 pixels, more than the limit of 3071"):
+            opening(image, max_pixels=3071)
+        assert opening(image, max_pixels=np.int64(3072)) is not None
+        for odd in (0, -1, True, 2.5, "10"):
+            with pytest.raises(ValueError, match="max_pixels"):
+                opening(image, max_pixels=odd)
