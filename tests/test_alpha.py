@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import spec_embedder as spec
 from pictures import drawn
 from planted import CODE, MESSAGE
 
@@ -216,6 +217,96 @@ def test_cells_count_by_their_opacity(carrier):
     v = 1.12 * np.sqrt(np.average(ratio**2, weights=weights))
     expected = np.exp((np.log(11.5) - 5.165 - 0.489 * np.log(v)) / 1.181)
     assert choose_strength(host) == pytest.approx(np.clip(expected, 0.5, 1.4), rel=1e-4)
+
+
+# ---- the specification -----------------------------------------------------------------------------
+
+
+def specified_density(plane, weights):
+    """The power density of what counts (section 6, transparent pixels), float64."""
+    cells = spec.pool(plane)
+    cells -= np.average(cells, weights=weights)
+    for n in (128, 32):
+        if min(cells.shape) < n:
+            continue
+        starts = []
+        for side in cells.shape:
+            tiles = -(-2 * side // n) - 1
+            starts.append([i * (side - n) // max(tiles - 1, 1) for i in range(tiles)])
+        places = [np.s_[y : y + n, x : x + n] for y in starts[0] for x in starts[1]]
+        whole = [place for place in places if weights[place].min() >= 0.5]
+        if whole:
+            break
+    line = np.sin(np.pi * np.arange(1, n + 1) / (n + 1)) ** 2
+    power, square = np.zeros((n, n)), 0.0
+    for place in whole or places:
+        window = np.outer(line, line) * weights[place]
+        power += np.abs(np.fft.fft2(cells[place] * window)) ** 2
+        square += np.sum(window**2)
+    return power / square
+
+
+def specified_tones(plane, m, weights, tones):
+    """How many tones hide under the spectrum of what counts (section 6)."""
+    power = specified_density(plane, weights)
+    bins = np.rint(tones * len(power) / 512).astype(int)
+    bins *= np.where(bins[:, 1:] < 0, -1, 1)
+    below = 4 * spec.smooth_power(power, bins) / np.prod(np.cos(np.pi * tones / 1024) ** 2, axis=1)
+    units = 0.823 * np.prod(np.minimum(plane.shape, 1024)) * weights.mean() ** 2 / np.mean(weights**2)
+    for count in (48, 96, 192):
+        above = (0.21 * np.average(m, weights=weights)) ** 2 / (2 * count) * units
+        if np.median(above / np.maximum(below[:count], 1e-12)) <= 4:
+            return count
+    return 384
+
+
+def specified(pixels, secret, visible):
+    """Mark as sections 4 to 8 say: pixels, tones, strength."""
+    k = max(1, (2 * min(pixels.shape[:2]) + 800) // 1600)
+    key, plane, opacity = spec.carriers(secret), spec.to_plane(pixels, k), spec.to_plane(visible, k)
+    s, m = spec.measure(plane)
+    weights = spec.pool(opacity)
+    n_tones = specified_tones(plane, m, weights, key.tones)
+    origin = spec.find_origin(plane, secret)
+    unit = spec.make_delta(m, plane.shape, origin, key, spec.encode(DATA, k), n_tones)
+    whole = np.zeros(plane.shape, bool)
+    whole = spec.put_blocks(whole, 0, np.all(spec.to_blocks(opacity > 0, 0), axis=(2, 3), keepdims=True))
+
+    def scaled(strength):
+        delta = strength * unit
+        hardened = spec.harden(plane, delta, strength) if k == 1 else delta
+        return np.where(opacity > 0, np.where(whole, hardened, delta), 0)
+
+    strength = 0.70
+    if k == 1:
+        power = (0.21 * spec.box5(m)) ** 2 + (0.275 * m) ** 2
+        v = 1.12 * np.sqrt(np.average((power / (s**2 + 200)) ** 2, weights=weights))
+        strength = np.clip(np.exp((np.log(11.5) - 5.165 - 0.489 * np.log(v)) / 1.181), 0.5, 1.4)
+    delta = scaled(strength)
+    lacking = 42.15 - 10 * np.log10(255**2 / (np.average(delta**2, weights=opacity) + 1 / 12))
+    if lacking > 0:
+        strength *= 10 ** (-lacking / 20)
+        delta = scaled(strength)
+    steps = np.floor(spec.to_pixels(delta, k, pixels.shape[:2]) + 0.5)[..., None]
+    return np.where(visible[..., None] > 0, np.clip(pixels + steps, 0, 255), pixels), n_tones, strength
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [("disc", (420, 451)), ("star", (420, 451)), ("shadowed", (533, 420)), ("holes", (420, 451)),
+     ("half", (420, 451)), ("fading", (533, 600)), ("star", (1201, 1250))],
+)  # fmt: skip
+def test_marked_pixels_are_those_of_the_specification(carrier, shape, size):
+    visible = SHAPES[shape](*size)
+    pixels = sticker(visible, 3)
+    marked, report = mark(pixels, carrier, visible)
+    expected, n_tones, strength = specified(pixels, bytes(range(32)), visible)
+    assert report.tones == n_tones
+    assert report.strength == pytest.approx(strength, rel=1e-4)
+    difference = np.abs(marked.astype(int) - expected)
+    # sums of float32 and of float64 may lie on two sides of a half
+    assert np.mean(difference > 0) < 1e-3
+    assert np.mean(marked != pixels) > 0.1
 
 
 # ---- what is seen is read --------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from planted import CODE, CODEWORD, MESSAGE, planted
 from fastmark import margin
 from fastmark.embedding import PILOT_RATIO, choose_strength, choose_tones, harden, make_delta, prepare
 from fastmark.margin import NEEDED_Z, jpeg_steps, measure
-from fastmark.message import MESSAGE_BITS
+from fastmark.notation import MESSAGE_BITS
 from fastmark.perception import Perception
 from fastmark.plane import add_delta, canonical_plane, pixels_per_unit
 
