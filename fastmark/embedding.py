@@ -317,19 +317,17 @@ def mark(
 
 def _warnings(bare: Margins, shown: Margins) -> tuple[str, ...]:
     """Say what a mark will not survive, by its margins in the file without alpha and over a background."""
-
-    def look(bare: float, shown: float) -> str:
-        if bare >= 1:
-            return " of the image over a background"
-        return " of the image without its alpha channel" if shown >= 1 else ""
-
     warnings = []
-    if min(bare.jpeg, shown.jpeg) < 1:
-        where = look(bare.jpeg, shown.jpeg)
-        warnings.append(f"the message is not expected to survive JPEG compression at quality 50{where}")
-    if min(bare.pilot, shown.pilot) < 1:
-        where = look(bare.pilot, shown.pilot)
-        warnings.append(f"the pilot is weak: after cropping or scaling{where} the mark may not be found")
+    for bare_margin, shown_margin, warning in (
+        (bare.jpeg, shown.jpeg, "the message is not expected to survive JPEG compression at quality 50"),
+        (bare.pilot, shown.pilot, "the pilot is weak: after cropping or scaling the mark may not be found"),
+    ):
+        if bare_margin < 1 <= shown_margin:
+            warning += " when the alpha channel is dropped"
+        elif shown_margin < 1 <= bare_margin:
+            warning += " when the image is shown over a background"
+        if min(bare_margin, shown_margin) < 1:
+            warnings.append(warning)
     return tuple(warnings)
 
 
