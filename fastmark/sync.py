@@ -31,10 +31,8 @@ _PADDING, _LITTLE_PADDING, _LONG = 1.4, 1.25, 480
 _SMOOTHING = 0.2
 _WHITENING_REACH = 10  # bins either side, of a spectrum that is not zero-padded
 
-# Least scale sought at the finest level: that of a picture of 1200 units on its short side, the most there
-# are, that fills a share of what is seen. Large planes have one pixel to a sample.
-_MAX_UNITS = 1200
-_FRAMED, _LARGE_FRAMED = 0.5, 0.8
+# Least scale sought at the finest level, samples a unit. It does not depend on how much is seen: a picture
+# shown small in a screenshot must not be lost because there is more round it.
 _MIN_SCALE = 0.2
 _COARSER_SCALE = 0.75
 LARGE_PLANE = 1000
@@ -140,13 +138,11 @@ class Level:
 def levels(shape: tuple[int, int]) -> dict[int, float]:
     """Return the factors at which a plane is scanned, each with the least scale sought there, samples a unit.
 
-    No marked picture has more than 1200 units on its short side, so a large plane has more than half a sample
-    a unit, and need not be scanned at full resolution. Larger factors are for crops of larger pictures.
+    A large plane is not scanned at full resolution, so that in it the least scale is twice as large. Larger
+    factors are for crops of larger pictures.
     """
     short = min(shape)
-    finest = 2 if short >= LARGE_PLANE else 1
-    share = _FRAMED if short < LARGE_PLANE else _LARGE_FRAMED
-    found = {finest: max(_MIN_SCALE, share * short / _MAX_UNITS / finest)}
+    found = {2 if short >= LARGE_PLANE else 1: _MIN_SCALE}
     for factor in (2, 4):
         if short >= 128 * factor:
             found.setdefault(factor, _COARSER_SCALE)
