@@ -107,9 +107,9 @@ def decoded(jpeg: bytes) -> np.ndarray:
 
 def whole(marker: Any, others: list[Any], small: np.ndarray, large: np.ndarray, runs: int) -> list[Row]:
     """Whole calls against their references."""
+    from fastmark.detection import analyse
     from fastmark.images import open_luma
     from fastmark.plane import pixels_per_unit
-    from fastmark.watermarker import analyse
 
     rows = []
     for picture, size in ((small, "1 MP"), (large, "12 MP")):
@@ -122,14 +122,14 @@ def whole(marker: Any, others: list[Any], small: np.ndarray, large: np.ndarray, 
         marked = marker.embed(picture, MESSAGE)
         luma = open_luma(picture, unit=pixels_per_unit)
         analysis, k = analyse(luma), luma.unit
-        marker._detector.detect(analysis, k)
+        marker.key_detector.detect(analysis, k)
         works: dict[str, Work] = {
             "embed, array": lambda p=picture: marker.embed(p, MESSAGE),
             "embed in place, array": lambda t=target, p=picture: marker.embed(p, MESSAGE, out=t),
             "detect, unmarked array": lambda p=picture: marker.detect(p),
             "detect, unmarked JPEG": lambda j=jpeg: marker.detect(j),
             "detect, marked array": lambda m=marked: marker.detect(m),
-            "each further key,": lambda a=analysis, k=k: [o._detector.detect(a, k) for o in others],
+            "each further key,": lambda a=analysis, k=k: [o.key_detector.detect(a, k) for o in others],
         }
         for name, work in works.items():
             what = f"{name} {size}"
@@ -155,8 +155,8 @@ def threads(marker: Any, small: np.ndarray, large: np.ndarray, runs: int) -> lis
     batch = [np.roll(small, 16 * i, axis=1) for i in range(8)]
     messages = [MESSAGE] * len(batch)
     works: dict[str, tuple[Callable[[int], object], float, float]] = {
-        "embed_batch of 8, 1 MP": (lambda n: marker.embed_batch(batch, messages, threads=n), 1.8, 1.95),
-        "detect_batch of 8, 1 MP": (lambda n: marker.detect_batch(batch, threads=n), 1.8, 1.95),
+        "embed_batch of 8, 1 MP": (lambda n: marker.embed_batch(batch, messages, workers=n), 1.8, 1.95),
+        "detect_batch of 8, 1 MP": (lambda n: marker.detect_batch(batch, workers=n), 1.8, 1.95),
         "embed one, 12 MP": (lambda n: marker.embed(large, MESSAGE, threads=n), 1.6, 1.9),
         "detect one, 12 MP": (lambda n: marker.detect(large, threads=n), 1.6, 1.9),
     }
@@ -199,7 +199,7 @@ def stages(marker: Any, picture: np.ndarray, bandwidth: float, speed: float, run
     from fastmark.perception import Perception
     from fastmark.scoring import ScorePlanes, scores
 
-    carrier, code, templates = marker._carrier, marker._code, marker._detector.templates
+    carrier, code, templates = marker._carrier, marker._code, marker.key_detector.templates
     k = plane.pixels_per_unit(*picture.shape[:2])
     luma = plane.canonical_plane(picture, k)
     host = embedding.prepare(luma, k, carrier)

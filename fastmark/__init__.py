@@ -1,7 +1,7 @@
 """fastmark: an invisible, keyed, robust image watermark on a CPU.
 
-Names are imported when they are first used: ``import fastmark`` loads neither numba nor pyfftw. Many pictures
-are the business of ``fastmark.bulk``.
+Names are imported when they are first used: ``import fastmark`` loads neither numba nor pyfftw. Archives and
+folders are the business of ``fastmark.bulk``.
 """
 
 from __future__ import annotations
@@ -11,67 +11,74 @@ from typing import TYPE_CHECKING, Any
 
 from fastmark import _version
 
-if TYPE_CHECKING:
-    from fastmark.errors import (
-        FastmarkError,
-        ImageTooFlatError,
-        ImageTooSmallError,
-        InvalidImageError,
-        InvalidMessageError,
-        KeyFormatError,
-        MissingPackageError,
-        OutputError,
-        SourceError,
-        UnsupportedImageError,
-    )
-    from fastmark.key import Key
-    from fastmark.results import Detection, EmbedReport
-    from fastmark.watermarker import Watermarker, detect
+if TYPE_CHECKING:  # what type checkers read of _HOME
+    from fastmark import bulk as bulk
+    from fastmark.batches import Outcome as Outcome
+    from fastmark.detector import Detector as Detector
+    from fastmark.detector import detect as detect
+    from fastmark.errors import FastmarkError as FastmarkError
+    from fastmark.errors import ImageNotFoundError as ImageNotFoundError
+    from fastmark.errors import ImageTooFlatError as ImageTooFlatError
+    from fastmark.errors import ImageTooSmallError as ImageTooSmallError
+    from fastmark.errors import InvalidImageError as InvalidImageError
+    from fastmark.errors import InvalidMessageError as InvalidMessageError
+    from fastmark.errors import KeyFormatError as KeyFormatError
+    from fastmark.errors import KeyNotFoundError as KeyNotFoundError
+    from fastmark.errors import MissingPackageError as MissingPackageError
+    from fastmark.errors import OutputError as OutputError
+    from fastmark.errors import SourceError as SourceError
+    from fastmark.errors import SourceNotFoundError as SourceNotFoundError
+    from fastmark.errors import UnsupportedImageError as UnsupportedImageError
+    from fastmark.key import Key as Key
+    from fastmark.results import Detection as Detection
+    from fastmark.results import EmbedReport as EmbedReport
+    from fastmark.watermarker import Watermarker as Watermarker
 
 _HOME = {
     "Detection": "results",
+    "Detector": "detector",
     "EmbedReport": "results",
     "FastmarkError": "errors",
+    "ImageNotFoundError": "errors",
     "ImageTooFlatError": "errors",
     "ImageTooSmallError": "errors",
     "InvalidImageError": "errors",
     "InvalidMessageError": "errors",
     "Key": "key",
     "KeyFormatError": "errors",
+    "KeyNotFoundError": "errors",
     "MissingPackageError": "errors",
+    "Outcome": "batches",
     "OutputError": "errors",
     "SourceError": "errors",
+    "SourceNotFoundError": "errors",
     "UnsupportedImageError": "errors",
     "Watermarker": "watermarker",
-    "detect": "watermarker",
+    "detect": "detector",
 }
+"""In which module each public name lives."""
+
+# of before 0.2, until 0.3
+_OLD_NAMES = (
+    "ImageTooFlat",
+    "ImageTooSmall",
+    "InvalidImage",
+    "InvalidMessage",
+    "MissingPackage",
+    "UnsupportedImage",
+)
 
 __version__ = _version.VERSION
 
-__all__ = [
-    "Detection",
-    "EmbedReport",
-    "FastmarkError",
-    "ImageTooFlatError",
-    "ImageTooSmallError",
-    "InvalidImageError",
-    "InvalidMessageError",
-    "Key",
-    "KeyFormatError",
-    "MissingPackageError",
-    "OutputError",
-    "SourceError",
-    "UnsupportedImageError",
-    "Watermarker",
-    "__version__",
-    "detect",
-]
+__all__ = sorted([*_HOME, "__version__", "bulk"])
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name from its module (PEP 562)."""
     if name == "bulk":
         return importlib.import_module("fastmark.bulk")
+    if name in _OLD_NAMES:
+        return importlib.import_module("fastmark.errors").old_name(name, 3)
     if name not in _HOME:
         raise AttributeError(f"module 'fastmark' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"fastmark.{_HOME[name]}"), name)
@@ -81,4 +88,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """List the public names."""
-    return __all__
+    return list(__all__)

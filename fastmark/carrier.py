@@ -6,8 +6,6 @@ Tones, phases, signs and map are integer arithmetic on the keystream, and the sa
 
 from __future__ import annotations
 
-import threading
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -60,7 +58,7 @@ class Carrier:
         signs = 1.0 - 2.0 * np.unpackbits(bits).astype(np.float32)
         self.signs: NDArray[np.float32] = signs.astype(np.float32).reshape(N_COEFFICIENTS, GRID, GRID)
         self.code_bit = _draw_code_bit_map(key)
-        self._lock = threading.Lock()
+        # NOTE: no lock, which a forked child could inherit held: threads that meet compute the same twice
         self._pilots: dict[int, NDArray[np.float32]] = {}
         self._neighbours: dict[int, NDArray[np.float64]] = {}
         self._anchor_spectra: dict[int, NDArray[np.complex64]] = {}
@@ -70,28 +68,26 @@ class Carrier:
 
         ``pilot[y, x] = sqrt(2 / n) sum_i cos(2 pi (fy_i y + fx_i x) / 1024 + phase_i)``
         """
-        with self._lock:
-            if n_tones not in self._pilots:
-                fy, fx = self.tones[:n_tones, 0], self.tones[:n_tones, 1]
-                amplitude = np.sqrt(2.0 / n_tones) * 0.5 * TORUS * TORUS
-                values = (amplitude * np.exp(1j * self.phases[:n_tones])).astype(np.complex64)
-                spectrum = np.zeros((TORUS, TORUS // 2 + 1), np.complex64)
-                right = fx >= 0
-                spectrum[fy[right], fx[right]] = values[right]
-                spectrum[-fy[~right], -fx[~right]] = np.conj(values[~right])
-                self._pilots[n_tones] = fft.irfft2(spectrum)
-            return self._pilots[n_tones]
+        if n_tones not in self._pilots:
+            fy, fx = self.tones[:n_tones, 0], self.tones[:n_tones, 1]
+            amplitude = np.sqrt(2.0 / n_tones) * 0.5 * TORUS * TORUS
+            values = (amplitude * np.exp(1j * self.phases[:n_tones])).astype(np.complex64)
+            spectrum = np.zeros((TORUS, TORUS // 2 + 1), np.complex64)
+            right = fx >= 0
+            spectrum[fy[right], fx[right]] = values[right]
+            spectrum[-fy[~right], -fx[~right]] = np.conj(values[~right])
+            self._pilots.setdefault(n_tones, fft.irfft2(spectrum))
+        return self._pilots[n_tones]
 
     def neighbours(self, n_tones: int) -> NDArray[np.float64]:
         """Return the matrix that averages over tones of about the same radius: float64 ``(n_tones,
         n_tones)``.
         """
-        with self._lock:
-            if n_tones not in self._neighbours:
-                radius = np.log(np.hypot(self.tones[:n_tones, 0], self.tones[:n_tones, 1]))
-                near = np.exp(-(((radius[:, None] - radius) / _SAME_RADIUS) ** 2))
-                self._neighbours[n_tones] = near / near.sum(axis=1, keepdims=True)
-            return self._neighbours[n_tones]
+        if n_tones not in self._neighbours:
+            radius = np.log(np.hypot(self.tones[:n_tones, 0], self.tones[:n_tones, 1]))
+            near = np.exp(-(((radius[:, None] - radius) / _SAME_RADIUS) ** 2))
+            self._neighbours.setdefault(n_tones, near / near.sum(axis=1, keepdims=True))
+        return self._neighbours[n_tones]
 
     def anchor_spectrum(self, step: int) -> NDArray[np.complex64]:
         """``rfft2`` of the anchors alone, each of unit amplitude, averaged over ``step`` x ``step`` units (1
@@ -99,14 +95,13 @@ class Carrier:
 
         complex64 ``(1024 / step, 512 / step + 1)``.
         """
-        with self._lock:
-            if step not in self._anchor_spectra:
-                chips = np.where(self.code_bit == ANCHOR, self.signs, np.float32(0))
-                pattern = np.zeros((TORUS // step, TORUS // step), np.float32)
-                basis = BASIS if step == 1 else np.float32(0.5) * HALF_BASIS
-                blocks.add_inverse_dct(chips, basis, COEFFICIENT_ROWS, COEFFICIENT_COLUMNS, 0, 0, pattern)
-                self._anchor_spectra[step] = fft.rfft2(pattern)
-            return self._anchor_spectra[step]
+        if step not in self._anchor_spectra:
+            chips = np.where(self.code_bit == ANCHOR, self.signs, np.float32(0))
+            pattern = np.zeros((TORUS // step, TORUS // step), np.float32)
+            basis = BASIS if step == 1 else np.float32(0.5) * HALF_BASIS
+            blocks.add_inverse_dct(chips, basis, COEFFICIENT_ROWS, COEFFICIENT_COLUMNS, 0, 0, pattern)
+            self._anchor_spectra.setdefault(step, fft.rfft2(pattern))
+        return self._anchor_spectra[step]
 
 
 def _draw_tones(key: Key) -> NDArray[np.int64]:

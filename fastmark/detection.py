@@ -1,23 +1,31 @@
-"""A key's detector: search, then decide and report."""
+"""One image opened, many keys: search for each, then decide and report."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from fastmark.carrier import Carrier
+from fastmark.images import Luma
 from fastmark.logpolar import Templates
+from fastmark.margin import NEEDED_Z
 from fastmark.message import MessageCode
 from fastmark.results import Detection, State
+from fastmark.scoring import ScorePlanes
 from fastmark.search import DETECTED, LOG_SHARES, POSSIBLE, Analysis, Finding, Search
 from fastmark.sync import Matrix
 
 MIN_SIDE = 48
 """Samples; planes with a shorter side are not looked at."""
 
+LEAST_LOG10_P = -256 * math.log10(2)
+"""The chance of guessing a key of 256 bits: a smaller bound says no more (SPEC.md, section 10)."""
 
-class Detector:
+
+class KeyDetector:
     """One key's carriers, ready to be looked for."""
 
     def __init__(self, carrier: Carrier, code: MessageCode) -> None:
@@ -44,11 +52,36 @@ class Detector:
         return _report(self, finding, min(log_p, 0.0), min(message_log_p, 0.0), k)
 
 
-def _report(detector: Detector, finding: Finding, log_p: float, message_log_p: float, k: int) -> Detection:
+def look(
+    luma: Luma, detectors: Sequence[KeyDetector], *, deep: bool = False, threads: int = 1
+) -> list[Detection]:
+    """Look for each one's key in an image opened with ``unit=pixels_per_unit``, in their order.
+
+    Args:
+        luma: the image.
+        detectors: one for each key; their number is paid for.
+        deep: search harder.
+        threads: how many may share the work.
+    """
+    analysis = analyse(luma, threads)
+    found = [detector.detect(analysis, luma.unit, len(detectors), deep=deep) for detector in detectors]
+    return [dataclasses.replace(f, remarks=luma.remarks) for f in found] if luma.remarks else found
+
+
+def analyse(luma: Luma, threads: int = 1) -> Analysis:
+    """Score what has been opened with ``unit=pixels_per_unit``."""
+    return Analysis(ScorePlanes(luma.pixels, luma.unit // luma.reduction, threads))
+
+
+def _report(detector: KeyDetector, finding: Finding, log_p: float, message_log_p: float, k: int) -> Detection:
     state: State = "absent"
     if log_p <= POSSIBLE:
         state = "detected" if log_p <= DETECTED else "possible"
     message = finding.message if message_log_p <= DETECTED else None
+    message_log10_p = 0.0
+    if finding.message is not None:
+        message_log10_p = max(message_log_p / math.log(10), LEAST_LOG10_P)
+    bits = detector.code.message_bits
     scale = rotation = aspect = None
     mirrored = inverted = False
     if state != "absent" and finding.placement is not None:
@@ -57,10 +90,11 @@ def _report(detector: Detector, finding: Finding, log_p: float, message_log_p: f
         inverted = finding.placement.inverted
     return Detection(
         state=state,
-        log10_p=log_p / math.log(10),
+        log10_p=max(log_p / math.log(10), LEAST_LOG10_P),
         message=None if message is None else message.message,
-        message_bits=detector.code.message_bits,
-        message_log10_p=message_log_p / math.log(10) if finding.message is not None else 0.0,
+        message_bits=bits,
+        message_log10_p=message_log10_p,
+        margin=None if message is None else finding.message_z / NEEDED_Z[bits],
         scale=scale,
         rotation_deg=rotation,
         aspect=aspect,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import re
 import warnings
 from typing import Any
 
@@ -89,9 +88,16 @@ _OLD_NAMES = {
 }
 
 
+def old_name(name: str, stacklevel: int) -> Any:
+    """Give an error by its old name, with a DeprecationWarning at ``stacklevel``."""
+    warnings.warn(
+        f"{name} is now {name}Error; the old name goes with fastmark 0.3", DeprecationWarning, stacklevel
+    )
+    return _OLD_NAMES[name]
+
+
 def __getattr__(name: str) -> Any:
-    """Give an error by its old name, with a DeprecationWarning."""
+    """Give errors by their old names."""
     if name not in _OLD_NAMES:
         raise AttributeError(f"module 'fastmark.errors' has no attribute {name!r}")
-    warnings.warn(f"{name} is now {name}Error; the old name goes with fastmark 0.3", DeprecationWarning, 2)
-    return _OLD_NAMES[name]
+    return old_name(name, 3)

@@ -23,6 +23,12 @@ _PLANS_PER_THREAD = 16
 _planning = threading.RLock()
 _local = threading.local()
 
+if hasattr(os, "register_at_fork"):
+    # no thread is planning while this process forks: the child would wait for it for ever
+    os.register_at_fork(
+        before=_planning.acquire, after_in_parent=_planning.release, after_in_child=_planning.release
+    )
+
 _pyfftw: Any = None
 if os.environ.get("FASTMARK_FFT", "fftw") != "numpy":
     with contextlib.suppress(ImportError):

@@ -11,10 +11,11 @@ import hashlib
 import json
 import os
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from fastmark.errors import KeyFormatError, OutputError
+from fastmark.errors import KeyFormatError, KeyNotFoundError, OutputError
+from fastmark.notation import redacted
 
 SECRET_BYTES = 32
 FILE_VERSION = 1
@@ -36,7 +37,7 @@ class Domain(enum.IntEnum):
     ORIGIN = 7
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Key:
     """A secret key: what is needed to mark pictures and to find the mark again.
 
@@ -48,7 +49,7 @@ class Key:
         KeyFormatError: if ``secret`` is not 32 bytes or ``name`` is not a short printable text.
     """
 
-    secret: bytes = field(repr=False)
+    secret: bytes
     name: str = ""
 
     def __post_init__(self) -> None:
@@ -58,9 +59,19 @@ class Key:
         if not isinstance(self.name, str) or len(self.name) > _MAX_NAME or not self.name.isprintable():
             raise KeyFormatError(f"a key's name is printable text of at most {_MAX_NAME} characters")
 
+    def __repr__(self) -> str:
+        """Show the public id, and nothing of the secret."""
+        return f"Key(id={self.id!r}, name={self.name!r})"
+
     @classmethod
     def generate(cls, name: str = "") -> Key:
-        """Draw a new key from the operating system's random source."""
+        """Draw a new key from the operating system's random source.
+
+        Raises:
+            KeyFormatError: if ``name`` is no short printable text, or looks like a secret.
+        """
+        if redacted(name) != name:
+            raise KeyFormatError("the name of a key is no secret and is shown: it must not be 64 hex digits")
         return cls(secrets.token_bytes(SECRET_BYTES), name)
 
     @property
@@ -94,11 +105,14 @@ class Key:
     def from_text(cls, text: str) -> Key:
         """Read a key from the text of a key file.
 
+        Args:
+            text: the whole text; a byte order mark at its start, as Windows programs write, is passed over.
+
         Raises:
             KeyFormatError: if the text is no key file, of an unknown version, or damaged.
         """
         try:
-            fields = json.loads(text)
+            fields = json.loads(text.removeprefix("\ufeff"))
             form, name, key_id, value = (fields[part] for part in ("format", "name", "id", "secret"))
             raw = bytes.fromhex(value)
         except (ValueError, TypeError, KeyError, RecursionError):
@@ -144,20 +158,37 @@ class Key:
         """Read a key file written by ``save``.
 
         Raises:
+            KeyNotFoundError: if there is no such file; it is a FileNotFoundError too.
             KeyFormatError: if the file cannot be read or is not an undamaged key file.
         """
+        shown = _shown(path)
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            text = _decoded(Path(path).read_bytes())
+        except FileNotFoundError:
+            raise KeyNotFoundError(
+                f"cannot read the key file {shown}: no such file; make one with 'fastmark keygen'"
+            ) from None
         except OSError as error:
-            raise KeyFormatError(f"cannot read the key file {path}: {error.strerror}") from None
+            raise KeyFormatError(f"cannot read the key file {shown}: {error.strerror}") from None
         except UnicodeDecodeError:
-            raise KeyFormatError(f"{path} is not a fastmark key file") from None
+            raise KeyFormatError(f"{shown} is not a fastmark key file") from None
         except ValueError as error:  # a null byte in the path
-            raise KeyFormatError(f"cannot read the key file {path!r}: {error}") from None
+            raise KeyFormatError(f"cannot read the key file {shown!r}: {error}") from None
         try:
             return cls.from_text(text)
         except KeyFormatError as error:
-            raise KeyFormatError(f"{path}: {error}") from None
+            raise KeyFormatError(f"{shown}: {error}") from None
+
+
+def _shown(path: str | os.PathLike[str]) -> str:
+    """A path as errors show it; not where the key itself was given for it."""
+    text = os.fsdecode(path)
+    return "(a key's text instead of its path; not shown)" if _FORMAT in text else redacted(text)
+
+
+def _decoded(data: bytes) -> str:
+    """The text of a file, which Windows programs may have saved as UTF-16."""
+    return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
 
 
 def _checksum(body: bytes) -> bytes:

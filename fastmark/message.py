@@ -6,13 +6,13 @@ import functools
 import hashlib
 import zlib
 from dataclasses import dataclass
+from typing import SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmark.errors import InvalidMessageError
 from fastmark.kernels import polar as kernels
-from fastmark.notation import MESSAGE_BITS, message_bytes
+from fastmark.notation import check_message_bits, message_bytes
 
 CODE_BITS = 1024
 CRC_BITS = 24
@@ -52,20 +52,18 @@ class MessageCode:
         Raises:
             InvalidMessageError: if ``message_bits`` is not 16, 32, 64, 96 or 128.
         """
-        if message_bits not in MESSAGE_BITS:
-            raise InvalidMessageError(f"message_bits must be one of {MESSAGE_BITS}, not {message_bits!r}")
-        self.message_bits = message_bits
+        self.message_bits = check_message_bits(message_bits)
         self.n_bytes = message_bits // 8
         self.information = _information_set(message_bits + CRC_BITS)
         self._frozen = np.ones(CODE_BITS, dtype=bool)
         self._frozen[self.information] = False
         self._schedule = kernels.plan_schedule(self._frozen)
 
-    def to_bytes(self, message: int | bytes) -> bytes:
+    def to_bytes(self, message: SupportsIndex | bytes | str) -> bytes:
         """Return the message's bytes, big-endian.
 
         Raises:
-            InvalidMessageError: if it is neither an int in range nor bytes of the right length.
+            InvalidMessageError: if it is neither an int in range, nor bytes or hex text of the right length.
         """
         return message_bytes(message, self.message_bits)
 

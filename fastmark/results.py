@@ -89,12 +89,12 @@ class Detection:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON values, by the names that the command line and the tables use too.
 
-        ``message`` is in hex, as JSON readers round integers beyond 2^53; ``remarks`` are one text, each
-        after the other with "; " between them.
+        ``message`` is in hex, as JSON readers round integers beyond 2^53; ``remarks`` are one text, with "; "
+        between them, or None.
         """
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         fields["message"] = self.message_hex
-        fields["remarks"] = "; ".join(self.remarks)
+        fields["remarks"] = "; ".join(self.remarks) or None
         fields["p_value"] = self.p_value
         return fields
 
@@ -146,5 +146,8 @@ class EmbedReport:
         return self.margin_pilot
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as JSON values."""
-        return dataclasses.asdict(self)
+        """Return everything as JSON values, by the names that the command line and manifests use too.
+
+        ``warnings`` are one text, with "; " between them, or None.
+        """
+        return dataclasses.asdict(self) | {"warnings": "; ".join(self.warnings) or None}

@@ -88,12 +88,16 @@ class Analysis:
 
 @dataclass(slots=True)
 class Finding:
-    """The best that was found of one key's mark so far; logarithms are natural."""
+    """The best that was found of one key's mark so far; logarithms are natural.
+
+    ``message_z`` is the signal-to-noise ratio of ``message``.
+    """
 
     log_p: float = 0.0
     placement: Placement | None = None
     message: Decoded | None = None
     message_log_p: float = 0.0
+    message_z: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +294,9 @@ class Search:
         self._readings += 1
         chips = evidence.union_bound(chips, evidence.open_list(self._readings))
         if chips < self.finding.message_log_p:
+            assert decoded is not None  # without one, nothing is proven
             self.finding.message, self.finding.message_log_p = decoded, chips
+            self.finding.message_z = message_z(decoded, soft)
             self.finding.placement = placement
         promising = power_excess(soft) >= _POWER_AGREES or together <= _EVIDENCE_AGREES
         return chips <= DETECTED - LOG_SHARES, promising
@@ -315,6 +321,12 @@ def _distinct(found: list[tuple[Candidate, Level]]) -> list[tuple[Candidate, Lev
     """Sort candidates best first, each with its level, without those that repeat others."""
     level_of = {id(candidate): level for candidate, level in found}
     return [(candidate, level_of[id(candidate)]) for candidate in distinct([c for c, _ in found])]
+
+
+def message_z(decoded: Decoded, soft: NDArray[np.float64]) -> float:
+    """Return ``sum c_j L_j / sqrt(sum V_j)``, the SNR of a codeword in soft bits ``(2, 1025)``."""
+    total = float((1.0 - 2.0 * decoded.codeword) @ soft[0, :-1])
+    return total / math.sqrt(max(float(soft[1, :-1].sum()), 1e-12))
 
 
 def power_excess(soft: NDArray[np.float64]) -> float:

@@ -1,46 +1,62 @@
-"""Watermarker: a key turned into carriers once; embed and detect, from any thread."""
+"""Watermarker: a key turned into carriers once; embed and detect, from any thread or process."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator, Sized
+from typing import Any, TypeAlias, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fastmark.batches import Outcome, in_order
 from fastmark.carrier import Carrier
-from fastmark.detection import Detector
+from fastmark.detection import KeyDetector, look
 from fastmark.embedding import mark
-from fastmark.errors import ImageTooSmallError, InvalidMessageError
-from fastmark.images import ImageInput, Luma, open_luma, open_source
+from fastmark.errors import ImageTooSmallError, InvalidImageError, InvalidMessageError, OutputError
+from fastmark.images import ImageInput, open_luma, open_source
 from fastmark.key import Key
 from fastmark.message import MessageCode
-from fastmark.notation import check_strength
+from fastmark.notation import check_count, check_strength
 from fastmark.plane import pixels_per_unit
+from fastmark.reading import Encoded
 from fastmark.results import Detection, EmbedReport
-from fastmark.scoring import ScorePlanes
-from fastmark.search import Analysis
+from fastmark.unchanging import Unchanging
 
 MIN_SIDE = 128
-"""Pixels; pictures with a shorter side are refused."""
+"""Pixels; images with a shorter side are refused."""
 
-_In = TypeVar("_In")
-_Out = TypeVar("_Out")
-Marked = Image.Image | NDArray[Any]
+_Scalar = TypeVar("_Scalar", bound=np.generic)
+_Array = TypeVar("_Array", bound=np.generic)
+Message: TypeAlias = int | bytes | str | np.integer[Any]
+Marked: TypeAlias = Image.Image | NDArray[Any]
 
 
-class Watermarker:
-    """Marks pictures with one key, and finds the mark again.
+class Watermarker(Unchanging):
+    """Embeds watermarks with one key, and detects them.
 
-    Making one derives the key's carriers (tens of milliseconds); its methods are cheap and may be
-    called from many threads at once.
+    Making one derives the key's carriers (tens of milliseconds); its methods are cheap. It never changes, so
+    that threads, asyncio's ``to_thread`` and processes started by spawn, fork or forkserver may share it:
+    it is pickled as its key, which the pickle then holds.
+
+    >>> marker = Watermarker(Key.generate())
+    >>> marked = marker.embed("photo.jpg", "0123456789abcdef")  # doctest: +SKIP
+    >>> if found := marker.detect(marked):  # doctest: +SKIP
+    ...     print(found.message_hex)
     """
 
-    def __init__(self, key: Key, message_bits: int = 64, strength: float = 1.0) -> None:
-        """Prepare to mark and to look.
+    __slots__ = ("_carrier", "_code", "_key", "_strength", "key_detector")
+
+    _key: Key
+    _strength: float
+    _code: MessageCode
+    _carrier: Carrier
+    key_detector: KeyDetector
+
+    def __init__(self, key: Key, message_bits: int = 64, strength: float | np.floating[Any] = 1.0) -> None:
+        """Prepare to embed and to detect.
 
         Args:
             key: the secret key.
@@ -48,65 +64,168 @@ class Watermarker:
             strength: amplitude relative to the default; 0.25..4.
 
         Raises:
-            InvalidMessageError: if ``message_bits`` is none of those lengths.
-            ValueError: if ``strength`` is out of range.
+            TypeError: if ``key`` is no Key.
+            InvalidMessageError: if ``message_bits`` is none of those lengths; it is a ValueError too.
+            ValueError: if ``strength`` is no number or out of range.
         """
         if not isinstance(key, Key):
-            raise TypeError(f"key must be a fastmark.Key, not {type(key).__name__}")
-        check_strength(strength)
-        self.key = key
-        self.message_bits = message_bits
-        self.strength = float(strength)
-        self._code = MessageCode(message_bits)
-        self._carrier = Carrier(key)
-        self._detector = Detector(self._carrier, self._code)
+            raise TypeError(
+                f"key must be a fastmark.Key, not {type(key).__name__}: read a file with fastmark.Key.load"
+            )
+        strength, code, carrier = check_strength(strength), MessageCode(message_bits), Carrier(key)
+        self._settle(
+            _key=key,
+            _strength=strength,
+            _code=code,
+            _carrier=carrier,
+            key_detector=KeyDetector(carrier, code),
+        )
+
+    @property
+    def key(self) -> Key:
+        """The secret key."""
+        return self._key
+
+    @property
+    def message_bits(self) -> int:
+        """Length of the messages."""
+        return self._code.message_bits
+
+    @property
+    def strength(self) -> float:
+        """Amplitude relative to the default."""
+        return self._strength
 
     def __repr__(self) -> str:
         """Name the key by its id."""
         return f"Watermarker(key={self.key.id}, message_bits={self.message_bits}, strength={self.strength})"
 
+    def _values(self) -> tuple[Key, int, float]:
+        return self.key, self.message_bits, self.strength
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both embed and detect the same."""
+        return self._values() == other._values() if isinstance(other, Watermarker) else NotImplemented
+
+    def __hash__(self) -> int:
+        """Agree with ``==``."""
+        return hash(self._values())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the key and the settings; the carriers are derived anew."""
+        return type(self), self._values()
+
+    # ---- one image ---------------------------------------------------------------------------------------
+
+    @overload
+    def embed(
+        self,
+        image: NDArray[_Scalar],
+        message: Message,
+        *,
+        threads: int = ...,
+        out: NDArray[np.uint8] | None = ...,
+        max_pixels: int | None = ...,
+    ) -> NDArray[_Scalar]: ...
+    @overload
+    def embed(
+        self,
+        image: Encoded | Image.Image,
+        message: Message,
+        *,
+        threads: int = ...,
+        out: None = ...,
+        max_pixels: int | None = ...,
+    ) -> Image.Image: ...
+    @overload
     def embed(
         self,
         image: ImageInput,
-        message: int | bytes,
+        message: Message,
+        *,
+        threads: int = ...,
+        out: NDArray[np.uint8] | None = ...,
+        max_pixels: int | None = ...,
+    ) -> Marked: ...
+    def embed(
+        self,
+        image: ImageInput,
+        message: Message,
         *,
         threads: int = 1,
         out: NDArray[np.uint8] | None = None,
+        max_pixels: int | None = None,
     ) -> Marked:
-        """Return the picture with the mark in it; as :meth:`embed_report` without the report."""
-        return self.embed_report(image, message, threads=threads, out=out)[0]
+        """Return the image with the watermark in it; as :meth:`embed_report` without the report."""
+        return self.embed_report(image, message, threads=threads, out=out, max_pixels=max_pixels)[0]
 
+    @overload
+    def embed_report(
+        self,
+        image: NDArray[_Scalar],
+        message: Message,
+        *,
+        threads: int = ...,
+        out: NDArray[np.uint8] | None = ...,
+        max_pixels: int | None = ...,
+    ) -> tuple[NDArray[_Scalar], EmbedReport]: ...
+    @overload
+    def embed_report(
+        self,
+        image: Encoded | Image.Image,
+        message: Message,
+        *,
+        threads: int = ...,
+        out: None = ...,
+        max_pixels: int | None = ...,
+    ) -> tuple[Image.Image, EmbedReport]: ...
+    @overload
     def embed_report(
         self,
         image: ImageInput,
-        message: int | bytes,
+        message: Message,
+        *,
+        threads: int = ...,
+        out: NDArray[np.uint8] | None = ...,
+        max_pixels: int | None = ...,
+    ) -> tuple[Marked, EmbedReport]: ...
+    def embed_report(
+        self,
+        image: ImageInput,
+        message: Message,
         *,
         threads: int = 1,
         out: NDArray[np.uint8] | None = None,
         max_pixels: int | None = None,
     ) -> tuple[Marked, EmbedReport]:
-        """Mark a picture.
+        """Embed a watermark in an image.
+
+        Pixels of alpha 0, which nobody sees, are left as they are, and count for nothing.
 
         Args:
-            image: path, encoded bytes, Pillow image, or array ``(H, W)``, ``(H, W, 1..4)`` of uint8, uint16
-                or float in 0..1; at least 128 pixels a side. It is not changed.
-            message: ``0 <= int < 2 ** message_bits``, or ``message_bits / 8`` bytes, big-endian.
-            threads: how many may share the work on this picture; the result is the same.
+            image: path, binary file object, encoded bytes, Pillow image, or array ``(H, W)`` or
+                ``(H, W, 1..4)`` of uint8, uint16 or float in 0..1; at least 128 pixels a side. It is not
+                changed.
+            message: ``0 <= int < 2 ** message_bits``; ``message_bits / 8`` bytes, big-endian; or text of
+                ``message_bits / 4`` hex digits, fewer after 0x.
+            threads: how many may share the work on this image; the result is the same.
             out: for an array ``(H, W)`` or ``(H, W, 3)`` of uint8: where the marked pixels go, C-contiguous
                 and of the same shape; it may be ``image`` itself, which is then changed, unless it is
                 refused.
-            max_pixels: refuse files and bytes of more pixels before they are decoded; None for 500 million.
+            max_pixels: refuse images of more pixels, files before they are decoded; None for 500 million in
+                files and bytes.
 
         Returns:
-            The marked picture, an array of the same shape and dtype for an array, else a Pillow image;
+            The marked image, an array of the same shape and dtype for an array, else a Pillow image;
             and what was done.
 
         Raises:
             InvalidMessageError, InvalidImageError, UnsupportedImageError: if they are not of these kinds.
-            ImageTooSmallError, ImageTooFlatError: if the picture cannot carry the mark.
-            ValueError: if ``out`` does not fit ``image``.
+            ImageNotFoundError: if there is no such file; it is a FileNotFoundError too.
+            ImageTooSmallError, ImageTooFlatError: if the image cannot carry the watermark.
+            ValueError: if ``out`` does not fit ``image``, or a number is out of range.
         """
-        _check_threads(threads)
+        threads = check_count("threads", threads, 1)
         if out is not None:
             _check_out(image, out)
         data = self._code.to_bytes(message)
@@ -114,87 +233,256 @@ class Watermarker:
         height, width = source.pixels.shape[:2]
         if min(height, width) < MIN_SIDE:
             raise ImageTooSmallError(
-                f"a picture needs {MIN_SIDE} pixels a side to carry a mark, this one has {width} x {height}"
+                f"an image needs {MIN_SIDE} pixels a side to carry a watermark, this one has"
+                f" {width} x {height}"
             )
         marked, report = mark(
-            source.pixels, source.peak, self._carrier, self._code, data, self.strength, threads, out
+            source.pixels,
+            source.peak,
+            self._carrier,
+            self._code,
+            data,
+            self.strength,
+            threads,
+            out,
+            visible=source.visible,
         )
+        if source.warnings:
+            report = dataclasses.replace(report, warnings=(*source.warnings, *report.warnings))
         return (source.rebuild(marked) if out is None else out), report
 
     def detect(
         self, image: ImageInput, *, deep: bool = False, threads: int = 1, max_pixels: int | None = None
     ) -> Detection:
-        """Look for this key's mark in a picture, whatever happened to it.
+        """Look for this key's watermark in an image, whatever happened to it.
 
         Args:
-            image: as for :meth:`embed_report`, of any size.
-            deep: search on, for pictures somebody tried to clean; seconds where there is no mark.
-            threads: how many may share the work on this picture; the result is the same.
+            image: as for :meth:`embed_report`, of any size. Of a damaged file the intact part is looked at,
+                of an animation the first frame: the result's ``remarks`` say so.
+            deep: search on, for images somebody tried to clean; seconds where there is no watermark.
+            threads: how many may share the work on this image; the result is the same.
             max_pixels: as for :meth:`embed_report`.
 
         Raises:
             InvalidImageError, UnsupportedImageError: if it cannot be read.
+            ImageNotFoundError: if there is no such file; it is a FileNotFoundError too.
+            ValueError: if a number is out of range.
         """
-        _check_threads(threads)
+        threads = check_count("threads", threads, 1)
         luma = open_luma(image, unit=pixels_per_unit, max_pixels=max_pixels)
-        return self._detector.detect(analyse(luma, threads), luma.unit, deep=deep)
+        return look(luma, [self.key_detector], deep=deep, threads=threads)[0]
 
+    # ---- many images -------------------------------------------------------------------------------------
+
+    # NOTE: an array is iterable too, of values that mypy knows nothing of
+    @overload
+    def embed_batch(  # type: ignore[overload-overlap]
+        self,
+        images: NDArray[_Array],
+        messages: Iterable[Message],
+        workers: int = ...,
+        *,
+        threads: int = ...,
+        max_pixels: int | None = ...,
+    ) -> NDArray[_Array]: ...
+    @overload
     def embed_batch(
-        self, images: Iterable[ImageInput], messages: Iterable[int | bytes], threads: int = 0
-    ) -> list[Marked]:
-        """Mark many pictures, in order.
+        self,
+        images: Iterable[NDArray[_Array]],
+        messages: Iterable[Message],
+        workers: int = ...,
+        *,
+        threads: int = ...,
+        max_pixels: int | None = ...,
+    ) -> list[NDArray[_Array]]: ...
+    @overload
+    def embed_batch(
+        self,
+        images: Iterable[Encoded | Image.Image],
+        messages: Iterable[Message],
+        workers: int = ...,
+        *,
+        threads: int = ...,
+        max_pixels: int | None = ...,
+    ) -> list[Image.Image]: ...
+    @overload
+    def embed_batch(
+        self,
+        images: Iterable[ImageInput],
+        messages: Iterable[Message],
+        workers: int = ...,
+        *,
+        threads: int = ...,
+        max_pixels: int | None = ...,
+    ) -> list[Marked]: ...
+    def embed_batch(
+        self,
+        images: Any,
+        messages: Iterable[Message],
+        workers: int = 0,
+        *,
+        threads: int = 1,
+        max_pixels: int | None = None,
+    ) -> Any:
+        """Embed watermarks in many images, in order; the first error ends it.
 
         Args:
-            images: a list of pictures, or an array ``(N, H, W, C)``.
-            messages: one for each picture.
-            threads: how many at a time; 0 for one a core.
+            images: any iterable of images, or an array ``(N, H, W, C)``.
+            messages: one for each image.
+            workers: images at a time; 0 for one per core.
+            threads: how many may share the work on one image.
+            max_pixels: as for :meth:`embed_report`.
+
+        Returns:
+            A list of the marked images; of an array an array of the same shape and dtype.
 
         Raises:
-            InvalidMessageError: if there are not as many messages as pictures; else as :meth:`embed_report`.
+            InvalidMessageError: if there are not as many messages as images; else as :meth:`embed_report`.
         """
-        images, messages = list(images), list(messages)
-        if len(images) != len(messages):
-            raise InvalidMessageError(f"{len(images)} pictures need as many messages, not {len(messages)}")
-        return in_threads(lambda pair: self.embed(*pair), list(zip(images, messages, strict=True)), threads)
+        if isinstance(images, Sized) and isinstance(messages, Sized) and len(images) != len(messages):
+            raise InvalidMessageError(f"{len(images)} images need as many messages, not {len(messages)}")
+        outcomes = self.embed_iter(images, messages, workers, threads=threads, max_pixels=max_pixels)
+        marked = [outcome.get()[0] for outcome in outcomes]
+        if not isinstance(images, np.ndarray):
+            return marked
+        return np.stack([np.asarray(image) for image in marked]) if marked else images.copy()
+
+    def embed_iter(
+        self,
+        images: Iterable[ImageInput],
+        messages: Iterable[Message],
+        workers: int = 0,
+        *,
+        threads: int = 1,
+        max_pixels: int | None = None,
+    ) -> Iterator[Outcome[tuple[Marked, EmbedReport]]]:
+        """Embed watermarks in a stream of images: memory holds a few of them at a time.
+
+        Args:
+            images: any iterable of images; it may be endless.
+            messages: one for each image.
+            workers, threads, max_pixels: as for :meth:`embed_batch`.
+
+        Yields:
+            In order, one :class:`Outcome` for each image: the marked image and its report, or its error.
+
+        Raises:
+            InvalidMessageError: where images or messages end first.
+            ValueError: at once, if a number is out of range.
+        """
+        threads = check_count("threads", threads, 1)
+
+        def embed(pair: tuple[ImageInput, Message]) -> tuple[Marked, EmbedReport]:
+            return self.embed_report(*pair, threads=threads, max_pixels=max_pixels)
+
+        return in_order(embed, _pairs(each(images), messages), workers)
 
     def detect_batch(
-        self, images: Iterable[ImageInput], threads: int = 0, *, deep: bool = False
+        self,
+        images: Iterable[ImageInput],
+        workers: int = 0,
+        *,
+        deep: bool = False,
+        threads: int = 1,
+        max_pixels: int | None = None,
     ) -> list[Detection]:
-        """Look for the mark in many pictures, in order; arguments as :meth:`embed_batch`."""
-        return in_threads(lambda image: self.detect(image, deep=deep), list(images), threads)
+        """Look for the watermark in many images, in order; the first error ends it.
+
+        Arguments are those of :meth:`embed_batch` and :meth:`detect`.
+        """
+        outcomes = self.detect_iter(images, workers, deep=deep, threads=threads, max_pixels=max_pixels)
+        return [outcome.get() for outcome in outcomes]
+
+    def detect_iter(
+        self,
+        images: Iterable[ImageInput],
+        workers: int = 0,
+        *,
+        deep: bool = False,
+        threads: int = 1,
+        max_pixels: int | None = None,
+    ) -> Iterator[Outcome[Detection]]:
+        """Look for the watermark in a stream of images: memory holds a few of them at a time.
+
+        Arguments are those of :meth:`embed_iter` and :meth:`detect`.
+
+        Yields:
+            In order, one :class:`Outcome` for each image: the detection, or its error.
+
+        Raises:
+            ValueError: at once, if a number is out of range.
+        """
+        threads = check_count("threads", threads, 1)
+
+        def detect(image: ImageInput) -> Detection:
+            return self.detect(image, deep=deep, threads=threads, max_pixels=max_pixels)
+
+        return in_order(detect, each(images), workers)
 
 
-def detect(
-    image: ImageInput,
-    keys: Sequence[Key | Watermarker],
+# ---- small things --------------------------------------------------------------------------------------
+
+
+def read_back(
+    marker: Watermarker,
+    encoded: bytes,
+    message: bytes,
+    format_name: str,
     *,
-    message_bits: int = 64,
-    deep: bool = False,
     max_pixels: int | None = None,
-) -> list[Detection]:
-    """Look for the marks of many keys in one picture, which is analysed once.
+) -> Detection:
+    """Detect a watermark in the encoded bytes that are about to be written.
 
     Args:
-        image: as for :meth:`Watermarker.embed_report`.
-        keys: keys, or watermarkers where their carriers are at hand already.
-        message_bits: the length of the messages of those given as keys.
-        deep: search on, as there.
-        max_pixels: as there.
+        marker: that embedded it.
+        encoded: a whole file.
+        message: what it should say.
+        format_name: of the file, for the error.
+        max_pixels: as for :meth:`Watermarker.detect`.
 
-    Returns:
-        One detection a key, most certain first; the number of keys is counted in their p-values.
+    Raises:
+        OutputError: if the watermark is not detected, or says something else.
     """
-    if isinstance(keys, Key | Watermarker):
-        keys = [keys]
-    markers = [key if isinstance(key, Watermarker) else Watermarker(key, message_bits) for key in keys]
-    return detect_luma(open_luma(image, unit=pixels_per_unit, max_pixels=max_pixels), markers, deep=deep)
+    found = marker.detect(encoded, max_pixels=max_pixels)
+    if not found or found.message_bytes != message:
+        raise OutputError(
+            f"the message is not read back from the image encoded as {format_name.lower()}, which is not"
+            " written: raise --quality or --strength, or choose another format"
+        )
+    return found
 
 
-def detect_luma(luma: Luma, markers: Sequence[Watermarker], *, deep: bool = False) -> list[Detection]:
-    """:func:`detect` in a picture that has been opened with ``unit=pixels_per_unit``."""
-    analysis = analyse(luma)
-    found = [marker._detector.detect(analysis, luma.unit, len(markers), deep=deep) for marker in markers]
-    return sorted(found, key=lambda detection: (detection.log10_p, detection.message_log10_p))
+def each(images: Iterable[ImageInput]) -> Iterator[ImageInput]:
+    """Every one of many images.
+
+    Raises:
+        InvalidImageError: if ``images`` is one image, whose rows or bytes would be taken for images.
+    """
+    if isinstance(images, str | bytes | bytearray | memoryview | Image.Image) or hasattr(images, "read"):
+        raise InvalidImageError("this is one image, and a batch is several: put it into a list")
+    if isinstance(images, np.ndarray) and images.ndim != 4 and images.dtype != object:
+        raise InvalidImageError(
+            f"a batch as an array has the shape (N, H, W, C), not {images.shape}: put one image into a list"
+        )
+    return iter(images)
+
+
+def _pairs(images: Iterator[ImageInput], messages: Iterable[Message]) -> Iterator[tuple[ImageInput, Message]]:
+    """Each image with its message.
+
+    Raises:
+        InvalidMessageError: where one of both ends before the other.
+    """
+    if isinstance(messages, str | bytes | bytearray | memoryview | int):
+        raise InvalidMessageError("this is one message, and a batch needs one for each image: make it a list")
+    nothing = object()
+    for number, (image, message) in enumerate(itertools.zip_longest(images, messages, fillvalue=nothing)):
+        if image is nothing or message is nothing:
+            ended = "images" if image is nothing else "messages"
+            raise InvalidMessageError(
+                f"the {ended} end after {number}: there must be as many messages as images"
+            )
+        yield image, message  # type: ignore[misc]  # neither is the filling
 
 
 def _check_out(image: ImageInput, out: NDArray[np.uint8]) -> None:
@@ -212,28 +500,7 @@ def _check_out(image: ImageInput, out: NDArray[np.uint8]) -> None:
             "out must be a C-contiguous, writeable uint8 array of the shape of image,"
             " itself a uint8 array (H, W) or (H, W, 3)"
         )
-    # a picture that is not contiguous is copied first
+    # an image that is not contiguous is copied first
     same = not image.flags.c_contiguous or image.ctypes.data == out.ctypes.data
     if not same and np.may_share_memory(image, out):
         raise ValueError("out must be image itself or share no memory with it")
-
-
-def _check_threads(threads: int) -> None:
-    if threads < 1:
-        raise ValueError(f"threads must be 1 or more, not {threads}")
-
-
-def analyse(luma: Luma, threads: int = 1) -> Analysis:
-    """Score what has been opened with ``unit=pixels_per_unit``."""
-    return Analysis(ScorePlanes(luma.pixels, luma.unit // luma.reduction, threads))
-
-
-def in_threads(function: Callable[[_In], _Out], items: list[_In], threads: int) -> list[_Out]:
-    """Apply ``function`` to every item, ``threads`` at a time (0: one a core), results in order."""
-    if threads < 0:
-        raise ValueError(f"threads must be 0 or more, not {threads}")
-    threads = min(threads or os.cpu_count() or 1, max(len(items), 1))
-    if threads == 1:
-        return [function(item) for item in items]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(function, items))

@@ -89,6 +89,13 @@ def marked(marker):
 
 
 @pytest.fixture(scope="session")
+def noisy(marked):
+    """The marked photograph under so much noise that its bound lies above the key's own strength."""
+    noise = np.random.default_rng(3).normal(0, 45, marked[1].shape)
+    return np.clip(np.rint(marked[1] + noise), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
 def archives(tmp_path_factory):
     """Keys and archives for the commands on many pictures; nobody writes among them."""
     return make_bench(tmp_path_factory.mktemp("bulk"))

@@ -34,34 +34,38 @@ def test_batches_keep_their_order_whatever_the_number_of_threads(marker):
 
 def test_batches_take_arrays_of_pictures(marker):
     pictures = np.stack([photograph("astronaut", 256), photograph("coffee", 256)])
-    marked = np.stack(marker.embed_batch(pictures, [3, b"\x00" * 7 + b"\x04"]))
-    assert marked.shape == pictures.shape
+    marked = marker.embed_batch(pictures, [3, b"\x00" * 7 + b"\x04"])
+    assert isinstance(marked, np.ndarray)
+    assert (marked.shape, marked.dtype) == (pictures.shape, pictures.dtype)
     assert [found.message for found in marker.detect_batch(marked)] == [3, 4]
 
 
 def test_batches_that_do_not_match_are_refused(marker):
     picture = photograph("astronaut", 256)
     for pictures, messages in (([picture], []), ([], [1]), ([picture] * 2, [1, 2, 3])):
-        with pytest.raises(fm.InvalidMessageError, match=f"{len(pictures)} pictures .* not {len(messages)}"):
+        with pytest.raises(fm.InvalidMessageError, match=f"{len(pictures)} images .* not {len(messages)}"):
             marker.embed_batch(pictures, messages)
+    for number in (-1, 1.0, True):
+        with pytest.raises(ValueError, match="workers"):
+            marker.detect_batch([picture], workers=number)
     with pytest.raises(ValueError, match="threads"):
-        marker.detect_batch([picture], threads=-1)
+        marker.detect_batch([picture], threads=0)
     with pytest.raises(fm.ImageTooSmallError):
         marker.embed_batch([picture, picture[:100]], [1, 2])
     assert marker.embed_batch([], []) == marker.detect_batch([]) == []
 
 
-def test_several_keys_come_back_best_first_and_pay_for_their_number(marker, key, other_key, marked):
+def test_several_keys_come_back_best_first_and_pay_for_their_number(marker, key, other_key, noisy):
     third = fm.Key(bytes(32))
-    found = fm.detect(marked[1], [third, other_key, marker])
+    found = fm.detect(noisy, [third, other_key, marker])
     assert found[0].key_id == key.id
     assert {f.key_id for f in found} == {key.id, other_key.id, third.id}
     assert [f.state for f in found] == ["detected", "absent", "absent"]
     assert [f.message for f in found] == [MESSAGE, None, None]
-    alone = marker.detect(marked[1])
+    alone = marker.detect(noisy)
     assert found[0].log10_p == pytest.approx(alone.log10_p + np.log10(3))
     assert found[0].message_log10_p == pytest.approx(alone.message_log10_p + np.log10(3))
-    assert fm.detect(marked[1], key) == fm.detect(marked[1], [key]) == [alone]
+    assert fm.detect(noisy, key) == fm.detect(noisy, [key, key]) == [alone]
 
 
 def test_two_marks_in_one_picture_are_both_found(marker, other_key, marked):

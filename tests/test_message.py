@@ -9,7 +9,8 @@ import pytest
 from reference import polar as slow
 
 from fastmark.errors import FastmarkError, InvalidMessageError
-from fastmark.message import CODE_BITS, CRC_BITS, LIST_SIZE, MAX_UNIT, MESSAGE_BITS, MessageCode
+from fastmark.message import CODE_BITS, CRC_BITS, LIST_SIZE, MAX_UNIT, MessageCode
+from fastmark.notation import MESSAGE_BITS
 
 LENGTHS = pytest.mark.parametrize("bits", MESSAGE_BITS)
 

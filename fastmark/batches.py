@@ -1,0 +1,105 @@
+"""Many images, one after another or several at a time: results in order, each with its own error."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from fastmark.notation import check_count
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+_IN_HAND = 2
+"""Images per worker that have been taken from the iterable and not been given back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[_Out]):
+    """One image of many, and what came of it.
+
+    Attributes:
+        index: its number among all images, from 0.
+        value: the result; None where there is an error.
+        error: why there is no result; None where there is one.
+    """
+
+    index: int
+    value: _Out | None
+    error: Exception | None
+
+    def get(self) -> _Out:
+        """Return the result, or raise the error that stands in its place."""
+        if self.error is not None:
+            raise self.error
+        return self.value  # type: ignore[return-value]  # None is a result only if _Out says so
+
+
+def usable_cores() -> int:
+    """How many cores this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def in_order(function: Callable[[_In], _Out], items: Iterable[_In], workers: int) -> Iterator[Outcome[_Out]]:
+    """Apply ``function`` to every item, ``workers`` threads at a time; what comes of each, in order.
+
+    No more than two items per worker are in memory at a time: the next is taken from ``items``, by the
+    caller's thread, when a result is asked for.
+
+    Args:
+        function: of one item; what it raises becomes that item's error.
+        items: any iterable, as long as it likes.
+        workers: threads; 0 for one per usable core; 1 works in the caller's thread.
+
+    Raises:
+        ValueError: at once, if ``workers`` is no int of at least 0.
+        Whatever ``items`` raises, when the items before have been given back.
+    """
+    workers = check_count("workers", workers, 0) or usable_cores()
+    return _one_by_one(function, items) if workers == 1 else _several(function, items, workers)
+
+
+def _attempt(function: Callable[[_In], _Out], index: int, item: _In) -> Outcome[_Out]:
+    try:
+        return Outcome(index, function(item), None)
+    except Exception as error:  # one image must not end the batch
+        return Outcome(index, None, error)
+
+
+def _one_by_one(function: Callable[[_In], _Out], items: Iterable[_In]) -> Iterator[Outcome[_Out]]:
+    for index, item in enumerate(items):
+        yield _attempt(function, index, item)
+
+
+def _several(function: Callable[[_In], _Out], items: Iterable[_In], workers: int) -> Iterator[Outcome[_Out]]:
+    window: deque[Future[Outcome[_Out]]] = deque()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="fastmark-batch")
+    try:
+        trouble: Exception | None = None
+        numbered = enumerate(items)
+        while True:
+            while trouble is None and len(window) < _IN_HAND * workers:
+                try:
+                    index, item = next(numbered)
+                except StopIteration:
+                    break
+                except Exception as error:  # of the iterable itself: told in its turn
+                    trouble = error
+                else:
+                    window.append(pool.submit(_attempt, function, index, item))
+                    del item  # the window holds it, and lets go of it
+            if not window:
+                break
+            yield window.popleft().result()
+        if trouble is not None:
+            raise trouble
+    finally:
+        # whoever stops early does not wait for images that nobody has begun
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,104 @@
+"""Watermarkers and detectors in other processes, threads and event loops, as servers use them."""
+
+import asyncio
+import copy
+import multiprocessing
+import pickle
+import sys
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from pictures import MESSAGE, photograph
+
+import fastmark as fm
+
+METHODS = [m for m in ("spawn", "fork", "forkserver") if m in multiprocessing.get_all_start_methods()]
+
+
+@pytest.fixture(scope="module")
+def picture():
+    return photograph("astronaut", 256)
+
+
+@pytest.mark.parametrize("method", METHODS)
+# a test process has threads of its own; the child must not depend on them
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_pool_of_any_kind_takes_bound_methods(marker, picture, method):
+    alone = marker.embed(picture, MESSAGE)  # locks and plans of this process have been used
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context(method)) as pool:
+        marked = pool.submit(marker.embed, picture, MESSAGE).result(timeout=300)
+        np.testing.assert_array_equal(marked, alone)
+        found = pool.submit(fm.Detector([marker.key]).detect, marked).result(timeout=300)
+    assert [f.message for f in found] == [MESSAGE]
+
+
+def test_pickles_hold_the_key_and_the_settings_and_work(key, other_key, picture):
+    for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+        marker = pickle.loads(pickle.dumps(fm.Watermarker(key, 32, 1.5), protocol))
+        assert (marker.key, marker.message_bits, marker.strength) == (key, 32, 1.5)
+    marked = marker.embed(picture, 9)
+    several = fm.Detector([other_key, fm.Watermarker(key, 32)], 16)
+    again = pickle.loads(pickle.dumps(several))
+    assert (again.keys, again.message_bits) == (several.keys, 16)
+    assert again.detect(marked) == several.detect(marked)
+    assert again.detect(marked)[0].message == 9
+    # derived state is made anew: a pickle is small enough to send with every task
+    assert len(pickle.dumps(several)) < 1000
+
+
+def test_copies_are_the_object_itself_and_equal_ones_are_equal(key, marker):
+    for thing in (marker, fm.Detector(key)):
+        assert copy.copy(thing) is copy.deepcopy(thing) is thing
+    assert fm.Watermarker(key) == marker != fm.Watermarker(key, 32)
+    assert len({fm.Watermarker(key), marker, fm.Watermarker(key, strength=2)}) == 2
+    assert marker != key
+
+
+@pytest.mark.parametrize("name", ["key", "message_bits", "strength", "colour"])
+def test_nothing_of_a_watermarker_or_detector_can_be_set(marker, name):
+    for thing in (marker, fm.Detector(marker)):
+        with pytest.raises(AttributeError, match=f"does not change: make another .* {name}"):
+            setattr(thing, name, 16)
+        with pytest.raises(AttributeError, match="does not change"):
+            delattr(thing, name)
+    assert (marker.message_bits, marker.strength) == (64, 1.0)
+
+
+def test_an_event_loop_serves_several_requests_at_once(marker, picture):
+    async def serve():
+        marked = await asyncio.gather(*(asyncio.to_thread(marker.embed, picture, i) for i in range(4)))
+        return await asyncio.gather(*(asyncio.to_thread(marker.detect, image) for image in marked))
+
+    assert [found.message for found in asyncio.run(serve())] == [0, 1, 2, 3]
+
+
+def test_carriers_that_are_new_to_all_threads_are_the_same_for_all(key, picture):
+    marker = fm.Watermarker(key)
+    with ThreadPoolExecutor(8) as pool:
+        marked = list(pool.map(lambda _: marker.embed(picture, 5), range(8)))
+    assert len({image.tobytes() for image in marked}) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork there")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_process_forked_while_threads_embed_and_detect_is_not_stuck(marker, picture):
+    """Locks that a thread of the parent holds while it forks would never be released in the child."""
+    stop = []
+    marked = marker.embed(picture, MESSAGE)
+
+    def work():
+        while not stop:
+            fm.Watermarker(fm.Key(bytes(32))).detect(marked[: 128 + 8 * np.random.default_rng().integers(9)])
+
+    with ThreadPoolExecutor(2) as pool:
+        running = [pool.submit(work) for _ in range(2)]
+        try:
+            for _ in range(5):
+                with multiprocessing.get_context("fork").Pool(1) as children:
+                    found = children.apply_async(marker.detect, (marked,)).get(timeout=120)
+                assert found.message == MESSAGE
+        finally:
+            stop.append(True)
+        for future in running:
+            future.result()

@@ -1,0 +1,96 @@
+"""A user's program, for the type checker alone: every line says what type a call has.
+
+Checked by ``test_typing.py`` under ``mypy --strict``; it is never run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, assert_type
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+import fastmark
+from fastmark import Detection, Detector, EmbedReport, Key, Outcome, Watermarker
+
+key = Key.generate("ours")
+marker = Watermarker(key, message_bits=64, strength=np.float32(1.0))
+
+# ---- one image: what goes in comes out ----
+
+bytes_image: NDArray[np.uint8] = np.zeros((256, 256, 3), np.uint8)
+float_image: NDArray[np.float32] = np.zeros((256, 256), np.float32)
+opened = Image.open("photo.jpg")
+
+assert_type(marker.embed(bytes_image, 7), NDArray[np.uint8])
+assert_type(marker.embed(bytes_image, 7, out=bytes_image), NDArray[np.uint8])
+assert_type(marker.embed(float_image, b"12345678"), NDArray[np.float32])
+assert_type(marker.embed(opened, "0123456789abcdef"), Image.Image)
+assert_type(marker.embed("photo.jpg", 7, max_pixels=10**6), Image.Image)
+assert_type(marker.embed(Path("photo.jpg"), 7), Image.Image)
+assert_type(marker.embed(b"...", 7), Image.Image)
+assert_type(marker.embed(io.BytesIO(), 7), Image.Image)
+with Path("photo.jpg").open("rb") as file, tempfile.SpooledTemporaryFile() as spooled:
+    assert_type(marker.embed(file, 7), Image.Image)
+    assert_type(marker.embed(spooled, 7), Image.Image)
+assert_type(marker.embed("photo.jpg", 7).rotate(3), Image.Image)
+assert_type(marker.embed_report("photo.jpg", 7), tuple[Image.Image, EmbedReport])
+assert_type(marker.embed_report(bytes_image, 7)[0], NDArray[np.uint8])
+
+found = marker.detect("photo.jpg", deep=True, threads=2, max_pixels=10**6)
+assert_type(found, Detection)
+assert_type(found.detected, bool)
+assert_type(found.message, int | None)
+assert_type(found.message_hex, str | None)
+assert_type(found.margin, float | None)
+assert_type(found.remarks, tuple[str, ...])
+assert_type(found.to_dict(), dict[str, Any])
+if found.message is not None:
+    print(hex(found.message))
+
+# ---- many keys ----
+
+detector = Detector([key, Key.load("other.key")])
+assert_type(detector.detect(bytes_image), list[Detection])
+assert_type(fastmark.detect(bytes_image, key), list[Detection])
+assert_type(fastmark.detect("photo.jpg", [key, marker], message_bits=32), list[Detection])
+assert_type(detector.detect_batch(["a.png", b"..."], workers=2), list[list[Detection]])
+
+# ---- many images ----
+
+batch: NDArray[np.uint8] = np.zeros((2, 256, 256, 3), np.uint8)
+assert_type(marker.embed_batch(batch, [1, 2]), NDArray[np.uint8])
+assert_type(marker.embed_batch([bytes_image, bytes_image], [1, 2]), list[NDArray[np.uint8]])
+assert_type(marker.embed_batch(["a.png", "b.png"], (1, "0x2")), list[Image.Image])
+assert_type(marker.detect_batch(batch, workers=2, threads=1), list[Detection])
+
+
+def uploads() -> Iterator[bytes]:
+    """Images as a web framework hands them over."""
+    yield b"..."
+
+
+for looked in marker.detect_iter(uploads(), workers=2):
+    assert_type(looked, Outcome[Detection])
+    assert_type(looked.error, Exception | None)
+    assert_type(looked.get(), Detection)
+for marked in marker.embed_iter(uploads(), iter([1])):
+    image, report = marked.get()
+    assert_type(report, EmbedReport)
+
+
+async def serve(upload: bytes) -> Detection:
+    """Detect without blocking the loop."""
+    return await asyncio.to_thread(marker.detect, upload)
+
+
+# ---- archives ----
+
+summary = fastmark.bulk.scan("archive", "rows.csv", key)
+assert_type(summary, fastmark.bulk.Summary)
