@@ -18,6 +18,7 @@ from skimage import data
 from test_images import ICC, ORIENTATION, encoded, make_exif
 
 from fastmark import Key
+from fastmark.bulk.tables import MANIFEST_COLUMNS, SCAN_COLUMNS
 from fastmark.errors import InvalidMessageError
 from fastmark.notation import parse_message
 
@@ -182,7 +183,7 @@ def test_keys_refused(bench, tmp_path):
         (damaged, "damaged"),
         (bench.plain, "not a fastmark key file"),
         (tmp_path, "cannot read"),
-        (tmp_path / "no.key", "no.key: No such file"),
+        (tmp_path / "no.key", "no.key: no such file; make one"),
         ("env:NOWHERE", "NOWHERE is not set"),
         ("env:EMPTY", "env:EMPTY: this is not a fastmark key file"),
         ("env:DAMAGED", "damaged"),
@@ -213,7 +214,7 @@ def test_detect_in_words(bench):
     found, absent = done.stdout.decode().splitlines()
     for words in (f"{bench.marked}: detected", f"message {MESSAGE}", "p <= 1e-", "scale 1,", "(ours)"):
         assert words in found
-    for words in (f"{bench.plain}: absent", "not mean", "not generated"):
+    for words in (f"{bench.plain}: absent", "no evidence", "not AI-generated"):
         assert words in absent
 
 
@@ -230,9 +231,9 @@ def test_detect_with_several_keys_in_json(bench):
     assert [row["state"] for row in found] == ["absent", "absent", "detected", "absent"]
     assert [row["message"] for row in found] == [None, None, MESSAGE, None]
     for row in found:
-        assert row["schema"] == 1
+        assert list(row) == ["schema", "path", *SCAN_COLUMNS]  # as the tables of scan
+        assert (row["schema"], row["source"]) == (2, row["path"])
         assert 0 <= row["p_value"] <= 1
-        assert row["note"].endswith(".")
         assert row["ms"] > 0
     best = found[2]
     assert best["log10_p"] < -9
@@ -264,7 +265,9 @@ def test_pipes_and_message_length(bench):
     (report,) = rows(done.stderr)
     assert (report["path"], report["output"], report["message"]) == ("-", "-", "0000beef")
     assert report["psnr_db"] > 30
-    assert isinstance(report["warnings"], list)
+    assert list(report) == ["schema", "path", *MANIFEST_COLUMNS]  # as the manifests of many
+    assert (report["state"], report["warnings"], report["member"]) == ("marked", None, None)
+    assert report["margin_message"] > 1
     with Image.open(io.BytesIO(done.stdout)) as picture:
         assert picture.format == "JPEG"
 
@@ -324,9 +327,10 @@ def test_png_keeps_alpha_and_metadata(bench, tmp_path):
         assert after.info["icc_profile"] == ICC
         assert after.getexif()[ExifTags.Base.Make] == "Maker"
         assert after.text["parameters"] == "an astronaut, 20 steps"
-    # alpha plays no part: the colours are marked as those of the opaque picture are
-    with Image.open(bench.marked) as opaque:
-        np.testing.assert_array_equal(np.asarray(Image.open(marked))[..., :3], np.asarray(opaque))
+        # nobody sees the colours under alpha 0
+        np.testing.assert_array_equal(np.asarray(after)[alpha == 0, :3], colour[alpha == 0])
+    done = run("detect", marked, "--key", bench.key, "--json")
+    assert rows(done.stdout)[0]["message"] == MESSAGE
 
 
 # ---- what is refused -------------------------------------------------------------------------------
@@ -354,7 +358,7 @@ PICTURES = {
 @pytest.mark.parametrize(
     ("name", "output", "message", "says"),
     [
-        ("truncated.png", "out.png", MESSAGE, "cannot be read"),
+        ("truncated.png", "out.png", MESSAGE, "cut short"),
         ("animated.gif", "out.png", MESSAGE, "animated"),
         ("cmyk.jpg", "out.png", MESSAGE, "CMYK: convert it to RGB"),
         ("narrow.png", "out.png", MESSAGE, "400 x 127"),
@@ -383,8 +387,8 @@ def test_what_embed_refuses_leaves_nothing_behind(bench, tmp_path, name, output,
 
 
 def test_one_bad_picture_does_not_stop_the_others(bench, tmp_path):
-    bad = ["truncated.jpg", "animated.gif", "text.png", "empty.png", "missing.png"]
-    good = ["cmyk.jpg", "flat.png", "small.png"]
+    bad = ["text.png", "empty.png", "missing.png"]
+    good = ["truncated.jpg", "animated.gif", "cmyk.jpg", "flat.png", "small.png"]
     for name in {*bad, *good} & set(PICTURES):
         (tmp_path / name).write_bytes(PICTURES[name]())
     paths = [*bad, *good, bench.marked, "-"]
@@ -398,6 +402,10 @@ def test_one_bad_picture_does_not_stop_the_others(bench, tmp_path):
         assert line == f"fastmark: error: {found[name]['error']}"
         assert (name if name != "-" else "stdin") in line
     assert {found[name]["state"] for name in good} == {"absent"}
+    remarks = {name: found[name]["remarks"] for name in good if found[name]["remarks"]}
+    assert list(remarks) == ["truncated.jpg", "animated.gif"]
+    assert "cut short" in remarks["truncated.jpg"]
+    assert "first frame of 3" in remarks["animated.gif"]
     assert found[str(bench.marked)]["message"] == MESSAGE
 
 

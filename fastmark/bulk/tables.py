@@ -24,15 +24,25 @@ SCAN_COLUMNS: Columns = {
     "height": "int32",
     "state": "string",
     "log10_p": "float64",
+    "p_value": "float64",
     "key_id": "string",
     "message": "string",
+    "message_bits": "int32",
+    "message_log10_p": "float64",
+    "margin": "float64",
     "scale": "float64",
     "rotation_deg": "float64",
+    "aspect": "float64",
     "mirrored": "bool",
+    "inverted": "bool",
+    "remarks": "string",
     "ms": "float64",
     "error": "string",
 }
-"""Of a scan. Files of their own have no ``member``; where there is an error, the other columns are empty."""
+"""Of a scan: where the image is, every key of ``Detection.to_dict``, and what it took.
+
+Files of their own have no ``member``; where there is an error, the other columns are empty.
+"""
 
 MANIFEST_COLUMNS: Columns = {
     "source": "string",
@@ -44,6 +54,8 @@ MANIFEST_COLUMNS: Columns = {
     "message": "string",
     "psnr_db": "float64",
     "strength": "float64",
+    "tones": "int32",
+    "pixels_per_unit": "int32",
     "margin_message": "float64",
     "margin_jpeg": "float64",
     "margin_pilot": "float64",
@@ -53,7 +65,9 @@ MANIFEST_COLUMNS: Columns = {
     "ms": "float64",
     "error": "string",
 }
-"""Of bulk embedding; the margins are those of ``EmbedReport``, predicted for the pixels before encoding."""
+"""Of embedding: every key of ``EmbedReport.to_dict`` too; its margins are predicted for the pixels before
+encoding.
+"""
 
 
 def check_table(path: str) -> None:

@@ -156,39 +156,28 @@ class Scanner(Worker):
 
     def __init__(self, job: ScanJob) -> None:
         """Derive the carriers."""
-        from fastmark.watermarker import Watermarker
+        from fastmark.detector import Detector
 
         super().__init__()
         self.job = job
         self.max_pixels = job.max_pixels
-        self.markers = [Watermarker(key, job.message_bits) for key in job.keys]
+        self.detector = Detector(job.keys, job.message_bits)
 
     def work(self, data: bytes, picture: Picture) -> tuple[str, dict[str, Any], None]:
         """The row of one picture."""
         from fastmark.images import open_luma
         from fastmark.plane import pixels_per_unit
-        from fastmark.watermarker import detect_luma
 
         luma = open_luma(data, unit=pixels_per_unit, max_pixels=self.max_pixels)
         self.lap("decoding")
-        found = detect_luma(luma, self.markers, deep=self.job.deep)[0]
+        found = self.detector.detect_opened(luma, deep=self.job.deep)[0]
         self.lap("searching")
         return found.state, scan_columns(found, luma.width, luma.height), None
 
 
 def scan_columns(found: Detection, width: int, height: int) -> dict[str, Any]:
     """A detection's part of a row of ``SCAN_COLUMNS``."""
-    data = found.message_bytes
-    return {
-        "width": width,
-        "height": height,
-        "log10_p": found.log10_p,
-        "key_id": found.key_id,
-        "message": None if data is None else data.hex(),
-        "scale": found.scale,
-        "rotation_deg": found.rotation_deg,
-        "mirrored": found.mirrored,
-    }
+    return {"width": width, "height": height, **found.to_dict()}
 
 
 # ---- embedding -------------------------------------------------------------------------------------
@@ -233,36 +222,29 @@ class Marker(Worker):
 
     def work(self, data: bytes, picture: Picture) -> tuple[str, dict[str, Any], bytes | None]:
         """Mark one picture."""
-        from PIL import Image
-
-        from fastmark.files import encode_image
+        from fastmark.files import encode_image, fitting, losses
 
         job, message = self.job, bytes.fromhex(picture.message)
         name = job.format or format_by_prefix(data[:PREFIX_BYTES]) or ""
         marked, report = self.marker.embed_report(data, message, max_pixels=job.max_pixels)
-        assert isinstance(marked, Image.Image)  # as of all bytes
         self.lap("marking")
         try:
-            # a mix of formats may hold some that the option is nothing for
-            lossless = job.encoding["lossless"] and name.upper() == "WEBP"
-            encoded = encode_image(marked, name, **job.encoding | {"lossless": lossless})
+            # a mix of formats may hold some that an option is nothing for
+            encoded = encode_image(marked, name, **fitting(name, job.encoding))
         except OutputError as error:
             raise OutputError(
                 f"{error} (choose one with --format)" if job.format is None else error
             ) from None
         self.lap("encoding")
+        warnings = "; ".join((*report.warnings, *losses(marked, name)))
         columns = {
-            "output": picture.name,
+            "output": printable(picture.name),
             "width": marked.width,
             "height": marked.height,
             "message": picture.message,
-            "psnr_db": report.psnr_db,
-            "strength": report.strength,
-            "margin_message": report.margin_message,
-            "margin_jpeg": report.margin_jpeg,
-            "margin_pilot": report.margin_pilot,
+            **report.to_dict(),
             "key_id": job.key.id,
-            "warnings": "; ".join(report.warnings) or None,
+            "warnings": warnings or None,
         }
         if job.verify:
             columns["verified_log10_p"] = self._verify(encoded, message, name)
@@ -272,13 +254,10 @@ class Marker(Worker):
         return "marked", columns, None
 
     def _verify(self, encoded: bytes, message: bytes, name: str) -> float:
-        found = self.marker.detect(encoded, max_pixels=self.job.max_pixels)
+        from fastmark.watermarker import read_back
+
+        found = read_back(self.marker, encoded, message, name, max_pixels=self.job.max_pixels)
         self.lap("verifying")
-        if found.state != "detected" or found.message_bytes != message:
-            raise OutputError(
-                f"the message is not read back from the picture encoded as {name.lower()}, which is not"
-                " written: raise --quality or --strength"
-            )
         return found.log10_p
 
     def _write(self, path: str, data: bytes) -> None:

@@ -1,7 +1,7 @@
 """The command line: keygen, embed, detect, scan, doctor.
 
-Exit codes: 0 done, or at least one picture detected; 1 no picture detected; 2 an error, of use, of a
-key or of any one picture; 3 of many pictures some came to nothing; 130 interrupted; 141 nobody reads
+Exit codes: 0 done, or at least one image detected; 1 no image detected; 2 an error, of use, of a
+key or of any one image; 3 some of many images failed; 130 interrupted; 141 nobody reads
 stdout any more. Results go to stdout, errors as one line each to stderr.
 
 Heavy imports happen inside the verbs: ``--help`` and a mistyped option load neither numpy nor numba.

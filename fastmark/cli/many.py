@@ -1,4 +1,4 @@
-"""The verbs for many pictures: scan, and embed with folders, lists, tars or Parquet files."""
+"""The verbs for many images: scan, and embed with folders, lists, tars or Parquet files."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from fastmark.cli.codes import DONE, ERROR, INTERRUPTED, PARTLY, fail
 from fastmark.cli.single import embed_one, load_key
-from fastmark.errors import FastmarkError, OutputError
-from fastmark.notation import parse_message
+from fastmark.errors import FastmarkError, OutputError, SourceError
+from fastmark.notation import MAX_PIXELS, parse_message
 
 if TYPE_CHECKING:
     from fastmark.bulk import Summary
@@ -27,30 +27,36 @@ def scan(options: argparse.Namespace) -> int:
     from fastmark import bulk
     from fastmark.bulk.scanning import STATES, STDOUT
 
+    to_stdout = options.output == STDOUT
+    if to_stdout and options.force:
+        raise OutputError("--force replaces a table, and -o - prints the rows: leave one of them out")
     summary = bulk.scan(
-        options.sources,
+        options.inputs,
         options.output,
         keys,
+        lists=options.list or (),
         message_bits=options.message_bits,
         deep=options.deep,
         hits_only=options.hits_only,
         column=options.column,
-        max_pixels=options.max_pixels,
-        workers=options.workers,
+        max_pixels=options.max_pixels or MAX_PIXELS,
+        workers=options.workers or 0,
         engine=options.engine,
         address=options.address,
         force=options.force,
         quiet=options.quiet,
     )
-    return _end(summary, STATES, options, to_stdout=options.output == STDOUT)
+    return _end(summary, STATES, options, to_stdout=to_stdout)
 
 
 def embed(options: argparse.Namespace) -> int:
-    """``fastmark embed``, of one picture or of many."""
+    """``fastmark embed``, of one image or of many."""
+    if not options.inputs and not options.list:
+        raise SourceError("nothing to embed in: name an image, a folder, a tar, a Parquet file or a --list")
     if not _are_many(options):
         return embed_one(options)
-    if options.format and options.output == "-":
-        raise OutputError("many pictures go to a folder or a .tar, not to stdout")
+    if options.output == "-":
+        raise OutputError("many images go to a folder or a .tar, not to stdout")
     if options.message is not None:
         messages: str | bytes = parse_message(options.message, options.message_bits)
     else:
@@ -65,6 +71,7 @@ def embed(options: argparse.Namespace) -> int:
         options.output,
         key,
         messages,
+        lists=options.list or (),
         message_bits=options.message_bits,
         strength=options.strength,
         verify=options.verify,
@@ -74,8 +81,8 @@ def embed(options: argparse.Namespace) -> int:
         subsampling=options.subsampling,
         lossless=options.lossless,
         column=options.column,
-        max_pixels=options.max_pixels,
-        workers=options.workers,
+        max_pixels=options.max_pixels or MAX_PIXELS,
+        workers=options.workers or 0,
         force=options.force,
         quiet=options.quiet,
     )
@@ -83,15 +90,17 @@ def embed(options: argparse.Namespace) -> int:
 
 
 def _are_many(options: argparse.Namespace) -> bool:
-    """Whether ``embed`` is meant for many pictures."""
-    from fastmark.bulk.kinds import kind_by_ending
+    """Whether ``embed`` is meant for many images."""
+    from fastmark.bulk.kinds import is_list, is_shard
     from fastmark.files import format_by_ending
 
     return (
         options.messages is not None
+        or options.list is not None
         or len(options.inputs) > 1
         or os.path.isdir(options.inputs[0])
-        or kind_by_ending(options.inputs[0]) in ("tar", "parquet", "other")  # a list is a text file
+        or is_shard(options.inputs[0])
+        or is_list(options.inputs[0])
         or (os.path.isdir(options.output) and format_by_ending(options.output) is None)
         or options.output.endswith(("/", os.sep))
         or options.output.lower().endswith(".tar")
@@ -106,17 +115,17 @@ def _end(summary: Summary, states: Sequence[str], options: argparse.Namespace, *
     elif not options.quiet:
         print(summary.table(states), file=talk)
     if not summary.complete:
-        rows = f"{summary.pictures} pictures are done" + (summary.output and f", rows in {summary.output}")
-        how = "it cannot be gone on with" if to_stdout else "the same command goes on from here"
+        rows = f"{summary.pictures} images are done" + (summary.output and f", rows in {summary.output}")
+        how = "it cannot be resumed" if to_stdout else "run the same command again to resume"
         print(f"fastmark: stopped before the end: {rows}; {how}", file=sys.stderr)
         return INTERRUPTED
     if summary.errors:
-        where = f": see the column error of {summary.output}" if summary.output else ""
-        fail(f"{summary.errors} of {summary.pictures} pictures came to nothing{where}")
+        where = f"; see the `error` column of {summary.output}" if summary.output else ""
+        fail(f"{summary.errors} of {summary.pictures} images failed{where}")
         return PARTLY
     return DONE if summary.pictures else _nothing()
 
 
 def _nothing() -> int:
-    fail("no picture was found in the sources")
+    fail("no image was found in the sources")
     return ERROR

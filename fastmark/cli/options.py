@@ -9,20 +9,20 @@ from typing import Any, NoReturn
 from fastmark._version import VERSION
 from fastmark.cli import many, single
 from fastmark.cli.codes import ERROR
-from fastmark.notation import MAX_PIXELS, MESSAGE_BITS
+from fastmark.notation import MAX_PIXELS, MAX_PIXELS_ALONE, MESSAGE_BITS, redacted
 
 SOURCES = (
-    "a folder, a text file with a path a line, tar shards, Parquet files, or URLs of these;"
+    "a folder, an image, a tar shard, a Parquet file, a list of paths (.txt or .lst), or the URL of one;"
     " - is a tar or a list on stdin"
 )
-FORMATS = ("png", "jpeg", "webp", "avif", "tiff", "bmp", "ppm")
+FORMATS = ("png", "jpeg", "webp", "avif", "heif", "jxl", "tiff", "bmp", "ppm")
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse, but errors are one line, as all of ours are."""
+    """argparse, but errors are one line, as all of ours are, and show no secret that was typed by mistake."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(ERROR, f"fastmark: error: {message} (see '{self.prog} --help')\n")
+        self.exit(ERROR, f"fastmark: error: {redacted(message)} (see '{self.prog} --help')\n")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -30,7 +30,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="fastmark",
         description="Invisible, keyed, robust image watermark.",
-        epilog="exit codes: 0 done or found, 1 not found, 2 error, 3 some of many pictures came to nothing",
+        epilog="exit codes: 0 done or found, 1 not found, 2 error, 3 some of many images failed",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"fastmark {VERSION}")
@@ -44,7 +44,11 @@ def make_parser() -> argparse.ArgumentParser:
 def _add_keygen(verbs: Any) -> None:
     keygen = verbs.add_parser("keygen", help="make a secret key", allow_abbrev=False)
     keygen.add_argument(
-        "-o", "--output", default="fastmark.key", metavar="OUT", help="- is stdout; default: %(default)s"
+        "-o",
+        "--output",
+        default="fastmark.key",
+        metavar="OUT",
+        help="the key file; - prints the key on stdout; default: %(default)s",
     )
     keygen.add_argument("--name", default="", help="a label for people, kept in the key file; not secret")
     keygen.set_defaults(run=single.keygen)
@@ -53,62 +57,77 @@ def _add_keygen(verbs: Any) -> None:
 def _add_embed(verbs: Any) -> None:
     embed = verbs.add_parser(
         "embed",
-        help="mark a picture, or many",
-        epilog="exit codes: 0 done, 2 error, 3 some of many pictures were not marked (see the manifest),"
-        " 130 stopped: the same command goes on",
+        help="watermark an image, or many",
+        epilog="exit codes: 0 done, 2 error, 3 some of many images were not watermarked (see the manifest),"
+        " 130 stopped: run the same command again to resume",
         allow_abbrev=False,
     )
     embed.add_argument(
         "inputs",
-        nargs="+",
+        nargs="*",
         metavar="IN",
-        help=f"picture file, - is stdin; of many: {SOURCES}",
+        help=f"an image file, - is stdin; for many images: {SOURCES}",
     )
     embed.add_argument(
         "-o",
         "--output",
         required=True,
         metavar="OUT",
-        help="of one picture: its ending names the format, - is stdout; of many: a folder or a .tar",
+        help="for one image: a file, whose ending names the format, or - for stdout;"
+        " for many images: a folder or a .tar",
     )
     _add_key(embed, many=False)
     message = embed.add_mutually_exclusive_group(required=True)
     message.add_argument(
-        "--message", metavar="HEX", help="16 hex digits for 64 bits, or 0x1f; for all the same"
+        "--message", metavar="HEX", help="message in hex, e.g. 0x1f; one for all images"
     )
     message.add_argument(
         "--messages",
         metavar="FILE|random|counter",
-        help="of many: a message each; FILE has one a line in the order of the pictures,"
+        help="for many images: one message per image. FILE has one per line, in the order of the images,"
         " or is a .csv or .jsonl with source and message",
     )
     _add_message_bits(embed)
     embed.add_argument(
-        "--strength", type=_strength, default=1.0, metavar="S", help="0.25..4; default: %(default)s"
+        "--strength",
+        type=_strength,
+        default=1.0,
+        metavar="S",
+        help="amplitude relative to the default, 0.25..4; default: %(default)s",
     )
-    embed.add_argument("--force", action="store_true", help="replace what exists; of many: begin anew")
-    embed.add_argument("--format", choices=FORMATS, help="of a picture written to stdout; of many: of all")
+    embed.add_argument(
+        "--force", action="store_true", help="replace what exists; of many: start over"
+    )
+    embed.add_argument(
+        "--format",
+        choices=FORMATS,
+        help="format of one image written to stdout, or of all of many images; default for many: its own",
+    )
     embed.add_argument(
         "--quality",
         type=_quality,
-        default=95,
         metavar="1..100",
-        help="JPEG, WebP, AVIF; default: %(default)s",
+        help="of JPEG, WebP, AVIF, HEIF, JPEG XL; default: 95",
     )
     embed.add_argument(
         "--subsampling",
         choices=("4:4:4", "4:2:2", "4:2:0"),
-        default="4:4:4",
-        help="chroma of JPEG and AVIF; default: %(default)s",
+        help="chroma resolution of JPEG, AVIF and HEIF; default: 4:4:4",
     )
-    embed.add_argument("--lossless", action="store_true", help="WebP without loss")
+    embed.add_argument("--lossless", action="store_true", default=None, help="write WebP or JPEG XL lossless")
+    embed.add_argument(
+        "--verify",
+        action="store_true",
+        help="read the message back from the encoded image; write nothing if that fails",
+    )
+    _add_max_pixels(embed, f"{MAX_PIXELS_ALONE} for one image, {MAX_PIXELS} for each of many")
     embed.add_argument("--json", action="store_true", help="print the report as one JSON object")
-    only_many = embed.add_argument_group("many pictures")
-    only_many.add_argument("--verify", action="store_true", help="read every picture back once it is encoded")
+    embed.add_argument("--quiet", action="store_true", help="print no progress, report or summary")
+    only_many = embed.add_argument_group("many images")
     only_many.add_argument(
         "--manifest",
         metavar="FILE",
-        help="a row a picture: .jsonl, .csv or .parquet; default: manifest.jsonl",
+        help="table with one row per image: .jsonl, .csv or .parquet; default: manifest.jsonl",
     )
     _add_many(only_many)
     embed.set_defaults(run=many.embed)
@@ -117,16 +136,20 @@ def _add_embed(verbs: Any) -> None:
 def _add_detect(verbs: Any) -> None:
     detect = verbs.add_parser(
         "detect",
-        help="look for the mark in pictures",
-        epilog="exit codes: 0 at least one picture detected, 1 none, 2 any picture could not be read",
+        help="look for the watermark in images",
+        epilog="exit codes: 0 at least one image detected, 1 none, 2 any image could not be read;"
+        " for folders and archives use 'fastmark scan'",
         allow_abbrev=False,
     )
-    detect.add_argument("inputs", nargs="+", metavar="IN", help="picture file; - is stdin")
+    detect.add_argument("inputs", nargs="+", metavar="IN", help="an image file; - is stdin")
     _add_key(detect, many=True)
     _add_message_bits(detect)
-    detect.add_argument("--deep", action="store_true", help="search harder, for tampered pictures; slow")
+    detect.add_argument("--deep", action="store_true", help="search harder, for tampered images; slow")
+    _add_max_pixels(detect, str(MAX_PIXELS_ALONE))
     detect.add_argument(
-        "--json", action="store_true", help="one JSON object a line for each picture and key, best key first"
+        "--json",
+        action="store_true",
+        help="one JSON object per line for each image and key, the most certain key first",
     )
     detect.set_defaults(run=single.detect)
 
@@ -134,27 +157,34 @@ def _add_detect(verbs: Any) -> None:
 def _add_scan(verbs: Any) -> None:
     scan = verbs.add_parser(
         "scan",
-        help="look for the mark in an archive",
-        epilog="exit codes: 0 done, whatever was found; 2 error; 3 some pictures could not be read;"
-        " 130 stopped: the same command goes on",
+        help="look for the watermark in an archive",
+        epilog="exit codes: 0 done, whatever was found; 2 error; 3 some images could not be read;"
+        " 130 stopped: run the same command again to resume",
         allow_abbrev=False,
     )
-    scan.add_argument("sources", nargs="+", metavar="SOURCE", help=SOURCES)
+    scan.add_argument("inputs", nargs="*", metavar="SOURCE", help=SOURCES)
     scan.add_argument(
         "-o",
         "--output",
         required=True,
         metavar="OUT",
-        help="a row a picture: .jsonl, .csv or .parquet; - prints JSON Lines",
+        help="table with one row per image: .jsonl, .csv or .parquet; - prints JSON Lines",
     )
     _add_key(scan, many=True)
     _add_message_bits(scan)
-    scan.add_argument("--hits-only", action="store_true", help="no rows of unmarked pictures; errors always")
-    scan.add_argument("--deep", action="store_true", help="search harder, for tampered pictures; slow")
-    scan.add_argument("--force", action="store_true", help="replace OUT, and begin anew")
+    scan.add_argument("--hits-only", action="store_true", help="write only detections and errors")
+    scan.add_argument("--deep", action="store_true", help="search harder, for tampered images; slow")
+    scan.add_argument("--force", action="store_true", help="replace OUT, and start over")
+    _add_max_pixels(scan, str(MAX_PIXELS))
     scan.add_argument("--json", action="store_true", help="print the summary as one JSON object")
+    scan.add_argument("--quiet", action="store_true", help="print no progress and no summary")
     _add_many(scan)
-    scan.add_argument("--engine", choices=("local", "ray"), default="local", help="default: %(default)s")
+    scan.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="processes of this machine, or a Ray cluster; default: %(default)s",
+    )
     scan.add_argument("--address", metavar="ADDR", help="of a Ray cluster; default: a Ray on this machine")
     scan.set_defaults(run=many.scan)
 
@@ -177,23 +207,32 @@ def _add_key(parser: argparse.ArgumentParser, *, many: bool) -> None:
 
 def _add_message_bits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--message-bits", type=int, choices=MESSAGE_BITS, default=64, help="default: %(default)s"
+        "--message-bits",
+        type=int,
+        choices=MESSAGE_BITS,
+        default=64,
+        help="length of the messages, which embedding and detecting must agree on; default: %(default)s",
+    )
+
+
+def _add_max_pixels(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument(
+        "--max-pixels",
+        type=_positive,
+        metavar="N",
+        help=f"refuse images with more pixels (guards against decompression bombs); default: {default}",
     )
 
 
 def _add_many(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     parser.add_argument(
-        "--workers", type=_count, default=0, metavar="N", help="processes; default: one a core"
+        "--list",
+        action="append",
+        metavar="FILE",
+        help="text file with one path or URL per line, whatever its name; - is stdin; may be repeated",
     )
-    parser.add_argument(
-        "--max-pixels",
-        type=_positive,
-        default=MAX_PIXELS,
-        metavar="N",
-        help="do not decode pictures of more, against decompression bombs; default: %(default)s",
-    )
-    parser.add_argument("--column", metavar="NAME", help="of Parquet files: the encoded pictures'")
-    parser.add_argument("--quiet", action="store_true", help="no progress and no summary")
+    parser.add_argument("--workers", type=_count, metavar="N", help="processes; default: one per core")
+    parser.add_argument("--column", metavar="NAME", help="Parquet column that holds the encoded images")
 
 
 def _count(text: str) -> int:

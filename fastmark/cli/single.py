@@ -1,8 +1,9 @@
-"""The verbs for single pictures, keys and the installation."""
+"""The verbs for single images, keys and the installation."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import math
 import os
@@ -12,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from fastmark.cli.codes import DONE, ERROR, NOT_FOUND, fail
 from fastmark.errors import FastmarkError, InvalidImageError, KeyFormatError, OutputError, one_line
-from fastmark.notation import parse_message
+from fastmark.notation import parse_message, redacted
 
 if TYPE_CHECKING:
     from fastmark import Detection, EmbedReport, Key
 
-JSON_SCHEMA = 1
+JSON_SCHEMA = 2
+"""2: the columns of the tables; 1, before fastmark 0.2, had fewer."""
+
+SCAN, MANIFEST = "scan", "manifest"
 
 
 def load_key(place: str) -> Key:
@@ -59,7 +63,7 @@ def keygen(options: argparse.Namespace) -> int:
 
 
 def embed_one(options: argparse.Namespace) -> int:
-    """``fastmark embed`` of one picture."""
+    """``fastmark embed`` of one image."""
     message = parse_message(options.message, options.message_bits)
     (path,) = options.inputs
     to_stdout = options.output == "-"
@@ -67,52 +71,61 @@ def embed_one(options: argparse.Namespace) -> int:
         raise OutputError(
             "-o - needs --format"
             if to_stdout
-            else "--format goes with -o -: the ending names a file's format"
+            else "--format goes with -o -: the ending of OUT names a file's format"
         )
+    if to_stdout and options.force:
+        raise OutputError("--force replaces a file, and -o - writes to stdout: leave one of them out")
+    for name in ("workers", "manifest", "column"):
+        if getattr(options, name) is not None:
+            raise OutputError(
+                f"--{name} goes with many images (a folder, a list, a tar, a Parquet file), and {path} is one"
+            )
 
-    from fastmark.files import check_output, encode_image, save_image
+    from fastmark.files import check_encoding, check_output, encode_image, losses, write_output
 
     # what can be refused is refused before the slow imports and the work
-    if not to_stdout:
-        check_output(options.output, overwrite=options.force)
-    for name in ("verify", "manifest", "column"):
-        if getattr(options, name):
-            raise OutputError(f"--{name} goes with many pictures: a folder, a list, a tar, a Parquet file")
+    encoding = {name: getattr(options, name) for name in ("quality", "subsampling", "lossless")}
+    name = options.format if to_stdout else check_output(options.output, overwrite=options.force)
+    check_encoding(name, **encoding)
     key = load_key(options.key)
     image = _read_input(path)
 
-    from PIL import Image
-
     from fastmark import Watermarker
+    from fastmark.watermarker import read_back
 
     start = time.perf_counter()
     marker = Watermarker(key, message_bits=options.message_bits, strength=options.strength)
-    marked, report = marker.embed_report(image, message)
-    assert isinstance(marked, Image.Image)  # as of every path and bytes
-    encoding = {name: getattr(options, name) for name in ("quality", "subsampling", "lossless")}
+    marked, report = marker.embed_report(image, message, max_pixels=options.max_pixels)
+    data = encode_image(marked, name, **encoding)
+    verified = None
+    if options.verify:
+        verified = read_back(marker, data, message, name, max_pixels=options.max_pixels).log10_p
     if to_stdout:
-        sys.stdout.buffer.write(encode_image(marked, options.format, **encoding))
+        sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
     else:
-        save_image(marked, options.output, overwrite=options.force, **encoding)
+        write_output(options.output, data, overwrite=options.force)
     ms = (time.perf_counter() - start) * 1e3
 
+    report = dataclasses.replace(report, warnings=(*report.warnings, *losses(marked, name)))
     talk = sys.stderr if to_stdout else sys.stdout
     if options.json:
-        row = {"schema": JSON_SCHEMA, "path": path, "output": options.output}
-        row |= {**report.to_dict(), "message": message.hex(), "key_id": key.id, "ms": round(ms, 1)}
-        print(json.dumps(row), file=talk)
-    else:
-        print(f"{options.output}: {_embed_line(report, message, key)}", file=talk)
+        row = {"source": path, "output": options.output, "width": marked.width, "height": marked.height}
+        row |= {"state": "marked", "message": message.hex(), "verified_log10_p": verified, **report.to_dict()}
+        print(_json_row(row | {"key_id": key.id, "ms": round(ms, 1)}, MANIFEST), file=talk)
+    elif not options.quiet:
+        print(f"{options.output}: {_embed_line(report, message, key, verified)}", file=talk)
+    if not options.json:
         for warning in report.warnings:
             print(f"fastmark: warning: {warning}", file=sys.stderr)
     return DONE
 
 
-def _embed_line(report: EmbedReport, message: bytes, key: Key) -> str:
+def _embed_line(report: EmbedReport, message: bytes, key: Key, verified: float | None) -> str:
+    read = "" if verified is None else f", read back ({_bound(verified)})"
     return (
-        f"marked, message {message.hex()}, PSNR {report.psnr_db:.1f} dB, strength {report.strength:.2f}, "
-        f"{report.tones} tones, key {_key_name(key.id, key.name)}"
+        f"marked, message {message.hex()}{read}, PSNR {report.psnr_db:.1f} dB,"
+        f" strength {report.strength:.2f}, {report.tones} tones, key {_key_name(key.id, key.name)}"
     )
 
 
@@ -121,53 +134,68 @@ def detect(options: argparse.Namespace) -> int:
     loaded = [load_key(place) for place in options.key]
     keys = {key.id: key for key in loaded}  # the same key given twice is one key
 
-    import fastmark
+    from fastmark import Detector
+    from fastmark.images import open_luma
+    from fastmark.plane import pixels_per_unit
 
-    markers = [fastmark.Watermarker(key, options.message_bits) for key in keys.values()]
+    detector = Detector(keys.values(), options.message_bits)
     any_detected = any_error = False
     for path in options.inputs:
         start = time.perf_counter()
         try:
-            results = fastmark.detect(_read_input(path), keys=markers, deep=options.deep)
-        except FastmarkError as error:  # one bad picture does not keep the others from being looked at
+            luma = open_luma(_read_input(path), unit=pixels_per_unit, max_pixels=options.max_pixels)
+            results = detector.detect_opened(luma, deep=options.deep)
+        except FastmarkError as error:  # one bad image does not keep the others from being looked at
             any_error = True
             if options.json:
-                print(json.dumps({"schema": JSON_SCHEMA, "path": path, "error": one_line(error)}))
+                row = {"source": path, "state": "error", "error": redacted(one_line(error))}
+                print(_json_row(row, SCAN))
             sys.stdout.flush()  # keeps the two streams in order
             fail(one_line(error))
             continue
         ms = (time.perf_counter() - start) * 1e3
-        any_detected |= any(found.state == "detected" for found in results)
+        any_detected |= any(results)
         if options.json:
             for found in results:
-                print(json.dumps(_detect_row(path, found, ms)))
+                size = {"source": path, "width": luma.width, "height": luma.height}
+                print(_json_row(size | found.to_dict() | {"ms": round(ms, 1)}, SCAN))
         else:
-            # one line a picture: the best key; further keys only where they found something
+            # one line per image: the best key; further keys only where they found something
             for index, found in enumerate(results):
                 if index == 0 or found.state != "absent":
-                    print(f"{path}: {_detect_line(found, keys[found.key_id])}")
+                    print(f"{redacted(path)}: {_detect_line(found, keys[found.key_id])}")
     return ERROR if any_error else DONE if any_detected else NOT_FOUND
 
 
-def _detect_row(path: str, found: Detection, ms: float) -> dict[str, Any]:
-    """JSON of one result; the message in hex, as JSON readers round integers beyond 2^53."""
-    message = found.message_bytes.hex() if found.message_bytes is not None else None
-    row = {"schema": JSON_SCHEMA, "path": path, **found.to_dict(), "message": message, "ms": round(ms, 1)}
-    row.pop("message_bytes", None)
-    return row
+def _json_row(row: dict[str, Any], table: str) -> str:
+    """One result as JSON, with the columns of the table that ``scan`` or bulk embedding writes of it.
+
+    ``path`` is the old name of ``source``; it goes with fastmark 0.3.
+    """
+    from fastmark.bulk import tables
+    from fastmark.bulk.storage import printable
+
+    row["source"] = redacted(printable(row["source"]))
+    columns = tables.SCAN_COLUMNS if table == SCAN else tables.MANIFEST_COLUMNS
+    shape = {name: row.get(name) for name in columns}
+    return json.dumps({"schema": JSON_SCHEMA, "path": row["source"], **shape})
+
+
+def _bound(log10_p: float) -> str:
+    # rounded up: the bound must stay one
+    return "p <= 1" if log10_p > -1 else f"p <= 1e{math.ceil(log10_p)}"
 
 
 def _detect_line(found: Detection, key: Key) -> str:
-    # rounded up: the bound must stay one
-    bound = "p <= 1" if found.log10_p > -1 else f"p <= 1e{math.ceil(found.log10_p)}"
-    name = _key_name(found.key_id, key.name)
+    name, bound = _key_name(found.key_id, key.name), _bound(found.log10_p)
+    remarks = "".join(f" NOTE: {remark}." for remark in found.remarks)
     if found.state == "absent":
-        return f"absent ({bound}), key {name}. {found.note}"
+        return f"absent ({bound}), key {name}. {found.note}{remarks}"
     parts = [f"{found.state} ({bound})"]
-    if found.message_bytes is not None:
-        parts.append(f"message {found.message_bytes.hex()}")
-    else:
-        parts.append("message not proven")
+    if found.message_hex is not None:
+        parts.append(f"message {found.message_hex}")
+    elif found:
+        parts.append(f"message not readable (is --message-bits {found.message_bits} right?)")
     if found.scale is not None:
         parts.append(f"scale {found.scale:.3g}")
     if found.rotation_deg is not None:
@@ -177,7 +205,7 @@ def _detect_line(found: Detection, key: Key) -> str:
     if found.inverted:
         parts.append("inverted")
     line = ", ".join([*parts, f"key {name}"])
-    return f"{line}. {found.note}" if found.state == "possible" else line
+    return f"{line}. {found.note}{remarks}" if found.state == "possible" or remarks else line
 
 
 def _key_name(key_id: str, name: str) -> str:
