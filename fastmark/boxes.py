@@ -196,6 +196,9 @@ def examine_webp(data: bytes, *, bare: bool = False) -> Findings:
         elif kind == b"C2PA":
             result.dropped.append(C2PA_DROPPED)
         place += 8 + size + (size & 1)
+    if not odd and kept and len(data) < 8 + int.from_bytes(data[4:8], "little"):
+        odd = True
+        result.damaged.append("the WebP file is cut short behind its pixels")
     if bare:
         result.damaged.append("the metadata of the WebP file are damaged and were left out")
     if odd and kept:

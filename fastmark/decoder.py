@@ -84,15 +84,19 @@ class Opened:
         """Whether the image stands as it is stored."""
         return self._orientation() == 1
 
+    def is_turned(self) -> bool:
+        """Whether the decoder tells the height of the upright image as its width."""
+        return self.name != "TIFF" and self._orientation() >= 5  # Pillow turns TIFFs itself
+
     def upright(self, image: Image.Image) -> Image.Image:
         """``image``, what the decoder gave, turned as the EXIF tells."""
-        orientation = self._orientation()
-        if orientation == 1 and not self.findings.turned:
-            return image
         if self.findings.turned:
             return _without_orientation(image)
+        orientation = self._orientation()
+        if orientation == 1:
+            return image
         with contextlib.suppress(Exception):  # any damage to the EXIF: the pixels are fine
-            if "orientation" not in self.findings.info:
+            if image.getexif().get(ExifTags.Base.Orientation) == orientation:
                 return ImageOps.exif_transpose(image)
         info = image.info
         image = image.transpose(_TURNS[orientation])
@@ -120,10 +124,7 @@ class Opened:
             if self._bare():
                 with contextlib.suppress(Exception):
                     return self._load(self.decoder)
-            raise InvalidImageError(
-                f"{self.label} cannot be read, it is cut short or damaged ({reason_of(error)}):"
-                " an intact copy is needed"
-            ) from error
+            raise _unreadable(self.label, error) from error
 
     def look(self, reduction: int) -> Image.Image:
         """What can be decoded, first frame or intact rows; the sentences that go with it join ``remarks``.
@@ -151,7 +152,7 @@ class Opened:
                     self.remarks += self.findings.damaged[-1:]
                     return image
             if self.name not in _ROW_BY_ROW:
-                raise
+                raise _unreadable(self.label, error) from error
             from fastmark.salvage import intact_part  # and with it numpy
 
             return intact_part(self, error)
@@ -229,13 +230,18 @@ def open_file(image: Any, label: str, max_pixels: int | None) -> Opened:
     except Exception as error:
         if "unknown pixel mode" in str(error):
             raise UnsupportedImageError(
-                f"{label} is {name} with samples of a kind that Pillow cannot read: convert it to 8 or 16 bits"
+                f"{label} is {name} whose samples Pillow cannot read: convert it to 8 or 16 bits"
             ) from None
         if name not in _EXAMINERS:
-            raise
+            raise _unreadable(label, error) from error
         opened.findings = _EXAMINERS[name](findings.data, bare=True)
         opened.findings.damaged[:0] = findings.damaged
-        opened.decoder = factory_of(name, label)(BytesIO(opened.findings.data), "")
+        try:
+            opened.decoder = factory_of(name, label)(BytesIO(opened.findings.data), "")
+        except MemoryError:
+            raise
+        except Exception:
+            raise _unreadable(label, error) from error
     check_size(opened.decoder.width, opened.decoder.height, limit, label)
     _describe(opened)
     return opened
@@ -254,6 +260,12 @@ def check_still(image: Image.Image, label: str) -> None:
 
 def _several(label: str) -> UnsupportedImageError:
     return UnsupportedImageError(f"{label} is animated or has several pages: extract and pass single frames")
+
+
+def _unreadable(label: str, error: Exception) -> InvalidImageError:
+    return InvalidImageError(
+        f"{label} cannot be read, it is cut short or damaged ({reason_of(error)}): an intact copy is needed"
+    )
 
 
 def _examine(name: str, data: bytes) -> Findings:

@@ -190,7 +190,7 @@ def open_luma(
         )
         remarks = tuple(dict.fromkeys(opened.remarks))
         if reduction == 1:
-            if upright.size != image.size:
+            if opened.is_turned():
                 height, width = width, height
             return Luma(pixels, height, width, k, remarks=remarks)
         rows, columns = (n // k * (k // reduction) for n in (height, width))

@@ -154,7 +154,7 @@ class _Examination:
             if chunk.kind not in (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", *_ANIMATION):
                 self._ancillary(chunk, header.content)
         end = [chunk for chunk in self.chunks if chunk.kind == b"IEND"]
-        if not end:
+        if not end or end[0].cut:
             self._damage("the end of the PNG file (IEND) is missing")
         elif not end[0].intact:
             self._break("the end of the PNG file (IEND) is damaged")

@@ -14,6 +14,8 @@ from fastmark.decoder import Opened, take_info
 from fastmark.errors import InvalidImageError, reason_of
 from fastmark.formats import factory_of
 
+_MISSING = 128
+
 MIN_ROWS = 48
 """Fewer intact rows than that are not worth a look, unless there are no more."""
 
@@ -38,6 +40,9 @@ def intact_part(opened: Opened, error: Exception) -> Image.Image:
         if last == image.height:
             opened.remarks.append(f"the file is {how}: it was looked at in the detail that arrived")
             return image  # type: ignore[no-any-return]
+    elif opened.name == "JPEG" and (whole := _all_but_the_end(opened, data)) is not None:
+        opened.remarks.append(f"the file is {how} behind its last row of pixels")
+        return whole
     else:
         # What no decoder has written to differs between canvases of different colours.
         image, other = (_part(opened, data, level) for level in (0, 1))
@@ -81,7 +86,18 @@ def _part(opened: Opened, data: bytes, level: int) -> Any:
         raise
     except Exception:
         decoder.tile = []
+        decoder._size = decoder.im.size  # of a TIFF that the decoder had yet to turn
     return decoder
+
+
+def _all_but_the_end(opened: Opened, data: bytes) -> Image.Image | None:
+    """A JPEG whose pixels are all there, but not what marks their end; None where they are not."""
+    image: Image.Image = _decoder(opened, jpeg.completed(data))
+    image.draft("L", image.size)
+    image.load()
+    # what is missing is grey
+    last = np.asarray(image)[-1:, -8:]
+    return None if image.mode != "L" or (last == _MISSING).all() else image
 
 
 def _intact_rows(first: NDArray[Any], second: NDArray[Any]) -> tuple[int, int]:
