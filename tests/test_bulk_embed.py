@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import tarfile
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from pictures import photograph
 from test_cli import assert_refused, rows, run
 
 from fastmark import Key, Watermarker, bulk
+from fastmark.errors import FastmarkError, InvalidMessageError
 
 # ---- embedding -------------------------------------------------------------------------------------
 
@@ -23,7 +25,7 @@ def test_a_folder_is_marked_and_read_back(archives, tmp_path):
     options = ("--key", archives.other_key, "--messages", "counter", "--verify")
     done = run("embed", archives.archive, "-o", marked, *options)
     assert done.returncode == 3
-    assert done.stdout.decode().split()[:4] == ["pictures", "13", "marked", "12"]
+    assert done.stdout.decode().split()[:4] == ["images", "13", "marked", "12"]
     manifest = rows((marked / "manifest.jsonl").read_bytes())
     assert len(names(manifest)) == 13
     good = [row for row in manifest if row["state"] == "marked"]
@@ -171,7 +173,7 @@ def test_messages_from_a_file_and_from_a_manifest(archives, tmp_path):
     done = run("embed", *sources, "-o", "three", *key, "--messages", "messages.txt", cwd=tmp_path)
     assert done.returncode == 3
     errors = [row["error"] for row in rows((tmp_path / "three" / "manifest.jsonl").read_bytes())]
-    assert sum("it ends before picture" in (error or "") for error in errors) == 2
+    assert sum("it ends before image" in (error or "") for error in errors) == 2
 
 
 def test_lines_that_no_longer_belong_to_their_pictures_are_told(archives, tmp_path):
@@ -204,7 +206,7 @@ def test_pictures_that_want_the_same_place_are_told(archives, tmp_path):
     assert run("embed", tmp_path / "in", "-o", tmp_path / "out", *options).returncode == 3
     manifest = rows((tmp_path / "out" / "manifest.jsonl").read_bytes())
     assert [(row["output"], row["state"]) for row in manifest] == [("a.jpg", "marked"), (None, "error")]
-    assert "a.jpg, is another picture's" in manifest[1]["error"]
+    assert "a.jpg, is another image's" in manifest[1]["error"]
 
 
 def test_marking_into_the_source_folder_does_not_mark_what_is_marked(archives, tmp_path):
@@ -225,6 +227,8 @@ def test_embeddings_refused(archives, tmp_path):
         (("-o", "out", "--messages", "bad.txt"), "message 2"),
         (("-o", "out", "--message", "1"), "write 0x1"),
         (("-o", "out.tar.gz", "--messages", "random"), "plain .tar"),
+        (("-o", "out.png", "--messages", "random"), "out.png is named like one image"),
+        (("-o", "out", "--messages", "random", "--format", "png", "--quality", "80"), "quality"),
         (("-o", "out", "--messages", "random", "--message", "0x1"), "not allowed with"),
         (("-o", "out", "--messages", "random", "--manifest", "m.txt"), "one of .jsonl"),
         (("-o", "-", "--messages", "random", "--format", "png"), "not to stdout"),
@@ -239,18 +243,6 @@ def test_embeddings_refused(archives, tmp_path):
         assert_refused(run(*start, *arguments, cwd=tmp_path), says)
     assert (tmp_path / "full" / "a.jpg").read_bytes() == b"somebody's own"
     assert not list(tmp_path.rglob("*.jsonl"))
-    single = (
-        "embed",
-        archives.archive / "0.jpg",
-        "-o",
-        "x.png",
-        "--key",
-        archives.key,
-        "--message",
-        "0x1",
-        "--verify",
-    )
-    assert_refused(run(*single, cwd=tmp_path), "--verify goes with many pictures")
 
 
 # ---- from Python -----------------------------------------------------------------------------------
@@ -292,7 +284,32 @@ def test_numbers_that_mean_nothing(archives, tmp_path, key):
     for options in ({"workers": -1}, {"max_pixels": 0}, {"message_bits": 63}):
         with pytest.raises(ValueError, match=next(iter(options))):
             bulk.scan(archives.archive, tmp_path / "r.csv", key, **options)
+    with pytest.raises(InvalidMessageError, match="message_bits must be one of"):
+        bulk.embed(archives.archive, tmp_path / "out", key, message_bits=63)
+    with pytest.raises(FastmarkError, match="no key"):
+        bulk.scan(archives.archive, tmp_path / "r.csv", [])
     with pytest.raises(ValueError, match="strength"):
         bulk.embed(archives.archive, tmp_path / "out", key, strength=9)
     assert json.loads(json.dumps(bulk.Summary().to_dict()))["pictures"] == 0
     assert not list(tmp_path.iterdir())
+
+
+def test_options_that_are_not_given_are_the_usual_ones(tmp_path, key):
+    """In the journal too, so that what was begun with them is gone on with without."""
+    source = write(tmp_path / "in" / "a.jpg", jpeg(288, 352, seed=1))
+    usual = {"quality": 95, "subsampling": "4:4:4", "lossless": False}
+    for options, resumed in (({}, 0), (usual, 1), ({"quality": None}, 1)):
+        summary = bulk.embed(source.parent, tmp_path / "out", key, 7, workers=1, **options)
+        assert (summary.counts, summary.resumed) == ({"marked": 1}, resumed)
+    with sqlite3.connect(tmp_path / "out.journal") as db:
+        (text,) = db.execute("SELECT value FROM meta WHERE name = 'settings'").fetchone()
+    db.close()
+    assert {name: json.loads(text)[name] for name in usual} == usual
+
+
+def test_lists_alone_are_sources(tmp_path, monkeypatch, key):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "in" / "a.jpg", jpeg(288, 352, seed=1))
+    write(tmp_path / "whatever.dat", b"in/a.jpg\r\n")
+    assert bulk.embed([], "out", key, 7, lists="whatever.dat", workers=1).counts == {"marked": 1}
+    assert (tmp_path / "out" / "in" / "a.jpg").exists()

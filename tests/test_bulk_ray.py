@@ -50,7 +50,7 @@ def cluster():
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory, key):
-    """Files, a tar and a Parquet file; 3 of 58 pictures marked, 2 damaged."""
+    """Files, tars and a Parquet file, names of any bytes; a few images marked or damaged."""
     folder = tmp_path_factory.mktemp("ray") / "archive"
     marked = encode(Watermarker(key).embed(photograph("astronaut", 384), 7), "JPEG", quality=92)
     for i in range(40):
@@ -63,6 +63,12 @@ def archive(tmp_path_factory, key):
     )
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     pq.write_table(pa.table({"jpg": [marked, None, jpeg(), jpeg(seed=2)]}), folder / "p.parquet")
+    inner = tar_of(folder / "inner", [("b.jpg", jpeg(seed=5)), ("z.zip", b"PK\x03\x04")]).read_bytes()
+    (folder / "inner").unlink()
+    odd = os.fsdecode(b"caf\xe9")
+    tar_of(folder / f"{odd}.tar", [("inner.tar", inner), (f"{odd}.jpg", jpeg(seed=6)), ("a.7z", b"7z")])
+    write(folder / f"{odd}.jpg", jpeg(seed=7))
+    write(folder / "._marked.jpg", b"\x00\x05\x16\x07")
     (folder / "cut.tar").write_bytes((folder / "s.tar").read_bytes()[:3000])
     return folder
 
@@ -87,7 +93,11 @@ def test_the_rows_are_those_of_the_local_engine(cluster, archive, key, expected,
     summary = bulk.scan(archive, output, key, workers=2, engine="ray")
     assert comparable(rows(output.read_bytes())) == expected
     assert summary.complete
-    assert summary.others == 1
+    assert summary.others == 2
+    assert summary.unopened == [f"{archive}/caf\\xe9.tar/{name}" for name in ("inner.tar/z.zip", "a.7z")]
+    assert ("caf\\xe9.tar", "inner.tar/b.jpg") in {
+        (Path(row["source"]).name, row["member"]) for row in expected
+    }
     assert set(summary.stages) == {"reading", "decoding", "searching"}
     # either engine goes on with what the other has done
     again = bulk.scan(archive, output, key, engine="local", workers=1)
@@ -95,6 +105,7 @@ def test_the_rows_are_those_of_the_local_engine(cluster, archive, key, expected,
     assert comparable(rows(output.read_bytes())) == expected
     once_more = bulk.scan(archive, output, key, engine="ray")
     assert once_more.resumed == again.resumed
+    assert (once_more.unopened, once_more.unopened_count, once_more.others) == (summary.unopened, 2, 2)
 
 
 def actors():
@@ -167,11 +178,14 @@ def test_a_run_can_be_stopped(cluster, tmp_path):
 def test_a_dataset_of_pictures_becomes_a_dataset_of_rows(cluster, archive, key, expected, tmp_path):
     import pyarrow.parquet as pq
 
-    pictures = ray.data.read_binary_files(str(archive), include_paths=True, file_extensions=["jpg"])
+    # Ray itself cannot read the names that are no UTF-8
+    paths = [str(path) for path in archive.rglob("[0-9a-z]*.jpg") if not path.name.startswith("caf")]
+    pictures = ray.data.read_binary_files(paths, include_paths=True)
     engine.scan_dataset(pictures, key, actors=1).write_parquet(str(tmp_path / "rows"))
     table = pq.read_table(tmp_path / "rows")
     assert table.column_names == list(SCAN_COLUMNS)
-    wanted = {row["source"]: row["state"] for row in expected if row["source"].endswith(".jpg")}
+    wanted = {row["source"]: row["state"] for row in expected if row["source"] in paths}
+    assert len(wanted) == len(paths) == 42
     assert {row["source"]: row["state"] for row in table.to_pylist()} == wanted
 
 

@@ -26,8 +26,9 @@ from test_cli import assert_refused, rows, run
 from fastmark import Key
 
 COLUMNS = [
-    *("source", "member", "width", "height", "state", "log10_p", "key_id"),
-    *("message", "scale", "rotation_deg", "mirrored", "ms", "error"),
+    *("source", "member", "width", "height", "state", "log10_p", "p_value", "key_id"),
+    *("message", "message_bits", "message_log10_p", "margin"),
+    *("scale", "rotation_deg", "aspect", "mirrored", "inverted", "remarks", "ms", "error"),
 ]
 
 
@@ -55,17 +56,17 @@ def test_scan_writes_a_row_a_picture(archives, tmp_path):
             assert row["log10_p"] < -9
             assert row["key_id"] == Key.load(archives.key).id
         elif row["state"] == "error":
-            assert "not a picture" in row["error"]
+            assert "not an image" in row["error"]
             assert row["width"] is row["log10_p"] is None
         else:
             assert row["log10_p"] > -4
             assert row["message"] is row["error"] is None
     summary = done.stdout.decode().split()
-    for words in (["pictures", "13"], ["detected", "2"], ["error", "1"], ["files", "5"]):
+    for words in (["images", "13"], ["detected", "2"], ["error", "1"], ["files", "5"]):
         at = summary.index(words[0])
         assert summary[at : at + 2] == words
     (line,) = done.stderr.decode().splitlines()
-    assert line == f"fastmark: error: 1 of 13 pictures came to nothing: see the column error of {output}"
+    assert line == f"fastmark: error: 1 of 13 images failed; see the `error` column of {output}"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["rows.jsonl", "rows.jsonl.journal"]
 
 
@@ -113,7 +114,7 @@ def test_rows_on_stdout_of_a_tar_on_stdin(archives):
     table = rows(done.stdout)
     assert sorted(names(table)) == [("-", f"k{i}.jpg") for i in range(4)]
     assert counted(table) == {"absent": 3, "detected": 1}
-    assert "pictures" in done.stderr.decode()  # the summary
+    assert "images" in done.stderr.decode()  # the summary
 
     hits = run("scan", "-", "--key", archives.key, "-o", "-", "--hits-only", "--quiet", input=tar)
     assert [row["member"] for row in rows(hits.stdout)] == ["k3.jpg"]
@@ -134,18 +135,19 @@ def test_parquet_files(archives, tmp_path):
     pa = pytest.importorskip("pyarrow")
     import pyarrow.parquet as pq
 
-    pictures = [jpeg(seed=1), None, archives.marked, b"no picture"]
-    pq.write_table(pa.table({"hash": [b"h"] * 4, "photo": pictures}), tmp_path / "a.parquet")
+    pictures = [b"no image", None, archives.marked, b"nor this"]
+    pq.write_table(pa.table({"hash": [b"h"] * 4, "thing": pictures}), tmp_path / "a.parquet")
     output = tmp_path / "rows.jsonl"
     done = run("scan", tmp_path / "a.parquet", "--key", archives.key, "-o", output)
     assert done.returncode == 3  # which column?
-    assert "--column" in rows(output.read_bytes())[0]["error"]
-    arguments = ["scan", tmp_path / "a.parquet", "--key", archives.key, "-o", output, "--column", "photo"]
+    (row,) = rows(output.read_bytes())
+    assert "(hash, thing) and none begins like an image: name the images' with --column" in row["error"]
+    arguments = ["scan", tmp_path / "a.parquet", "--key", archives.key, "-o", output, "--column", "thing"]
     assert_refused(run(*arguments), "other settings (column)")
     assert run(*arguments, "--force").returncode == 3
     table = rows(output.read_bytes())
     assert [(row["member"], row["state"]) for row in table] == [
-        ("0", "absent"),
+        ("0", "error"),
         ("1", "error"),
         ("2", "detected"),
         ("3", "error"),
@@ -208,8 +210,8 @@ def test_ctrl_c_finishes_what_is_in_hand_and_the_same_command_goes_on(archives, 
     asked, told = [line for line in err.decode().splitlines() if line]
     assert "finishing the pictures in hand" in asked
     assert told == (
-        f"fastmark: stopped before the end: {len(part)} pictures are done, rows in {output};"
-        " the same command goes on from here"
+        f"fastmark: stopped before the end: {len(part)} images are done, rows in {output};"
+        " run the same command again to resume"
     )
     done = run(*arguments, "--json", cwd=tmp_path)
     assert (done.returncode, rows(done.stdout)[0]["resumed"]) == (0, len(part))
@@ -271,13 +273,15 @@ def test_scans_refused(archives, tmp_path):
         ((archives.archive, *key, "-o", "r.csv", "--max-pixels", "0"), "above 0"),
         ((archives.archive, *key, "-o", "r.csv", "--address", "auto"), "--engine ray"),
         ((archives.archive, "-o", "r.csv"), "--key"),
-        ((*key, "-o", "r.csv"), "SOURCE"),
+        ((*key, "-o", "r.csv"), "no source"),
+        ((archives.archive / "0.jpg", *key, "-o", "r.csv", "--column", "jpg"), "--column goes with Parquet"),
+        ((archives.key, *key, "-o", "r.csv"), "is a fastmark key file"),
     ):
         assert_refused(run("scan", *arguments, cwd=tmp_path), says)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "old.csv"]
     assert (tmp_path / "old.csv").read_text() == "somebody's own\n"
     done = run("scan", "empty", *key, "-o", "none.csv", "--quiet", cwd=tmp_path)
-    assert (done.returncode, b"no picture was found" in done.stderr) == (2, True)
+    assert (done.returncode, b"no image was found" in done.stderr) == (2, True)
     assert (
         run("scan", archives.archive / "sub", *key, "-o", "old.csv", "--force", cwd=tmp_path).returncode == 0
     )

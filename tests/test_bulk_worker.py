@@ -11,8 +11,8 @@ from PIL import Image
 from fastmark.bulk.readers import Picture, most_bytes
 from fastmark.bulk.tables import MANIFEST_COLUMNS, SCAN_COLUMNS
 from fastmark.bulk.worker import EmbedJob, ScanJob, Work
+from fastmark.detector import detect
 from fastmark.errors import OutputError
-from fastmark.watermarker import detect
 
 MESSAGE = "0123456789abcdef"
 ENCODING = {"quality": 95, "subsampling": "4:4:4", "lossless": False}
@@ -49,7 +49,7 @@ def test_a_marked_picture(scanner, key, marked):
     assert row["scale"] == pytest.approx(1, abs=0.01)
     assert row["ms"] > 0
     # the same as of detect, with both keys paid for
-    assert row["log10_p"] == detect(data, scanner.markers)[0].log10_p
+    assert row["log10_p"] == detect(data, scanner.job.keys)[0].log10_p
 
 
 def test_an_unmarked_picture(scanner):
@@ -69,9 +69,9 @@ def test_a_picture_turned_by_its_exif_is_told_upright(scanner):
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        (b"", "not a picture of a known format"),
-        (b"<html>404</html>", "not a picture of a known format"),
-        (jpeg()[:-400], "truncated"),
+        (b"", "is empty"),
+        (b"<html>404</html>", "is a text file, not an image"),
+        (jpeg()[:400], "cut short or damaged"),
         (encode(drawn(1100, 1000), "PNG"), "claims 1000 x 1100 pixels, more than the limit of 1000000"),
     ],
 )
@@ -141,14 +141,14 @@ def test_a_mark_that_encoding_destroys_is_not_written(key):
     worker = marker_of(key, format="jpeg", encoding=ENCODING | {"quality": 1, "subsampling": "4:2:0"})
     result = one(worker, data=encode(photograph("astronaut", 256), "PNG"), message=MESSAGE)
     assert (result.state, result.data) == ("error", None)
-    assert "not read back from the picture encoded as jpeg" in result.row["error"]
+    assert "not read back from the image encoded as jpeg" in result.row["error"]
 
 
 def test_what_cannot_be_marked_is_a_row(key):
     for data, says in (
         (jpeg(100, 300), "needs 128 pixels a side"),
         (encode(drawn(200, 200), "GIF"), "choose one with --format"),
-        (b"nothing", "not a picture"),
+        (b"nothing", "not an image"),
     ):
         result = one(marker_of(key), data=data, message=MESSAGE)
         assert (result.state, result.data) == ("error", None)
