@@ -207,6 +207,13 @@ def test_columns_by_name(path):
         assert str(caught.value) == says
 
 
+def test_two_columns_of_one_name(path):
+    pq.write_table(pa.table([[ONE], [TWO]], names=["jpg", "jpg"]), path)
+    (picture,), ends = reading(Entry(str(path), "parquet"))
+    assert "two columns have the name 'jpg'" in picture.error
+    assert ends == []
+
+
 def test_a_name_with_dots(path):
     entry = parquet(path, **{"a.b": [ONE], "hash": HASHES[:1]})
     assert images(entry) == images(entry, column="a.b") == [("0", ONE)]

@@ -90,11 +90,11 @@ def test_lines_that_may_be_secret_are_not_repeated(tmp_path):
         with pytest.raises(SourceError, match=r"list, line \d is of a fastmark key file") as caught:
             list(entries(named((), path), Walk()))
         says_nothing(caught.value)
-    found = list(
-        entries(named((), write(tmp_path / "list", f"a.jpg\n01{SECRET}00000000\n".encode())), Walk())
-    )
-    assert [entry.path for entry in found] == ["a.jpg", f"{tmp_path}/list, line 2"]
-    says_nothing(found)
+    for line in (SECRET, f"01{SECRET}00000000", f' "{SECRET}",', f"0x{SECRET}"):
+        listed = write(tmp_path / "list", f"a.jpg\n{line}\n".encode())
+        found = list(entries(named((), listed), Walk()))
+        assert [entry.path for entry in found] == ["a.jpg", f"{listed}, line 2"]
+        says_nothing(found)
     for name in ("m.txt", "m.jsonl"):
         for text in (SECRET, TEXT[1:], f'{{"source": "{SECRET}", "message": "{SECRET}"}}'):
             with pytest.raises(FastmarkError) as caught:

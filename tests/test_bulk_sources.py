@@ -136,7 +136,7 @@ def test_a_file_is_known_by_what_it_holds(tmp_path, form):
     path = tmp_path / "source.txt"  # whatever its name
     contents = {
         "tar": tar_of(tmp_path / "t", [("a.jpg", b"")]).read_bytes(),
-        "parquet": b"PAR1 and so on",
+        "parquet": b"PAR1\x15\x04 and so on",
         "picture": jpeg(),
     }
     write(path, contents[form])
@@ -229,6 +229,22 @@ def test_a_text_is_a_list_only_where_it_is_named_as_one(tmp_path):
             check(path)
         assert "in.jpg" not in str(caught.value)
         assert [entry.kind for entry in found(lists=path)] == ["picture", "error"]
+
+
+@pytest.mark.parametrize(
+    "first", ["BMW", "P6", "Pyrenees", "GIF89a", "RIFF", "qoif", "PAR1", "BZhang", "LZIP"]
+)
+def test_a_list_may_begin_like_a_file_of_another_kind(tmp_path, monkeypatch, first):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / first / "1.jpg", jpeg())
+    for name in ("list.txt", "list"):
+        listed = write(tmp_path / name, f"{first}/1.jpg\n".encode())
+        assert [entry.path for entry in found(lists=listed)] == [f"{first}/1.jpg"]
+    assert [entry.kind for entry in found("list.txt")] == ["picture"]
+
+
+def test_pixels_in_decimals_are_an_image(tmp_path):
+    assert paths(write(tmp_path / "plain", b"P2\n# drawn\n2 1\n255\n0 255\n")) == [("plain", "picture")]
 
 
 def test_what_is_named_as_a_list_must_be_one(tmp_path):

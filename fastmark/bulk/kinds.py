@@ -53,6 +53,10 @@ _ARCHIVE_STARTS = (
 )
 _APPLE_DOUBLE = b"\x00\x05\x16\x07"
 _KEY = re.compile(rb'"format"\s*:\s*"fastmark-key"')
+_ASCII = re.compile(rb"[\t\n\r -~]{8}|[\t\n\r -~]{1,7}\Z")
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+# PNM with its numbers in decimals
+_PLAIN_PIXELS = re.compile(rb"P[1-6fFy][\s#]+[\d#]")
 _UTF_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 
 BLOCK = 512
@@ -81,6 +85,10 @@ def kind_by_ending(name: str) -> Literal["picture", "tar", "parquet", "archive",
 
 def kind_by_content(start: bytes) -> Content | None:
     """What a file's first bytes tell, ``KEY_BYTES`` or at least a ``BLOCK``; None if nothing."""
+    if _reads_as_text(start):  # a path may begin like a file: BMW/1.jpg, Pyrenees/2.jpg
+        if is_key_file(start):
+            return "key"
+        return "picture" if _PLAIN_PIXELS.match(start) else "text"
     if start[:4] == b"PAR1":
         return "parquet"
     if start[257:262] == b"ustar" or compression(start):
@@ -94,6 +102,11 @@ def kind_by_content(start: bytes) -> Content | None:
     if is_key_file(start):
         return "key"
     return "text" if start.startswith(_UTF_MARKS) or b"\0" not in start else None
+
+
+def _reads_as_text(start: bytes) -> bool:
+    """Whether a file begins with ASCII and has no control characters further on."""
+    return _ASCII.match(start) is not None and _CONTROL.search(start) is None
 
 
 def kind_of_file(name: str, size: int, start: Callable[[], bytes]) -> Found:
@@ -168,7 +181,7 @@ def compression(start: bytes) -> Literal["gzip", "bz2", "lzma"] | None:
     """How a file that begins so is compressed, by the name of Python's module."""
     if start.startswith(b"\x1f\x8b"):
         return "gzip"
-    if start.startswith(b"BZh"):
+    if start.startswith(b"BZh") and start[4:7] in (b"1AY", b"\x17\x72\x45"):
         return "bz2"
     return "lzma" if start.startswith(b"\xfd7zXZ\0") else None
 

@@ -112,7 +112,7 @@ def embed(
     settings = {
         "verb": "embed",
         "keys": [key.id],
-        "messages": messages if constant is None else constant.hex(),
+        "messages": printable(str(messages)) if constant is None else constant.hex(),
         "message_bits": message_bits,
         "strength": strength,
         "format": format,
@@ -120,7 +120,7 @@ def embed(
         "verify": verify,
         "max_pixels": max_pixels,
         "column": column,
-        "manifest": table,
+        "manifest": printable(table),
     }
     journal = Journal(journal_path(target), settings, output=target, force=force)
     record: Recorder | None = None

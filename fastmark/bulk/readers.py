@@ -305,7 +305,7 @@ def _opened_tar(entry: Entry) -> Iterator[tarfile.TarFile]:
 @contextlib.contextmanager
 def _tar_of(file: Any, *, streamed: bool) -> Iterator[tarfile.TarFile]:
     """A tar, compressed or not, in a buffered file."""
-    module = compression(file.peek(8))
+    module = compression(file.peek(16))
     with contextlib.ExitStack() as stack:
         if module is not None:
             # NOTE: by these modules, as tarfile's own streams end after the first of several parts

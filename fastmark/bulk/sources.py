@@ -37,7 +37,7 @@ AnyPath = str | os.PathLike[str]
 
 _LIST = "list of paths, one per line"
 # of a key's secret and more; a path that is like that is not repeated
-_SECRET = re.compile(rb"[0-9A-Fa-f]{64,}")
+_SECRET = re.compile(rb"""[\s"',]*(0x)?[0-9A-Fa-f]{64,}[\s"',]*""")
 _LINE_OF_A_KEY = re.compile(rb'"fastmark-key"|"secret"\s*:')
 
 
@@ -139,7 +139,7 @@ def _kind_of_source(source: Named) -> Kind | Literal["folder", "list", "stdin"]:
         return "stdin"
     try:
         folder = is_folder(path)
-        # NOTE: a pipe, as of <(find ...), is left unread for who reads the list
+        # NOTE: a pipe, as of <(find ...), is left unread until its lines are wanted
         pipe = not folder and _is_pipe(path)
         start = b""
         if not folder and not pipe:
@@ -248,7 +248,7 @@ def _list(file: IO[bytes], shown: str, walk: Walk) -> Iterator[Entry]:
         entry = sized(Entry(path, kind if kind == "tar" or kind == "parquet" else "picture", below))
         if entry.kind != "error" and not is_url(path):
             yield from _listed(entry, walk)
-        elif entry.kind == "error" and _SECRET.fullmatch(line.strip()):
+        elif entry.kind == "error" and _SECRET.fullmatch(line):
             place = f"{shown}, line {number}"
             yield Entry(place, "error", error=f"{place}: no such file")
         else:
@@ -256,7 +256,7 @@ def _list(file: IO[bytes], shown: str, walk: Walk) -> Iterator[Entry]:
 
 
 def _listed(entry: Entry, walk: Walk) -> Iterator[Entry]:
-    """A file of a list; who lists it means it, unless it is what a program lists that finds names."""
+    """A file of a list: an image unless it is known to be something else, as it was named for a reason."""
     shown = printable(entry.path)
     try:
         start = start_of(entry.path) if entry.size <= KEY_BYTES else b""
