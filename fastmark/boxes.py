@@ -169,6 +169,7 @@ def examine_webp(data: bytes, *, bare: bool = False) -> Findings:
         bare: whether the decoder is to have nothing but what the pixels need.
     """
     result = Findings(data)
+    result.size = _webp_size(data)
     place, kept, flags, odd = 12, [], 0, bare
     sized = min(len(data), 8 + int.from_bytes(data[4:8], "little"))
     if len(data) >= 8 and sized & 1 and sized < len(data):
@@ -208,6 +209,20 @@ def examine_webp(data: bytes, *, bare: bool = False) -> Findings:
         )
         result.data = b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body
     return result
+
+
+def _webp_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height as the header tells."""
+    kind = data[12:16]
+    if kind == b"VP8X" and len(data) >= 30:
+        return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+    if kind == b"VP8 " and len(data) >= 30:
+        width, height = struct.unpack_from("<HH", data, 26)
+        return width & 0x3FFF, height & 0x3FFF
+    if kind == b"VP8L" and len(data) >= 25:
+        (bits,) = struct.unpack_from("<I", data, 21)
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    return None
 
 
 def _flagged(header: bytes, flags: int) -> bytes:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, field
-from io import BytesIO
 from typing import Any
 
 from PIL import ExifTags, Image, ImageOps
@@ -20,7 +19,7 @@ from PIL import ExifTags, Image, ImageOps
 from fastmark import boxes, jpeg, png, tiff
 from fastmark.errors import InvalidImageError, UnsupportedImageError, reason_of
 from fastmark.findings import EXIF_DAMAGED, GAIN_MAP_DROPPED, Findings
-from fastmark.formats import PREFIX_BYTES, factory_of, format_by_prefix
+from fastmark.formats import PREFIX_BYTES, Encoded, factory_of, format_by_prefix
 from fastmark.ifd import exif_is_damaged, orientation_of
 from fastmark.reading import check_size, label_of, read_image, reading
 
@@ -45,6 +44,7 @@ _EXAMINERS: dict[str, Any] = {
     "AVIF": boxes.examine_heif,
     "HEIF": boxes.examine_heif,
 }
+_FOREIGN = "whose samples Pillow cannot read: convert it to 8 or 16 bits first"
 _ROW_BY_ROW = ("JPEG", "PNG", "GIF", "BMP", "PPM", "TIFF")
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -116,6 +116,8 @@ class Opened:
             )
         if self.findings.frames > 1:
             raise _several(self.label)
+        if self.findings.foreign:
+            raise UnsupportedImageError(f"{self.label} is {self.name} {_FOREIGN}")
         try:
             return self._load(self.decoder)
         except MemoryError:
@@ -176,7 +178,7 @@ class Opened:
             return 1
 
     def _load(self, decoder: Any) -> Image.Image:
-        if self.name == "TIFF" and decoder._im is None:
+        if self.name == "TIFF" and not self.findings.foreign and decoder._im is None:
             # else Pillow measures against its own limit, which other threads rely on
             decoder.im = Image.new(decoder.mode, decoder._tile_size).im
         decoder.load()
@@ -190,7 +192,7 @@ class Opened:
             findings = _EXAMINERS[self.name](self.findings.data, bare=True)
             findings.damaged = [*self.findings.damaged, *findings.damaged]
             findings.dropped = self.findings.dropped
-            decoder = factory_of(self.name, self.label)(BytesIO(findings.data), "")
+            decoder = factory_of(self.name, self.label)(Encoded(findings.data), "")
         except Exception:
             return False
         if decoder.size != self.decoder.size:
@@ -224,26 +226,34 @@ def open_file(image: Any, label: str, max_pixels: int | None) -> Opened:
         check_size(findings.size[0], findings.size[1], limit, label)
     opened = Opened(None, findings, name, label)
     try:
-        opened.decoder = factory_of(name, label)(BytesIO(findings.data), "")
+        opened.decoder = factory_of(name, label)(Encoded(findings.data), "")
     except (UnsupportedImageError, MemoryError):
         raise
     except Exception as error:
-        if "unknown pixel mode" in str(error):
-            raise UnsupportedImageError(
-                f"{label} is {name} whose samples Pillow cannot read: convert it to 8 or 16 bits"
-            ) from None
+        if name == "TIFF" and "unknown pixel mode" in str(error):
+            return _foreign(opened, limit)
         if name not in _EXAMINERS:
             raise _unreadable(label, error) from error
         opened.findings = _EXAMINERS[name](findings.data, bare=True)
         opened.findings.damaged[:0] = findings.damaged
         try:
-            opened.decoder = factory_of(name, label)(BytesIO(opened.findings.data), "")
+            opened.decoder = factory_of(name, label)(Encoded(opened.findings.data), "")
         except MemoryError:
             raise
         except Exception:
             raise _unreadable(label, error) from error
     check_size(opened.decoder.width, opened.decoder.height, limit, label)
     _describe(opened)
+    return opened
+
+
+def _foreign(opened: Opened, limit: int) -> Opened:
+    """A TIFF of samples that Pillow has no mode for, as luma to be looked at."""
+    from fastmark.samples import luma_of_samples  # and with it numpy
+
+    opened.findings.foreign = True
+    opened.findings.turned = True
+    opened.decoder = Image.fromarray(luma_of_samples(opened.findings.data, limit, opened.label))
     return opened
 
 
@@ -263,6 +273,10 @@ def _several(label: str) -> UnsupportedImageError:
 
 
 def _unreadable(label: str, error: Exception) -> InvalidImageError:
+    if any(
+        words in str(error) for words in ("cannot handle", "unknown pixel mode", "unknown data organization")
+    ):
+        return UnsupportedImageError(f"{label} is of a kind {_FOREIGN} ({reason_of(error)})")
     return InvalidImageError(
         f"{label} cannot be read, it is cut short or damaged ({reason_of(error)}): an intact copy is needed"
     )

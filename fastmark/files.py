@@ -32,7 +32,7 @@ from PIL import Image
 
 from fastmark import png
 from fastmark.errors import OutputError, UnsupportedImageError, one_line, reason_of
-from fastmark.formats import register_plugin
+from fastmark.formats import check_plugin, register_plugin
 from fastmark.metadata import colour_chunks, descriptive_exif, losses, save_options
 
 __all__ = [
@@ -107,6 +107,7 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = True) -> str
     name = format_by_ending(target)
     if name is None:
         raise OutputError(f"{target}: unknown format {target.suffix!r}: use one of {', '.join(_BY_ENDING)}")
+    _name_of(name)
     try:
         if target.is_dir():
             raise OutputError(f"{target} is a folder")
@@ -231,6 +232,10 @@ def _name_of(format_name: str) -> str:
     name = _ALIASES.get(format_name.upper(), format_name.upper())
     if name not in _WRITES:
         raise OutputError(f"unknown format {format_name!r}: use one of {', '.join(_WRITES)}")
+    try:
+        check_plugin(name, "the output")
+    except UnsupportedImageError as error:
+        raise OutputError(str(error)) from None
     return name
 
 

@@ -31,6 +31,7 @@ class Findings:
         keeps_deep: whether Pillow hands over samples of more than 8 bits as they are.
         unsigned: whether Pillow hands over unsigned levels of 32 bits as signed ones.
         min_is_white: whether Pillow hands over the negative of the image.
+        foreign: whether Pillow cannot read the samples; in its place is luma on 0..255, to look at.
         size: width and height where they must be known before the decoder is called, else None.
     """
 
@@ -47,4 +48,5 @@ class Findings:
     keeps_deep: bool = False
     unsigned: bool = False
     min_is_white: bool = False
+    foreign: bool = False
     size: tuple[int, int] | None = None

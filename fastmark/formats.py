@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 
 from PIL import Image
@@ -125,6 +127,25 @@ def factory_of(name: str, label: str) -> Callable[[Any, str], Image.Image]:
     return Image.OPEN[name][0]
 
 
+class Encoded(BytesIO):
+    """A file's bytes; of a WebP file Pillow sees so little at first that it cannot measure by its own limit.
+
+    That limit is for the whole program, and the caller's is looked at before.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        """Hold a file's bytes."""
+        super().__init__(data)
+        self._first = data[8:12] == b"WEBP"
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return the next bytes: the first time perhaps fewer than asked for."""
+        if self._first:
+            self._first = False
+            return super().read(16)
+        return super().read(size)
+
+
 def register_plugin(name: str, label: str) -> None:
     """Have Pillow read and write HEIF or JXL, if it does not yet.
 
@@ -134,6 +155,7 @@ def register_plugin(name: str, label: str) -> None:
     Image.init()
     if name in Image.OPEN and name in Image.SAVE:
         return
+    check_plugin(name, label)
     try:
         if name == "HEIF":
             import pillow_heif
@@ -142,7 +164,18 @@ def register_plugin(name: str, label: str) -> None:
         else:
             import pillow_jxl  # noqa: F401
     except ImportError:
-        kind, package = ("HEIC", "pillow-heif") if name == "HEIF" else ("JPEG XL", "pillow-jxl-plugin")
-        raise UnsupportedImageError(
-            f"{label} is {kind}, which needs the package {package}: pip install 'fastmark-watermark[formats]'"
-        ) from None
+        raise _missing(name, label) from None
+
+
+def check_plugin(name: str, label: str) -> None:
+    """Raise UnsupportedImageError if the package for HEIF or JXL is not installed; nothing is imported."""
+    module = {"HEIF": "pillow_heif", "JXL": "pillow_jxl"}.get(name)
+    if module and name not in Image.SAVE and importlib.util.find_spec(module) is None:
+        raise _missing(name, label)
+
+
+def _missing(name: str, label: str) -> UnsupportedImageError:
+    kind, package = ("HEIC", "pillow-heif") if name == "HEIF" else ("JPEG XL", "pillow-jxl-plugin")
+    return UnsupportedImageError(
+        f"{label} is {kind}, which needs the package {package}: pip install 'fastmark-watermark[formats]'"
+    )

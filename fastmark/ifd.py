@@ -95,10 +95,19 @@ def directory(data: bytes, place: int, order: str) -> Directory:
 
 def numbers(data: bytes, entry: Entry, order: str) -> tuple[int, ...]:
     """An entry's first values, 64 at most, where they are whole numbers; else nothing."""
+    return _numbers(data, entry, order, 64)
+
+
+def numbers_of(data: bytes, entry: Entry, order: str) -> tuple[int, ...]:
+    """All of an entry's values, where they are whole numbers; else nothing."""
+    return _numbers(data, entry, order, entry.count)
+
+
+def _numbers(data: bytes, entry: Entry, order: str, most: int) -> tuple[int, ...]:
     code = {1: "B", 3: "H", 4: "L", 6: "b", 8: "h", 9: "l", 13: "L"}.get(entry.type)
     if code is None or not entry.intact:
         return ()
-    return struct.unpack_from(f"{order}{min(entry.count, 64)}{code}", data, entry.place)
+    return struct.unpack_from(f"{order}{min(entry.count, most)}{code}", data, entry.place)
 
 
 def exif_is_damaged(exif: bytes) -> bool:

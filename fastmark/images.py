@@ -209,6 +209,8 @@ def _frame_remarks(image: Image.Image) -> tuple[str, ...]:
 def _white_of(opened: Opened) -> float | None:
     """The white of a file's deep grey, where its format tells."""
     mode, bits = opened.decoder.mode, opened.findings.bits
+    if opened.findings.foreign:
+        return 255.0
     if opened.name == "PPM" and mode == "I":
         return 65535.0
     if opened.name == "TIFF" and mode.startswith("I;16") and 8 < bits < 16:

@@ -57,7 +57,7 @@ def luma_of(
         grey = luma8(np.asarray(image).astype(np.uint16), white or 65535.0)
     elif mode in ("I", "F"):
         levels = np.asarray(image)
-        grey = _luma_of_levels(levels.view(np.uint32) if unsigned else levels, white, label)
+        grey = scaled_to_white(levels.view(np.uint32) if unsigned else levels, white, label)
     elif mode in ("L", "LA", "YCbCr", "LAB"):
         return np.array(image if mode == "L" else image.getchannel(0))
     else:
@@ -82,7 +82,7 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image if image.mode in ("RGB", "RGBA", "RGBX") else image.convert("RGB")
 
 
-def _luma_of_levels(levels: NDArray[Any], white: float | None, label: str) -> NDArray[np.float32]:
+def scaled_to_white(levels: NDArray[Any], white: float | None, label: str) -> NDArray[np.float32]:
     """float32 on 0..255 of levels whose white is told by their range: 1, 255 or 65535, or else stretched."""
     low, high = float(levels.min()), float(levels.max())
     if not (np.isfinite(low) and np.isfinite(high)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from PIL import Image
 from fastmark import jpeg
 from fastmark.decoder import Opened, take_info
 from fastmark.errors import InvalidImageError, reason_of
-from fastmark.formats import factory_of
+from fastmark.formats import Encoded, factory_of
 
 _MISSING = 128
 
@@ -65,7 +64,7 @@ def intact_part(opened: Opened, error: Exception) -> Image.Image:
 
 
 def _decoder(opened: Opened, data: bytes) -> Any:
-    decoder = factory_of(opened.name, opened.label)(BytesIO(data), "")
+    decoder = factory_of(opened.name, opened.label)(Encoded(data), "")
     take_info(decoder, opened.findings)
     return decoder
 

@@ -239,6 +239,14 @@ def test_pillows_own_limit_is_neither_used_nor_touched(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     data = encoded(Image.fromarray(draw()), "PNG")
     np.testing.assert_array_equal(open_source(data).pixels, draw())  # a warning would be an error here
+    for name in ("JPEG", "WEBP", "AVIF", "TIFF", "GIF", "BMP", "PPM", "JPEG2000", "QOI"):
+        options = [{"lossless": True}, {}] if name == "WEBP" else [{}]
+        for more in [*options, {"compression": "tiff_lzw"}] if name == "TIFF" else options:
+            data = encoded(Image.fromarray(draw()), name, **more)
+            assert open_source(data).pixels.shape == draw().shape
+            assert luma_of(data).shape[:2] == draw().shape[:2]
+            with pytest.raises(InvalidImageError, match="more than the limit of 99"):
+                open_luma(data, max_pixels=99)
     assert Image.MAX_IMAGE_PIXELS == 100
 
 

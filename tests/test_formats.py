@@ -18,10 +18,9 @@ from PIL import ExifTags, Image, ImageCms
 from test_images import ICC, draw, encoded, luma, luma_of, make_exif
 
 import fastmark
-from fastmark import formats
 from fastmark.decoder import PREFIX_BYTES, format_by_prefix
 from fastmark.errors import ImageNotFoundError, InvalidImageError, OutputError, UnsupportedImageError
-from fastmark.files import check_encoding, encode_image, fitting, losses, save_image
+from fastmark.files import check_encoding, check_output, encode_image, fitting, losses, save_image
 from fastmark.images import open_luma, open_source
 
 GREY = draw(64, 80, 0)
@@ -116,12 +115,58 @@ def test_levels_that_are_not_finite():
         luma_of(tiff(np.full((64, 64), np.nan, "f4")))
 
 
-@pytest.mark.parametrize("array", [GREY / 255, (COLOUR / 255).astype("f4")], ids=["f8", "rgb f4"])
-def test_samples_that_pillow_cannot_read(array):
-    data = tiff(array, photometric="rgb" if array.ndim == 3 else "minisblack")
-    for opening in (open_luma, open_source):
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"compression": "zlib"},
+        {"compression": "zlib", "predictor": True},
+        {"tile": (32, 48)},
+        {"planarconfig": "separate"},
+        {"rowsperstrip": 7},
+        {"bigtiff": True},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_samples_that_pillow_has_no_mode_for(order, options):
+    colour = COLOUR.astype(float)
+    planar = options.get("planarconfig") == "separate"
+    for array in (GREY / 255, (GREY / 255).astype("f2"), (colour / 255).astype("f4"), colour):
+        if array.ndim == 3 and planar:
+            array = np.ascontiguousarray(np.moveaxis(array, -1, 0))
+        if array.ndim == 2 and planar:
+            continue
+        photometric = "rgb" if array.ndim == 3 else "minisblack"
+        if "predictor" in options and array.dtype != "f4":
+            continue
+        data = tiff(array, byteorder=order, photometric=photometric, **options)
+        expected = GREY if array.ndim == 2 else luma(COLOUR)
+        np.testing.assert_allclose(plane(data), expected, atol=0.07 if array.dtype == "f2" else 0.01)
         with pytest.raises(UnsupportedImageError, match="convert it to 8 or 16 bits"):
-            opening(data)
+            open_source(data)
+        with pytest.raises(InvalidImageError, match="more than the limit"):
+            open_luma(data, max_pixels=100)
+        with pytest.raises(InvalidImageError):
+            open_luma(data[:-3000])
+
+
+def test_deep_grey_with_alpha_and_turned_samples():
+    pixels = np.dstack([DEEP, DEEP])
+    options = {"photometric": "minisblack", "planarconfig": "contig", "extrasamples": ["unassalpha"]}
+    np.testing.assert_allclose(plane(tiff(pixels, **options)), DEEP / 257, atol=0.01)
+    turned = tiff(GREY / 255, extratags=[(274, 3, 1, 6, True)])
+    seen = open_luma(turned)
+    np.testing.assert_allclose(seen.pixels, np.rot90(GREY, -1), atol=0.01)
+    assert (seen.height, seen.width) == (80, 64)
+
+
+def test_a_jpeg_of_12_bits_is_not_called_damaged():
+    data = bytearray(encoded(Image.fromarray(COLOUR), "JPEG"))
+    data[data.index(b"\xff\xc0") + 4] = 12
+    for opening in (open_luma, open_source):
+        with pytest.raises(UnsupportedImageError, match="12-bit"):
+            opening(bytes(data))
 
 
 @pytest.mark.parametrize("negative", [False, True])
@@ -355,10 +400,10 @@ def test_signatures(name, data):
     assert format_by_prefix(data) == name
 
 
-def test_plugins_that_are_not_installed_are_named(monkeypatch):
-    monkeypatch.setattr(
-        formats.Image, "OPEN", {k: v for k, v in Image.OPEN.items() if k not in ("HEIF", "JXL")}
-    )
+def test_plugins_that_are_not_installed_are_named(monkeypatch, tmp_path):
+    for registry in ("OPEN", "SAVE"):
+        others = {k: v for k, v in getattr(Image, registry).items() if k not in ("HEIF", "JXL")}
+        monkeypatch.setattr(Image, registry, others)
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     monkeypatch.setitem(sys.modules, "pillow_jxl", None)
     for data in (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", b"\xff\n\xd7\x06\0"):
@@ -368,6 +413,8 @@ def test_plugins_that_are_not_installed_are_named(monkeypatch):
     for name in ("heic", "jxl"):
         with pytest.raises(OutputError, match=r"fastmark-watermark\[formats\]"):
             encode_image(Image.fromarray(COLOUR), name)
+        with pytest.raises(OutputError, match=r"fastmark-watermark\[formats\]"):
+            check_output(tmp_path / f"a.{name}")
 
 
 def test_plugins_wait_until_they_are_needed():
