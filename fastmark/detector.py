@@ -7,6 +7,7 @@ from typing import Any
 
 from fastmark.batches import Outcome, in_order
 from fastmark.detection import look
+from fastmark.errors import KeyFormatError
 from fastmark.images import ImageInput, Luma, open_luma
 from fastmark.key import Key
 from fastmark.notation import check_count, check_message_bits
@@ -40,13 +41,13 @@ class Detector(Unchanging):
             message_bits: the length of the messages of those given as keys: 16, 32, 64, 96 or 128.
 
         Raises:
-            ValueError: without any key.
+            KeyFormatError: without any key; it is a ValueError too.
             TypeError: if one of ``keys`` is none.
             InvalidMessageError: if ``message_bits`` is none of those lengths.
         """
         given = [keys] if isinstance(keys, Key | Watermarker) else list(keys)
         if not given:
-            raise ValueError("no key to look for: give at least one")
+            raise KeyFormatError("no key to look for: give at least one")
         bits = check_message_bits(message_bits)
         markers: dict[tuple[str, int], Watermarker] = {}
         for key in given:

@@ -251,8 +251,8 @@ def test_a_damaged_parquet_file_is_told(path):
 def test_without_pyarrow_a_parquet_file_is_told(path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pyarrow.parquet", None)
     (picture,), _ = reading(Entry(str(write(path, b"PAR1")), "parquet"))
-    assert "pip install 'fastmark[bulk]'" in picture.error
-    with pytest.raises(MissingPackageError, match=r"fastmark\[bulk\]"):
+    assert "pip install 'fastmark-watermark[bulk]'" in picture.error
+    with pytest.raises(MissingPackageError, match=r"fastmark-watermark\[bulk\]"):
         check_sources(named(path))
 
 

@@ -226,6 +226,6 @@ def test_a_cluster_that_is_not_there_is_told(archive, key, tmp_path):
 
 def test_without_ray_it_says_what_to_install(archive, key, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
-    with pytest.raises(MissingPackageError, match=r"fastmark\[ray\]") as caught:
+    with pytest.raises(MissingPackageError, match=r"fastmark-watermark\[ray\]") as caught:
         bulk.scan(archive, tmp_path / "rows.csv", key, engine="ray")
     assert isinstance(caught.value, FastmarkError)

@@ -65,7 +65,7 @@ def scan(
             None to find it.
         max_pixels: files of more are not decoded but reported.
         workers: processes; 0 for one per core.
-        engine: "local", or "ray" for a Ray cluster (``pip install 'fastmark[ray]'``).
+        engine: "local", or "ray" for a Ray cluster (``pip install 'fastmark-watermark[ray]'``).
         address: of the cluster, as ``ray.init`` takes it; None for a Ray on this machine.
         force: replace the output, and forget what was done.
         quiet: print nothing; otherwise progress goes to stderr where that is a terminal.

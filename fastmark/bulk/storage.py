@@ -24,7 +24,7 @@ def package(name: str, purpose: str, extra: str = "bulk") -> ModuleType:
         return importlib.import_module(name)
     except ImportError:
         root = name.partition(".")[0]
-        raise MissingPackageError(f"{purpose} needs {root}: pip install 'fastmark[{extra}]'") from None
+        raise MissingPackageError(f"{purpose} needs {root}: pip install 'fastmark-watermark[{extra}]'") from None
 
 
 def is_url(path: str) -> bool:

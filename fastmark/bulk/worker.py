@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from fastmark.bulk.journal import Result
 from fastmark.bulk.readers import Picture, most_bytes, too_large
-from fastmark.bulk.storage import printable, unwritable
+from fastmark.bulk.storage import printable, storable, unwritable
 from fastmark.decoder import PREFIX_BYTES, format_by_prefix
 from fastmark.errors import FastmarkError, InvalidImageError, OutputError, one_line
 from fastmark.key import Key
@@ -131,7 +131,7 @@ def failed(picture: Picture, reason: str) -> Result:
 
 
 def _line(error: BaseException) -> str:
-    return printable(one_line(error))
+    return storable(one_line(error))
 
 
 # ---- scanning --------------------------------------------------------------------------------------
