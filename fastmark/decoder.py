@@ -304,13 +304,13 @@ def _describe(opened: Opened) -> None:
     elif name == "HEIF":
         _describe_heif(decoder, findings)
     elif name == "JXL":
-        findings.turned = not decoder.jpeg
+        findings.turned = not getattr(decoder, "jpeg", False)  # of a JPEG packed into it
         findings.keeps_deep = decoder.mode in ("I;16", "F")
     if name in ("GIF", "WEBP", "AVIF", "HEIF"):
         try:
             findings.frames = max(findings.frames, decoder.n_frames)
         except Exception:
-            findings.damaged.append("what follows the first frame is damaged and was left out")
+            findings.broken.append("what follows the first frame is damaged")
     if findings.bits > 8 and not findings.keeps_deep:
         findings.dropped.append(
             f"the samples of {findings.bits} bits were read as 8 bits: pass a uint16 array to keep them"

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeAlias
 from PIL import UnidentifiedImageError
 
 from fastmark.errors import FastmarkError, ImageNotFoundError, InvalidImageError, reason_of
-from fastmark.formats import PREFIX_BYTES, format_by_prefix, junk_before, what_else
+from fastmark.formats import PREFIX_BYTES, format_by_prefix, is_key, junk_before, what_else
 
 
 class Readable(Protocol):
@@ -35,7 +35,12 @@ def label_of(image: object) -> str:
         InvalidImageError: if ``image`` is none of those.
     """
     if isinstance(image, str | os.PathLike):
-        return os.fsdecode(image)
+        text = os.fsdecode(image)
+        if is_key(text[:4096].encode("utf-8", "replace")):
+            raise InvalidImageError("the text of a fastmark key was given instead of an image")
+        if len(text) > 1000:
+            text = text[:100] + "..."
+        return text if text and text.isprintable() else repr(text)
     if isinstance(image, bytes | bytearray | memoryview):
         return "the image data"
     if callable(getattr(image, "read", None)):
@@ -57,7 +62,8 @@ def reading(label: str) -> Iterator[None]:
             raise InvalidImageError(f"{label} cannot be read: {error}") from None
         raise
     except FileNotFoundError:
-        raise ImageNotFoundError(f"{label}: no such file") from None
+        hint = ": addresses are not fetched, download it first" if "://" in label else ""
+        raise ImageNotFoundError(f"{label}: no such file{hint}") from None
     except UnidentifiedImageError:
         raise InvalidImageError(f"{label} is not an image of a known format") from None
     except MemoryError:

@@ -379,3 +379,40 @@ def test_damaged_files_never_raise_anything_else():
                     opening(bytes(data), max_pixels=200_000)
                 except InvalidImageError as error:
                     assert "\n" not in str(error)
+
+
+def test_an_animation_that_is_cut_short_is_not_marked():
+    frames = [Image.fromarray(np.roll(textured(), 5 * i, axis=1)) for i in range(3)]
+    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    for share in (0.5, 0.6, 0.7, 0.8, 0.9):
+        cut = data[: int(len(data) * share)]
+        seen = open_luma(cut)
+        assert seen.pixels.shape[:2] == (HEIGHT, WIDTH)
+        assert seen.remarks
+        with pytest.raises(InvalidImageError, match=r"animated|damaged"):
+            open_source(cut)
+
+
+def test_mutations_of_descriptive_tags_change_no_pixel():
+    whole = full("TIFF")
+    places = []
+    for tag in (270, 700, 34665, 34853, 34675):
+        place = tag_place(whole, tag)
+        places += range(place + 2, place + 12)
+    rng = random.Random(4)
+    for _ in range(150):
+        data = bytearray(whole)
+        for _ in range(rng.choice([1, 3, 20])):
+            data[rng.choice(places)] = rng.randrange(256)
+        np.testing.assert_array_equal(luma_of(bytes(data)), draw())
+
+
+def test_mutations_of_the_exif_of_an_avif_change_no_pixel():
+    plain = encoded(Image.fromarray(draw(64, 64)), "AVIF", exif=make_exif())
+    place, expected = plain.index(make_exif()[6:]), luma_of(plain)
+    rng = random.Random(6)
+    for _ in range(60):
+        data = bytearray(plain)
+        for _ in range(rng.choice([1, 3, 20])):
+            data[place + rng.randrange(len(make_exif()) - 6)] = rng.randrange(256)
+        np.testing.assert_array_equal(luma_of(bytes(data)), expected)

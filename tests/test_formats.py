@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import struct
 import subprocess
 import sys
 import tarfile
@@ -236,6 +237,28 @@ def test_deep_pgm_and_ppm(white, shift):
     source = open_source(b"P6\n" + head + deep.astype(">u2").tobytes())
     np.testing.assert_allclose(source.pixels.astype(int), COLOUR, atol=1)
     assert "were read as 8 bits" in source.warnings[0]
+
+
+def test_12_bit_grey_tiff():
+    levels = GREY.astype(np.uint16) << 4
+    bits = np.unpackbits(levels.astype(">u2").view(np.uint8).reshape(64, 80, 2), axis=-1)[..., 4:]
+    raw = np.packbits(bits.reshape(64, -1), axis=1).tobytes()
+    shorts = [
+        (256, 80),
+        (257, 64),
+        (258, 12),
+        (259, 1),
+        (262, 1),
+        (273, 8),
+        (277, 1),
+        (278, 64),
+        (279, len(raw)),
+    ]
+    table = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in shorts)
+    head = b"II*\0" + struct.pack("<I", 8 + len(raw))
+    data = head + raw + struct.pack("<H", len(shorts)) + table + bytes(4)
+    np.testing.assert_allclose(plane(data), GREY * (16 * 255 / 4095), atol=0.01)
+    np.testing.assert_allclose(open_source(data).pixels, GREY.astype(float) * (16 * 65535 / 4095), atol=1)
 
 
 # ---- pages -----------------------------------------------------------------------------------------
@@ -524,6 +547,24 @@ def test_paths_of_bytes_and_of_other_kinds(tmp_path):
 
     for given in (str(path), path, OfBytes()):
         np.testing.assert_array_equal(luma_of(given), COLOUR)
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("a\nb.png", r"'a\\nb\.png': no such file"),
+        ("", "'': no such file"),
+        ("https://example.org/a.png", "addresses are not fetched, download it first"),
+        ("x" * 3000, r"xxx\.\.\. cannot be read"),
+        ('{"format": "fastmark-key", "secret": "abc"}', "^the text of a fastmark key was given"),
+    ],
+)
+def test_odd_paths_in_one_line(path, says):
+    for opening in (open_luma, open_source):
+        with pytest.raises(InvalidImageError, match=says) as caught:
+            opening(path)
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 300
 
 
 # ---- what is no image ------------------------------------------------------------------------------
