@@ -45,6 +45,7 @@ _EXAMINERS: dict[str, Any] = {
     "HEIF": boxes.examine_heif,
 }
 _FOREIGN = "whose samples Pillow cannot read: convert it to 8 or 16 bits first"
+_SRGB_CICP = b"cicp\0\0\0\0\1\r\0\1"
 _ROW_BY_ROW = ("JPEG", "PNG", "GIF", "BMP", "PPM", "TIFF")
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -306,6 +307,8 @@ def _describe(opened: Opened) -> None:
     elif name == "JXL":
         findings.turned = not getattr(decoder, "jpeg", False)  # of a JPEG packed into it
         findings.keeps_deep = decoder.mode in ("I;16", "F")
+        if _SRGB_CICP in decoder.info.get("icc_profile", b""):
+            decoder.info.pop("icc_profile")  # made up by the plugin, for files that say sRGB in a bit
     if name in ("GIF", "WEBP", "AVIF", "HEIF"):
         try:
             findings.frames = max(findings.frames, decoder.n_frames)

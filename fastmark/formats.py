@@ -140,10 +140,8 @@ class Encoded(BytesIO):
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Return the next bytes: the first time perhaps fewer than asked for."""
-        if self._first:
-            self._first = False
-            return super().read(16)
-        return super().read(size)
+        first, self._first = self._first, False
+        return super().read(16 if first and size is not None and size > 16 else size)
 
 
 def register_plugin(name: str, label: str) -> None:

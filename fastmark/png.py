@@ -216,7 +216,7 @@ class _Examination:
         if not chunk.intact or len(chunk.content) < needed:
             self._break("the transparency (tRNS) of the PNG file is damaged")
             return None
-        if colour == 0 and depth in (2, 4):
+        if colour == 0 and depth < 8:
             # Pillow widens pixels to 8 bits, and not the grey value that is transparent
             value = (int.from_bytes(chunk.content[:2], "big") & ((1 << depth) - 1)) * (
                 255 // ((1 << depth) - 1)

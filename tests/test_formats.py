@@ -361,6 +361,8 @@ def test_jpeg_xl_without_loss():
     for image in (Image.fromarray(COLOUR), Image.fromarray(DEEP)):
         source = open_source(encode_image(image, "jxl", lossless=True))
         np.testing.assert_array_equal(source.pixels, np.asarray(image))
+        if image.mode == "RGB":
+            assert losses(source.rebuild(source.pixels), "jxl") == ()
 
 
 @pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:0"])
