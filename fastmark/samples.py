@@ -111,7 +111,13 @@ class _Page:
                 block[..., 0] if planar else block
             )
         colours = 3 if self.value(262, 1) == 2 and self.count >= 3 else 1
-        return out[: self.height, : self.width, :colours]
+        out = out[: self.height, : self.width]
+        if self.value(338, 0) != 1 or self.count <= colours:
+            return out[..., :colours]
+        # premultiplied
+        full = 1.0 if out.dtype.kind == "f" else float(np.iinfo(out.dtype).max)
+        alpha = out[..., colours : colours + 1].astype(np.float64) / full
+        return np.divide(out[..., :colours], alpha, out=np.zeros((*out.shape[:2], colours)), where=alpha > 0)
 
     def _block(self, data: bytes, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> NDArray[Any]:
         """One strip or tile."""

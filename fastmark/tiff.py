@@ -13,7 +13,7 @@ from fastmark.ifd import SIZES, Directory, Entry, directory, exif_is_damaged, nu
 from fastmark.png import is_cut_profile
 
 _KIND, _OLD_KIND = 254, 255
-_BITS, _PHOTOMETRIC, _SAMPLES, _PLANAR, _EXTRA, _FORMAT, _SUBSAMPLING = 258, 262, 277, 284, 338, 339, 530
+_BITS, _PHOTOMETRIC, _SAMPLES, _PLANAR, _FORMAT, _SUBSAMPLING = 258, 262, 277, 284, 339, 530
 _ICC, _EXIF, _GPS, _C2PA = 34675, 34665, 34853, 0xCD41
 _PLANES = {"RGB": "RGB;16N", "RGBA": "RGBA;16N", "CMYK": "CMYK;16N"}
 _NATIVE = {"F;32BF": "F;32F", "I;32BS": "I;32S", "I;16BS": "I;16S"} if sys.byteorder == "little" else {}
@@ -71,9 +71,6 @@ def describe(image: Any, result: Findings) -> None:
         result.dropped.append(f"the colour description of the TIFF file ({', '.join(told)}) was left out")
     if _C2PA in tags:
         result.dropped.append(C2PA_DROPPED)
-    if image.mode == "LA" and tags.get(_EXTRA) == (1,):  # premultiplied, which Pillow 13 sees by itself
-        image._mode = "La"
-        image.tile = [tile._replace(args=("La", *tile.args[1:])) for tile in image.tile]
     plain = image.mode == "YCbCr" and tags.get(_SUBSAMPLING, (1, 1)) == (1, 1)
     if (
         tags.get(_PHOTOMETRIC) == 6

@@ -162,6 +162,13 @@ def test_deep_grey_with_alpha_and_turned_samples():
     assert (seen.height, seen.width) == (80, 64)
 
 
+def test_premultiplied_samples_that_pillow_has_no_mode_for():
+    colour = (COLOUR / 255).astype("f4")
+    pixels = np.dstack([colour / 4, np.full((64, 80), 0.25, "f4")])
+    data = tiff(pixels, photometric="rgb", extrasamples=["assocalpha"])
+    np.testing.assert_allclose(plane(data), luma(COLOUR), atol=0.01)
+
+
 def test_a_jpeg_of_12_bits_is_not_called_damaged():
     data = bytearray(encoded(Image.fromarray(COLOUR), "JPEG"))
     data[data.index(b"\xff\xc0") + 4] = 12
