@@ -104,5 +104,5 @@ def test_tables_refused(tmp_path, monkeypatch):
         with pytest.raises(OutputError, match=says):
             check_table(path)
     monkeypatch.setitem(__import__("sys").modules, "pyarrow.parquet", None)
-    with pytest.raises(MissingPackageError, match="fastmark\\[bulk\\]"):
+    with pytest.raises(MissingPackageError, match="fastmark-watermark\\[bulk\\]"):
         check_table(str(tmp_path / "rows.parquet"))
