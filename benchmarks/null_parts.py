@@ -36,7 +36,7 @@ LEVELS = (0.5, 0.1, 1e-2, 1e-3, 1e-4, 1e-5)
 @cache
 def carriers(n_keys: int) -> list[Any]:
     """Carriers of the numbered benchmark keys."""
-    from fastmark.carrier import Carrier
+    from fastmark.codec.carrier import Carrier
     from fastmark.key import Key
 
     return [Carrier(Key(seeded_bytes(f"null parts, key {n}"))) for n in range(n_keys)]
@@ -52,13 +52,13 @@ def crops(path: Path, number: int) -> list[np.ndarray]:
 
 def run_picture(path: Path, n_keys: int, n_crops: int) -> np.ndarray:
     """Bounds of all crops and keys: float64 (trials, 3), natural logarithms."""
-    from fastmark import evidence
-    from fastmark.alignment import TorusSpectrum
-    from fastmark.chips import ChipBlocks
-    from fastmark.message import MessageCode
-    from fastmark.plane import canonical_plane
-    from fastmark.scoring import ScorePlanes
-    from fastmark.unitgrid import resample
+    from fastmark.codec.message import MessageCode
+    from fastmark.codec.plane import canonical_plane
+    from fastmark.detection import evidence
+    from fastmark.detection.placement import TorusSpectrum
+    from fastmark.detection.resampling import resample
+    from fastmark.detection.scores import ScorePlanes
+    from fastmark.detection.soft_bits import ChipBlocks
 
     signs = 1.0 - 2.0 * MessageCode(64).encode(0)
     rows = []

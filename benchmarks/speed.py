@@ -107,9 +107,9 @@ def decoded(jpeg: bytes) -> np.ndarray:
 
 def whole(marker: Any, others: list[Any], small: np.ndarray, large: np.ndarray, runs: int) -> list[Row]:
     """Whole calls against their references."""
-    from fastmark.detection import analyse
-    from fastmark.images import open_luma
-    from fastmark.plane import pixels_per_unit
+    from fastmark.codec.plane import pixels_per_unit
+    from fastmark.detection.detector import analyse
+    from fastmark.images.opening import open_luma
 
     rows = []
     for picture, size in ((small, "1 MP"), (large, "12 MP")):
@@ -195,9 +195,15 @@ def stages(marker: Any, picture: np.ndarray, bandwidth: float, speed: float, run
     """Stage by stage, on the data they get; megabytes each array once, operations a unit as counted in the
     kernels.
     """
-    from fastmark import embedding, fft, margin, plane, search, spectra, sync
-    from fastmark.perception import Perception
-    from fastmark.scoring import ScorePlanes, scores
+    from fastmark import fft
+    from fastmark.codec import plane
+    from fastmark.codec.mask import Perception
+    from fastmark.detection import noise as spectra
+    from fastmark.detection import scan as sync
+    from fastmark.detection import search
+    from fastmark.detection.scores import ScorePlanes, scores
+    from fastmark.embedding import margins as margin
+    from fastmark.embedding import marking as embedding
 
     carrier, code, templates = marker._carrier, marker._code, marker.key_detector.templates
     k = plane.pixels_per_unit(*picture.shape[:2])
@@ -277,7 +283,7 @@ def stages(marker: Any, picture: np.ndarray, bandwidth: float, speed: float, run
 
 def scanned_mb(level: Any, templates: Any) -> float:
     """Megabytes that a scan reads from its log-polar bytes, one a tone, rotation and scale."""
-    from fastmark.sync import looks
+    from fastmark.detection.scan import looks
 
     total = 0
     for view, look in looks(tuple(view.grid.pool for view in level.views), small=level.small):
@@ -338,7 +344,7 @@ def memory(large: np.ndarray) -> list[Row]:
 def carriers(runs: int) -> list[Row]:
     """From a key to everything that embedding and detecting need of it."""
     import fastmark as fm
-    from fastmark.carrier import TONE_COUNTS
+    from fastmark.codec.carrier import TONE_COUNTS
 
     def derive() -> None:
         marker = fm.Watermarker(fm.Key.generate())

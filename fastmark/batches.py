@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from fastmark.notation import check_count
+from fastmark._checks import check_count
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from fastmark._checks import check_count, check_message_bits
+from fastmark._unchanging import Unchanging
 from fastmark.batches import Outcome, in_order
-from fastmark.detection import look
+from fastmark.codec.plane import pixels_per_unit
+from fastmark.detection.detector import look
 from fastmark.errors import KeyFormatError
-from fastmark.images import ImageInput, Luma, open_luma
+from fastmark.images.opening import ImageInput, Luma, open_luma
 from fastmark.key import Key
-from fastmark.notation import check_count, check_message_bits
-from fastmark.plane import pixels_per_unit
 from fastmark.results import Detection
-from fastmark.unchanging import Unchanging
 from fastmark.watermarker import Watermarker, each
 
 

@@ -14,8 +14,8 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from fastmark._checks import redacted
 from fastmark.errors import KeyFormatError, KeyNotFoundError, OutputError
-from fastmark.notation import redacted
 
 SECRET_BYTES = 32
 FILE_VERSION = 1

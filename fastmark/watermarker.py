@@ -11,19 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fastmark._checks import check_count, check_strength
+from fastmark._unchanging import Unchanging
 from fastmark.batches import Outcome, in_order
-from fastmark.carrier import Carrier
-from fastmark.detection import KeyDetector, look
-from fastmark.embedding import mark
+from fastmark.codec.carrier import Carrier
+from fastmark.codec.message import MessageCode
+from fastmark.codec.plane import pixels_per_unit
+from fastmark.detection.detector import KeyDetector, look
+from fastmark.embedding.marking import mark
 from fastmark.errors import ImageTooSmallError, InvalidImageError, InvalidMessageError, OutputError
-from fastmark.images import ImageInput, open_luma, open_source
+from fastmark.images.opening import ImageInput, open_luma, open_source
+from fastmark.images.reading import Encoded
 from fastmark.key import Key
-from fastmark.message import MessageCode
-from fastmark.notation import check_count, check_strength
-from fastmark.plane import pixels_per_unit
-from fastmark.reading import Encoded
 from fastmark.results import Detection, EmbedReport
-from fastmark.unchanging import Unchanging
 
 MIN_SIDE = 128
 """Pixels; images with a shorter side are refused."""

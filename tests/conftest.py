@@ -5,7 +5,7 @@ import pytest
 from archive_commands import make_bench
 from pictures import MESSAGE, photograph
 
-from fastmark.carrier import Carrier
+from fastmark.codec.carrier import Carrier
 from fastmark.key import Key
 from fastmark.watermarker import Watermarker
 

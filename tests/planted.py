@@ -3,9 +3,9 @@
 import numpy as np
 from PIL import Image
 
-from fastmark.carrier import TORUS
-from fastmark.embedding import make_delta, prepare
-from fastmark.message import MessageCode
+from fastmark.codec.carrier import TORUS
+from fastmark.codec.message import MessageCode
+from fastmark.embedding.marking import make_delta, prepare
 
 CODE = MessageCode(64)
 MESSAGE = 0x0F1E2D3C4B5A6978

@@ -5,13 +5,14 @@ import pytest
 from pictures import grey, photograph
 from planted import MOVES, RESIZED, moved, planted, units_off
 
-from fastmark import alignment, evidence
-from fastmark.alignment import TorusSpectrum, place_candidate
-from fastmark.carrier import TORUS
-from fastmark.scoring import ScorePlanes
-from fastmark.spectra import tukey
-from fastmark.sync import LARGE_PLANE, Candidate, Level
-from fastmark.unitgrid import FIELD_SPACING, MAX_UNITS, resample
+from fastmark.codec.carrier import TORUS
+from fastmark.detection import evidence
+from fastmark.detection import placement as alignment
+from fastmark.detection.noise import tukey
+from fastmark.detection.placement import TorusSpectrum, place_candidate
+from fastmark.detection.resampling import FIELD_SPACING, MAX_UNITS, resample
+from fastmark.detection.scan import LARGE_PLANE, Candidate, Level
+from fastmark.detection.scores import ScorePlanes
 
 HOST = grey(photograph("coffee")[:380, 100:]).astype(np.float32)
 

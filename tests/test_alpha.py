@@ -6,9 +6,12 @@ import spec_embedder as spec
 from pictures import drawn
 from planted import CODE, MESSAGE
 
-from fastmark import embedding
-from fastmark.carrier import BLOCK
-from fastmark.embedding import (
+from fastmark.codec.carrier import BLOCK
+from fastmark.codec.message import MessageCode
+from fastmark.codec.plane import canonical_plane
+from fastmark.embedding import marking as embedding
+from fastmark.embedding.margins import Margins
+from fastmark.embedding.marking import (
     CHIP_RATIO,
     PILOT_RATIO,
     choose_strength,
@@ -18,9 +21,6 @@ from fastmark.embedding import (
     prepare,
 )
 from fastmark.errors import ImageTooFlatError, ImageTooSmallError
-from fastmark.margin import Margins
-from fastmark.message import MessageCode
-from fastmark.plane import canonical_plane
 
 DATA = CODE.to_bytes(MESSAGE)
 BACKGROUNDS = {"white": 255, "black": 0, "grey": 128}

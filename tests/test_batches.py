@@ -14,7 +14,7 @@ from pictures import MESSAGE, drawn, photograph
 from PIL import Image
 
 import fastmark as fm
-from fastmark.strips import in_strips
+from fastmark._threads import in_strips
 
 # ---- many pictures, many keys ----------------------------------------------------------------------
 

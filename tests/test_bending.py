@@ -5,11 +5,11 @@ import pytest
 from pictures import grey, photograph
 from planted import planted
 
-from fastmark.alignment import Placement
-from fastmark.bending import local_shifts
-from fastmark.kernels.warp import cubic_table, warp_plane
-from fastmark.scoring import ScorePlanes
-from fastmark.unitgrid import FIELD_SPACING, resample
+from fastmark.detection.local_shifts import local_shifts
+from fastmark.detection.placement import Placement
+from fastmark.detection.resampling import FIELD_SPACING, resample
+from fastmark.detection.scores import ScorePlanes
+from fastmark.kernels.resample import cubic_table, warp_plane
 
 
 @pytest.fixture(scope="module")

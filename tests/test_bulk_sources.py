@@ -382,5 +382,7 @@ def test_schemes_that_need_a_package_or_do_not_exist():
 
 def test_without_fsspec_a_url_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "fsspec.core", None)
-    with pytest.raises(MissingPackageError, match=r"s3:// needs fsspec: pip install 'fastmark-watermark\[bulk\]'"):
+    with pytest.raises(
+        MissingPackageError, match=r"s3:// needs fsspec: pip install 'fastmark-watermark\[bulk\]'"
+    ):
         check("s3://bucket/folder")

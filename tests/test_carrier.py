@@ -7,7 +7,7 @@ import pytest
 from reference import blocks as slow
 
 from fastmark import fft
-from fastmark.carrier import (
+from fastmark.codec.carrier import (
     ANCHOR,
     BASIS,
     COEFFICIENT_COLUMNS,
@@ -22,8 +22,8 @@ from fastmark.carrier import (
     TORUS,
     Carrier,
 )
+from fastmark.codec.message import CODE_BITS
 from fastmark.key import Key
-from fastmark.message import CODE_BITS
 
 PILOT = 2e-5  # float32 FFT of 1024 x 1024 against the sum in float64
 

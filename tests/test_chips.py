@@ -4,10 +4,18 @@ import numpy as np
 import pytest
 from planted import CODEWORD
 
-from fastmark.carrier import ANCHOR, BASIS, BLOCK, COEFFICIENT_COLUMNS, COEFFICIENT_ROWS, GRID, N_COEFFICIENTS
-from fastmark.chips import N_SOFT, ChipBlocks
-from fastmark.kernels.blocks import add_inverse_dct
-from fastmark.message import CODE_BITS
+from fastmark.codec.carrier import (
+    ANCHOR,
+    BASIS,
+    BLOCK,
+    COEFFICIENT_COLUMNS,
+    COEFFICIENT_ROWS,
+    GRID,
+    N_COEFFICIENTS,
+)
+from fastmark.codec.message import CODE_BITS
+from fastmark.detection.soft_bits import N_SOFT, ChipBlocks
+from fastmark.kernels.chips import add_inverse_dct
 
 BITS = 1.0 - 2.0 * CODEWORD
 ORIGIN = (125, 9)

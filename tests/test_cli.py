@@ -18,9 +18,9 @@ from skimage import data
 from test_images import ICC, ORIENTATION, encoded, make_exif
 
 from fastmark import Key
+from fastmark._checks import parse_message
 from fastmark.bulk.tables import MANIFEST_COLUMNS, SCAN_COLUMNS
 from fastmark.errors import InvalidMessageError
-from fastmark.notation import parse_message
 
 MESSAGE = "0123456789abcdef"
 HEAVY = {"numpy", "numba", "llvmlite", "pyfftw", "PIL"}

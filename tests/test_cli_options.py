@@ -13,7 +13,7 @@ from PIL import Image
 from test_cli import MESSAGE, assert_refused, rows, run
 
 from fastmark import Key, Watermarker
-from fastmark.files import save_image
+from fastmark.images.encoding import save_image
 
 
 @pytest.fixture(scope="module")

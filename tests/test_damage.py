@@ -14,8 +14,8 @@ from PIL import ExifTags, Image
 from test_images import ICC, draw, encoded, luma_of, make_exif
 
 from fastmark.errors import InvalidImageError
-from fastmark.files import encode_image
-from fastmark.images import open_luma, open_source
+from fastmark.images.encoding import encode_image
+from fastmark.images.opening import open_luma, open_source
 
 HEIGHT, WIDTH = 200, 240
 XMP = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"
@@ -252,7 +252,7 @@ def test_helpers_and_credentials_of_jpeg_are_left_out_with_a_warning():
 
 
 def test_metadata_too_long_for_a_jpeg_are_lost_and_told():
-    from fastmark.files import losses
+    from fastmark.images.encoding import losses
 
     image = PICTURE.copy()
     image.info["xmp"] = b"<x>" + b"x" * 70_000 + b"</x>"

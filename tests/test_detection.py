@@ -8,7 +8,7 @@ import pytest
 from pictures import MESSAGE, drawn, photograph
 
 import fastmark as fm
-from fastmark.detection import describe
+from fastmark.detection.detector import describe
 
 
 def turn(degrees):

@@ -8,15 +8,22 @@ from pictures import grey, photograph
 from planted import CODE, CODEWORD
 from reference import dct as slow
 
-from fastmark import embedding
-from fastmark import plane as planes
-from fastmark.carrier import TONE_COUNTS, TORUS, Carrier
-from fastmark.embedding import choose_origin, choose_strength, choose_tones, harden, make_delta, prepare
+from fastmark._threads import in_strips
+from fastmark.codec import plane as planes
+from fastmark.codec.carrier import TONE_COUNTS, TORUS, Carrier
+from fastmark.codec.plane import canonical_plane
+from fastmark.embedding import marking as embedding
+from fastmark.embedding.margins import Margins, jpeg_steps
+from fastmark.embedding.marking import (
+    choose_origin,
+    choose_strength,
+    choose_tones,
+    harden,
+    make_delta,
+    prepare,
+)
 from fastmark.errors import ImageTooFlatError, ImageTooSmallError
 from fastmark.key import Key
-from fastmark.margin import Margins, jpeg_steps
-from fastmark.plane import canonical_plane
-from fastmark.strips import in_strips
 
 PAYLOAD = CODE.to_bytes(1)
 

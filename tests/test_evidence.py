@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from fastmark.evidence import (
+from fastmark.detection.evidence import (
     open_list,
     phase_sum_bound,
     product_bound,

@@ -15,10 +15,10 @@ import pytest
 from PIL import ExifTags, Image, PngImagePlugin
 from test_images import ICC, ORIENTATION, draw, encoded, luma, luma_of, make_exif, pil_of_mode
 
-from fastmark import files
 from fastmark.errors import FastmarkError, InvalidImageError, OutputError, UnsupportedImageError
-from fastmark.files import check_output, encode_image, save_image
-from fastmark.images import open_luma, open_source
+from fastmark.images import encoding as files
+from fastmark.images.encoding import check_output, encode_image, save_image
+from fastmark.images.opening import open_luma, open_source
 
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><note>kept</note></x:xmpmeta>'
 

@@ -19,10 +19,10 @@ from PIL import ExifTags, Image, ImageCms
 from test_images import ICC, draw, encoded, luma, luma_of, make_exif
 
 import fastmark
-from fastmark.decoder import PREFIX_BYTES, format_by_prefix
 from fastmark.errors import ImageNotFoundError, InvalidImageError, OutputError, UnsupportedImageError
-from fastmark.files import check_encoding, check_output, encode_image, fitting, losses, save_image
-from fastmark.images import open_luma, open_source
+from fastmark.images.decoding import PREFIX_BYTES, format_by_prefix
+from fastmark.images.encoding import check_encoding, check_output, encode_image, fitting, losses, save_image
+from fastmark.images.opening import open_luma, open_source
 
 GREY = draw(64, 80, 0)
 DEEP = (4600 + GREY.astype(int) * 200).astype(np.uint16)

@@ -13,8 +13,8 @@ import pytest
 from PIL import ExifTags, Image, ImageCms
 
 from fastmark.errors import InvalidImageError, UnsupportedImageError
-from fastmark.files import encode_image
-from fastmark.images import open_luma, open_source
+from fastmark.images.encoding import encode_image
+from fastmark.images.opening import open_luma, open_source
 
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 ORIENTATION = ExifTags.Base.Orientation

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from reference import blocks as slow
 
-from fastmark.carrier import BASIS, COEFFICIENT_COLUMNS, COEFFICIENT_ROWS, COEFFICIENTS, HALF_BASIS
-from fastmark.kernels import blocks as fast
+from fastmark.codec.carrier import BASIS, COEFFICIENT_COLUMNS, COEFFICIENT_ROWS, COEFFICIENTS, HALF_BASIS
+from fastmark.kernels import chips as fast
 
 PLACES = COEFFICIENT_ROWS, COEFFICIENT_COLUMNS
 N = len(COEFFICIENTS)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from reference import scan as slow
 
-from fastmark.kernels import scan as fast
+from fastmark.kernels import logpolar as fast
 
 SHAPES = [(2, 2), (2, 31), (9, 2), (16, 40), (33, 71)]
 SIZES = pytest.mark.parametrize("shape", SHAPES, ids=str)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from reference import score as slow
 
+from fastmark.detection.scores import scores
 from fastmark.kernels import score as fast
-from fastmark.scoring import scores
 
 SHAPES = [(8, 8), (8, 9), (9, 8), (3, 20), (16, 24), (29, 43)]
 SIZES = pytest.mark.parametrize("shape", SHAPES, ids=str)

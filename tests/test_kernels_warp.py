@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from reference import warp as slow
 
-from fastmark.kernels import warp as fast
+from fastmark.kernels import resample as fast
 
 SOURCES = [(1, 1), (1, 9), (9, 1), (3, 3), (8, 8), (21, 34)]
 SOURCED = pytest.mark.parametrize("shape", SOURCES, ids=str)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from fastmark.carrier import MAX_RADIUS, MIN_RADIUS, TONE_COUNTS, TORUS
-from fastmark.logpolar import GRIDS, MAX_SCALE, LogPolarSpectrum, Strains, Templates, log_polar
+from fastmark.codec.carrier import MAX_RADIUS, MIN_RADIUS, TONE_COUNTS, TORUS
+from fastmark.detection.logpolar import GRIDS, MAX_SCALE, LogPolarSpectrum, Strains, Templates, log_polar
 
 N = 512
 POOLS = (1, 2, 4)

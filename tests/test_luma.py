@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from test_images import draw, encoded, luma, luma_of, make_exif
 
-from fastmark.decoder import PREFIX_BYTES, format_by_prefix
-from fastmark.images import open_luma
+from fastmark.images.decoding import PREFIX_BYTES, format_by_prefix
+from fastmark.images.opening import open_luma
 
 
 @pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"progressive": True}, {"subsampling": 2}])

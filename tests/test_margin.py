@@ -8,12 +8,12 @@ from pictures import drawn, photograph
 from PIL import Image
 from planted import CODE, CODEWORD, MESSAGE, planted
 
-from fastmark import margin
-from fastmark.embedding import PILOT_RATIO, choose_strength, choose_tones, harden, make_delta, prepare
-from fastmark.margin import NEEDED_Z, jpeg_steps, measure
-from fastmark.notation import MESSAGE_BITS
-from fastmark.perception import Perception
-from fastmark.plane import add_delta, canonical_plane, pixels_per_unit
+from fastmark._checks import MESSAGE_BITS
+from fastmark.codec.mask import Perception
+from fastmark.codec.plane import add_delta, canonical_plane, pixels_per_unit
+from fastmark.embedding import margins as margin
+from fastmark.embedding.margins import NEEDED_Z, jpeg_steps, measure
+from fastmark.embedding.marking import PILOT_RATIO, choose_strength, choose_tones, harden, make_delta, prepare
 
 
 @pytest.fixture(scope="module")

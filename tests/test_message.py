@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from reference import polar as slow
 
+from fastmark._checks import MESSAGE_BITS
+from fastmark.codec.message import CODE_BITS, CRC_BITS, LIST_SIZE, MAX_UNIT, MessageCode
 from fastmark.errors import FastmarkError, InvalidMessageError
-from fastmark.message import CODE_BITS, CRC_BITS, LIST_SIZE, MAX_UNIT, MessageCode
-from fastmark.notation import MESSAGE_BITS
 
 LENGTHS = pytest.mark.parametrize("bits", MESSAGE_BITS)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from reference import local as slow
 
-from fastmark.perception import MASK_WEIGHTS, MAX_ACTIVITY, Perception, block_means, cell_means
-from fastmark.scoring import ScorePlanes, scores
+from fastmark.codec.mask import MASK_WEIGHTS, MAX_ACTIVITY, Perception, block_means, cell_means
+from fastmark.detection.scores import ScorePlanes, scores
 
 LEAST, MOST = 1.48044, 8.80655  # of the polynomial, activities 0 and 40
 

@@ -3,9 +3,15 @@
 import numpy as np
 import pytest
 
-from fastmark import plane
-from fastmark.plane import add_delta, add_visible_delta, canonical_plane, composite_plane, pixels_per_unit
-from fastmark.strips import in_strips
+from fastmark._threads import in_strips
+from fastmark.codec import plane
+from fastmark.codec.plane import (
+    add_delta,
+    add_visible_delta,
+    canonical_plane,
+    composite_plane,
+    pixels_per_unit,
+)
 
 LUMA = np.array([0.299, 0.587, 0.114])
 PEAKS = {"uint8": 255, "uint16": 65535, "float32": 1}

@@ -15,9 +15,9 @@ from PIL import Image, PngImagePlugin
 from test_images import ICC, draw, encoded, luma, luma_of, make_exif
 
 from fastmark.errors import InvalidImageError, UnsupportedImageError
-from fastmark.files import encode_image, losses
-from fastmark.images import open_luma, open_source
-from fastmark.png import MOST_TEXT, SIGNATURE
+from fastmark.images.encoding import encode_image, losses
+from fastmark.images.opening import open_luma, open_source
+from fastmark.images.png import MOST_TEXT, SIGNATURE
 
 Chunks = list[tuple[bytes, bytes]]
 HEIGHT, WIDTH = 64, 80

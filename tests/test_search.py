@@ -9,14 +9,14 @@ from PIL import Image
 from planted import planted
 
 import fastmark as fm
-from fastmark import evidence, search
-from fastmark.alignment import LOG_SHIFTS, Placement, TorusSpectrum
-from fastmark.chips import ChipBlocks
-from fastmark.logpolar import Templates
-from fastmark.message import MessageCode
-from fastmark.scoring import ScorePlanes
-from fastmark.search import DETECTED, FLOORS, LOG_SHARES, Analysis, Search
-from fastmark.sync import LARGE_PLANE
+from fastmark.codec.message import MessageCode
+from fastmark.detection import evidence, search
+from fastmark.detection.logpolar import Templates
+from fastmark.detection.placement import LOG_SHIFTS, Placement, TorusSpectrum
+from fastmark.detection.scan import LARGE_PLANE
+from fastmark.detection.scores import ScorePlanes
+from fastmark.detection.search import DETECTED, FLOORS, LOG_SHARES, Analysis, Search
+from fastmark.detection.soft_bits import ChipBlocks
 
 CODE = MessageCode(64)
 PLANTED = 0x0F1E2D3C4B5A6978  # what planted planes say

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastmark.spectra import WHITE_LIMIT, NoiseLevel, power_density, power_spectrum, tukey
+from fastmark.detection.noise import WHITE_LIMIT, NoiseLevel, power_density, power_spectrum, tukey
 
 CELL = 4  # bins, each way
 RELATIVE = 1e-4  # of sums in float32

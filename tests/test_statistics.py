@@ -10,15 +10,15 @@ from pictures import drawn, grey, photograph
 from PIL import Image
 
 import fastmark as fm
-from fastmark import evidence, search
-from fastmark.alignment import STEP, TorusSpectrum
-from fastmark.carrier import BLOCK, Carrier
-from fastmark.chips import ChipBlocks
-from fastmark.logpolar import Templates
-from fastmark.message import MessageCode
-from fastmark.scoring import ScorePlanes
-from fastmark.search import Analysis, Search
-from fastmark.sync import scan
+from fastmark.codec.carrier import BLOCK, Carrier
+from fastmark.codec.message import MessageCode
+from fastmark.detection import evidence, search
+from fastmark.detection.logpolar import Templates
+from fastmark.detection.placement import STEP, TorusSpectrum
+from fastmark.detection.scan import scan
+from fastmark.detection.scores import ScorePlanes
+from fastmark.detection.search import Analysis, Search
+from fastmark.detection.soft_bits import ChipBlocks
 
 PHOTOGRAPHS = (
     "astronaut",

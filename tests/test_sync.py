@@ -6,11 +6,9 @@ from pictures import grey, photograph
 from PIL import Image
 from planted import moved, planted
 
-from fastmark.kernels.spectrum import sinc_table, spectrum_at
-from fastmark.logpolar import GRIDS, Templates
-from fastmark.scoring import ScorePlanes
-from fastmark.spectra import NoiseLevel, power_spectrum, tukey
-from fastmark.sync import (
+from fastmark.detection.logpolar import GRIDS, Templates
+from fastmark.detection.noise import NoiseLevel, power_spectrum, tukey
+from fastmark.detection.scan import (
     LARGE_PLANE,
     Candidate,
     Level,
@@ -22,6 +20,8 @@ from fastmark.sync import (
     scan,
     score_of,
 )
+from fastmark.detection.scores import ScorePlanes
+from fastmark.kernels.spectrum import sinc_table, spectrum_at
 
 LEAST_SCALE = 0.2
 

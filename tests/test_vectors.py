@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from vectors.contents import codeword_entry, key_entry, origin_entry
 
+from fastmark._checks import MESSAGE_BITS
+from fastmark.codec.message import MessageCode
 from fastmark.key import Domain
-from fastmark.message import MessageCode
-from fastmark.notation import MESSAGE_BITS
 
 FILE = Path(__file__).parent / "vectors" / "format.json"
 VECTORS = json.loads(FILE.read_text(encoding="utf-8"))

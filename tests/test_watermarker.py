@@ -13,7 +13,7 @@ from pictures import MESSAGE, drawn, grey, photograph, psnr_db
 from PIL import Image
 
 import fastmark as fm
-from fastmark.notation import MESSAGE_BITS
+from fastmark._checks import MESSAGE_BITS
 
 PATTERN = bytes.fromhex("0123456789abcdeffedcba9876543210")
 PEAKS = {"uint8": 255, "uint16": 65535, "float16": 1, "float32": 1, "float64": 1}

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Literal
 
-from fastmark.decoder import PREFIX_BYTES, format_by_prefix
+from fastmark.images.decoding import PREFIX_BYTES, format_by_prefix
 
 Kind = Literal["picture", "tar", "parquet", "error"]
 

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Protocol
 
+from fastmark._checks import parse_message
 from fastmark.bulk.journal import Journal
 from fastmark.bulk.readers import Picture
 from fastmark.bulk.storage import open_input, printable, storable
 from fastmark.bulk.texts import text_lines
 from fastmark.errors import InvalidMessageError, SourceError, SourceNotFoundError, reason_of
-from fastmark.notation import parse_message
 
 RANDOM, COUNTER = "random", "counter"
 

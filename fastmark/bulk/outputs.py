@@ -13,7 +13,7 @@ from typing import IO, Protocol
 from fastmark.bulk.journal import Journal, Result
 from fastmark.bulk.storage import exists, file_system, is_url, printable, unwritable
 from fastmark.errors import OutputError
-from fastmark.files import TEMPORARY, format_by_ending
+from fastmark.images.encoding import TEMPORARY, format_by_ending
 
 
 class Output(Protocol):

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from fastmark.bulk.storage import open_input, package, printable
-from fastmark.decoder import PREFIX_BYTES, format_by_prefix
 from fastmark.errors import FastmarkError, SourceError
+from fastmark.images.decoding import PREFIX_BYTES, format_by_prefix
 
 _ROWS = 16
 _LEAST_BYTES = 64

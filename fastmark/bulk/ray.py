@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fastmark._checks import MAX_PIXELS
 from fastmark.bulk.journal import Result
 from fastmark.bulk.readers import Picture, ShardEnd, batches, fetched, most_bytes, read
 from fastmark.bulk.recorder import Recorder
@@ -30,7 +31,6 @@ from fastmark.bulk.walk import Entry, Passed
 from fastmark.bulk.worker import ScanJob, Work, add_seconds, failed
 from fastmark.errors import FastmarkError, SourceError
 from fastmark.key import Key
-from fastmark.notation import MAX_PIXELS
 
 ROUND_ENTRIES = 200_000
 """Files that are handed to Ray at a time: a pipeline is built for each round."""

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
+from fastmark._checks import MAX_PIXELS, MESSAGE_BITS
 from fastmark.bulk.journal import Journal, begun, journal_path, journalled
 from fastmark.bulk.progress import Summary
 from fastmark.bulk.readers import Picture, batches, fetched, most_bytes, read
@@ -19,7 +20,6 @@ from fastmark.bulk.walk import Walk
 from fastmark.bulk.worker import ScanJob
 from fastmark.errors import FastmarkError, InvalidMessageError, OutputError
 from fastmark.key import Key
-from fastmark.notation import MAX_PIXELS, MESSAGE_BITS
 
 STATES = ("detected", "possible", "absent")
 STDOUT = "-"

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import IO, Any, cast
 
 from fastmark.errors import MissingPackageError, OutputError, SourceError, one_line, reason_of
-from fastmark.files import atomic_file
+from fastmark.images.encoding import atomic_file
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _LIKE_AN_ESCAPE = re.compile(r"\\(?=x[0-9A-Fa-f]{2})")
@@ -24,7 +24,9 @@ def package(name: str, purpose: str, extra: str = "bulk") -> ModuleType:
         return importlib.import_module(name)
     except ImportError:
         root = name.partition(".")[0]
-        raise MissingPackageError(f"{purpose} needs {root}: pip install 'fastmark-watermark[{extra}]'") from None
+        raise MissingPackageError(
+            f"{purpose} needs {root}: pip install 'fastmark-watermark[{extra}]'"
+        ) from None
 
 
 def is_url(path: str) -> bool:

@@ -25,7 +25,7 @@ from fastmark.bulk.kinds import (
 from fastmark.bulk.parquet import has_columns
 from fastmark.bulk.storage import file_system, is_url, open_input, printable, storable
 from fastmark.errors import reason_of
-from fastmark.files import TEMPORARY
+from fastmark.images.encoding import TEMPORARY
 
 NAMES_TOLD = 20
 """How many files that were not opened are told by name."""

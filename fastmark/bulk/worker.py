@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from fastmark.bulk.journal import Result
 from fastmark.bulk.readers import Picture, most_bytes, too_large
 from fastmark.bulk.storage import printable, storable, unwritable
-from fastmark.decoder import PREFIX_BYTES, format_by_prefix
 from fastmark.errors import FastmarkError, InvalidImageError, OutputError, one_line
+from fastmark.images.decoding import PREFIX_BYTES, format_by_prefix
 from fastmark.key import Key
 
 if TYPE_CHECKING:
@@ -165,8 +165,8 @@ class Scanner(Worker):
 
     def work(self, data: bytes, picture: Picture) -> tuple[str, dict[str, Any], None]:
         """The row of one picture."""
-        from fastmark.images import open_luma
-        from fastmark.plane import pixels_per_unit
+        from fastmark.codec.plane import pixels_per_unit
+        from fastmark.images.opening import open_luma
 
         luma = open_luma(data, unit=pixels_per_unit, max_pixels=self.max_pixels)
         self.lap("decoding")
@@ -222,7 +222,7 @@ class Marker(Worker):
 
     def work(self, data: bytes, picture: Picture) -> tuple[str, dict[str, Any], bytes | None]:
         """Mark one picture."""
-        from fastmark.files import encode_image, fitting, losses
+        from fastmark.images.encoding import encode_image, fitting, losses
 
         job, message = self.job, bytes.fromhex(picture.message)
         name = job.format or format_by_prefix(data[:PREFIX_BYTES]) or ""
@@ -261,7 +261,7 @@ class Marker(Worker):
         return found.log10_p
 
     def _write(self, path: str, data: bytes) -> None:
-        from fastmark.files import write_atomically
+        from fastmark.images.encoding import write_atomically
 
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from fastmark.notation import redacted
+from fastmark._checks import redacted
 
 DONE, NOT_FOUND, ERROR, PARTLY, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 3, 130, 141
 """Done or found; nothing found; an error; some images of many failed; Ctrl-C; stdout closed."""

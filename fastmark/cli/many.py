@@ -9,10 +9,10 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from fastmark._checks import MAX_PIXELS, parse_message
 from fastmark.cli.codes import DONE, ERROR, INTERRUPTED, PARTLY, fail
 from fastmark.cli.single import embed_one, load_key
 from fastmark.errors import FastmarkError, OutputError, SourceError
-from fastmark.notation import MAX_PIXELS, parse_message
 
 if TYPE_CHECKING:
     from fastmark.bulk import Summary
@@ -64,7 +64,7 @@ def embed(options: argparse.Namespace) -> int:
     key = load_key(options.key)
 
     from fastmark import bulk
-    from fastmark.bulk.marking import STATES
+    from fastmark.bulk.embedding import STATES
 
     summary = bulk.embed(
         options.inputs,
@@ -92,7 +92,7 @@ def embed(options: argparse.Namespace) -> int:
 def _are_many(options: argparse.Namespace) -> bool:
     """Whether ``embed`` is meant for many images."""
     from fastmark.bulk.kinds import is_list, is_shard
-    from fastmark.files import format_by_ending
+    from fastmark.images.encoding import format_by_ending
 
     return (
         options.messages is not None

@@ -6,10 +6,10 @@ import argparse
 import contextlib
 from typing import Any, NoReturn
 
+from fastmark._checks import MAX_PIXELS, MAX_PIXELS_ALONE, MESSAGE_BITS, redacted
 from fastmark._version import VERSION
 from fastmark.cli import many, single
 from fastmark.cli.codes import ERROR
-from fastmark.notation import MAX_PIXELS, MAX_PIXELS_ALONE, MESSAGE_BITS, redacted
 
 SOURCES = (
     "a folder, an image, a tar shard, a Parquet file, a list of paths (.txt or .lst), or the URL of one;"
@@ -78,9 +78,7 @@ def _add_embed(verbs: Any) -> None:
     )
     _add_key(embed, many=False)
     message = embed.add_mutually_exclusive_group(required=True)
-    message.add_argument(
-        "--message", metavar="HEX", help="message in hex, e.g. 0x1f; one for all images"
-    )
+    message.add_argument("--message", metavar="HEX", help="message in hex, e.g. 0x1f; one for all images")
     message.add_argument(
         "--messages",
         metavar="FILE|random|counter",
@@ -95,9 +93,7 @@ def _add_embed(verbs: Any) -> None:
         metavar="S",
         help="amplitude relative to the default, 0.25..4; default: %(default)s",
     )
-    embed.add_argument(
-        "--force", action="store_true", help="replace what exists; of many: start over"
-    )
+    embed.add_argument("--force", action="store_true", help="replace what exists; of many: start over")
     embed.add_argument(
         "--format",
         choices=FORMATS,

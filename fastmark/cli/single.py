@@ -11,9 +11,9 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from fastmark._checks import parse_message, redacted
 from fastmark.cli.codes import DONE, ERROR, NOT_FOUND, fail
 from fastmark.errors import FastmarkError, InvalidImageError, KeyFormatError, OutputError, one_line
-from fastmark.notation import parse_message, redacted
 
 if TYPE_CHECKING:
     from fastmark import Detection, EmbedReport, Key
@@ -81,7 +81,7 @@ def embed_one(options: argparse.Namespace) -> int:
                 f"--{name} goes with many images (a folder, a list, a tar, a Parquet file), and {path} is one"
             )
 
-    from fastmark.files import check_encoding, check_output, encode_image, losses, write_output
+    from fastmark.images.encoding import check_encoding, check_output, encode_image, losses, write_output
 
     # what can be refused is refused before the slow imports and the work
     encoding = {name: getattr(options, name) for name in ("quality", "subsampling", "lossless")}
@@ -135,8 +135,8 @@ def detect(options: argparse.Namespace) -> int:
     keys = {key.id: key for key in loaded}  # the same key given twice is one key
 
     from fastmark import Detector
-    from fastmark.images import open_luma
-    from fastmark.plane import pixels_per_unit
+    from fastmark.codec.plane import pixels_per_unit
+    from fastmark.images.opening import open_luma
 
     detector = Detector(keys.values(), options.message_bits)
     any_detected = any_error = False

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastmark.kernels.quantiser import PUSHED
+from fastmark.kernels.jpeg import PUSHED
 from reference.dct import forward_blocks, idct_row, inverse_columns
 
 

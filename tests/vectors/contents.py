@@ -7,10 +7,10 @@ import hashlib
 
 import numpy as np
 
-from fastmark.carrier import PHASE_STEPS, Carrier
-from fastmark.embedding import choose_origin
+from fastmark.codec.carrier import PHASE_STEPS, Carrier
+from fastmark.codec.message import MessageCode
+from fastmark.embedding.marking import choose_origin
 from fastmark.key import Domain, Key
-from fastmark.message import MessageCode
 
 N_FIRST = 8
 STREAM_BYTES = 32

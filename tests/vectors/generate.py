@@ -10,7 +10,7 @@ from pathlib import Path
 
 from contents import codeword_entry, key_entry, origin_entry
 
-from fastmark.notation import MESSAGE_BITS
+from fastmark._checks import MESSAGE_BITS
 
 TARGET = Path(__file__).with_name("format.json")
 

@@ -1,0 +1,117 @@
+"""One image opened, many keys: search for each, then decide and report."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from fastmark.codec.carrier import Carrier
+from fastmark.codec.message import NEEDED_Z, MessageCode
+from fastmark.detection.logpolar import Templates
+from fastmark.detection.scan import Matrix
+from fastmark.detection.scores import ScorePlanes
+from fastmark.detection.search import DETECTED, LOG_SHARES, POSSIBLE, Analysis, Finding, Search
+from fastmark.images.opening import Luma
+from fastmark.results import Detection, State
+
+MIN_SIDE = 48
+"""Samples; planes with a shorter side are not looked at."""
+
+LEAST_LOG10_P = -256 * math.log10(2)
+"""The chance of guessing a key of 256 bits: a smaller bound says no more (SPEC.md, section 10)."""
+
+
+class KeyDetector:
+    """One key's carriers, ready to be looked for."""
+
+    def __init__(self, carrier: Carrier, code: MessageCode) -> None:
+        """Prepare templates for the scan."""
+        self.carrier = carrier
+        self.code = code
+        self.templates = Templates(carrier)
+
+    def detect(self, analysis: Analysis, k: int, n_keys: int = 1, *, deep: bool = False) -> Detection:
+        """Search one analysed picture, marked or not.
+
+        Args:
+            analysis: of the picture's plane.
+            k: pixels per unit of that plane.
+            n_keys: how many keys are tried on this picture; their number is paid for.
+            deep: search harder.
+        """
+        search = Search(analysis, self.carrier, self.templates, self.code)
+        if min(analysis.planes.shape) >= MIN_SIDE:
+            search.run(deep=deep)
+        finding = search.finding
+        log_p = min(finding.log_p, finding.message_log_p) + LOG_SHARES + math.log(n_keys)
+        message_log_p = finding.message_log_p + LOG_SHARES + math.log(n_keys)
+        return _report(self, finding, min(log_p, 0.0), min(message_log_p, 0.0), k)
+
+
+def look(
+    luma: Luma, detectors: Sequence[KeyDetector], *, deep: bool = False, threads: int = 1
+) -> list[Detection]:
+    """Look for each one's key in an image opened with ``unit=pixels_per_unit``, in their order.
+
+    Args:
+        luma: the image.
+        detectors: one for each key; their number is paid for.
+        deep: search harder.
+        threads: how many may share the work.
+    """
+    analysis = analyse(luma, threads)
+    found = [detector.detect(analysis, luma.unit, len(detectors), deep=deep) for detector in detectors]
+    return [dataclasses.replace(f, remarks=luma.remarks) for f in found] if luma.remarks else found
+
+
+def analyse(luma: Luma, threads: int = 1) -> Analysis:
+    """Score what has been opened with ``unit=pixels_per_unit``."""
+    return Analysis(ScorePlanes(luma.pixels, luma.unit // luma.reduction, threads))
+
+
+def _report(detector: KeyDetector, finding: Finding, log_p: float, message_log_p: float, k: int) -> Detection:
+    state: State = "absent"
+    if log_p <= POSSIBLE:
+        state = "detected" if log_p <= DETECTED else "possible"
+    message = finding.message if message_log_p <= DETECTED else None
+    message_log10_p = 0.0
+    if finding.message is not None:
+        message_log10_p = max(message_log_p / math.log(10), LEAST_LOG10_P)
+    bits = detector.code.message_bits
+    scale = rotation = aspect = None
+    mirrored = inverted = False
+    if state != "absent" and finding.placement is not None:
+        original_k = message.k if message is not None else k
+        scale, rotation, aspect, mirrored = describe(finding.placement.matrix * (k / original_k))
+        inverted = finding.placement.inverted
+    return Detection(
+        state=state,
+        log10_p=max(log_p / math.log(10), LEAST_LOG10_P),
+        message=None if message is None else message.message,
+        message_bits=bits,
+        message_log10_p=message_log10_p,
+        margin=None if message is None else finding.message_z / NEEDED_Z[bits],
+        scale=scale,
+        rotation_deg=rotation,
+        aspect=aspect,
+        mirrored=mirrored,
+        inverted=inverted,
+        key_id=detector.carrier.key_id,
+    )
+
+
+def describe(matrix: Matrix) -> tuple[float, float, float, bool]:
+    """Return scale, counterclockwise rotation in degrees, aspect and mirroring of a 2 x 2 (y, x) matrix.
+
+    The matrix is read as: mirror left and right, stretch, then turn.
+    """
+    determinant = float(np.linalg.det(matrix))
+    mirrored = determinant < 0
+    if mirrored:
+        matrix = matrix @ np.diag([1.0, -1.0])
+    rotation = math.degrees(math.atan2(matrix[1, 0] - matrix[0, 1], matrix[0, 0] + matrix[1, 1]))
+    stretch_y, stretch_x = np.linalg.norm(matrix, axis=0)
+    return math.sqrt(abs(determinant)), rotation, float(stretch_x / stretch_y), mirrored

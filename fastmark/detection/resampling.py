@@ -1,0 +1,84 @@
+"""Scores resampled to the grid of units, under any linear geometry and a field of local shifts.
+
+``t`` are torus coordinates in units, (y, x) order; sample ``matrix @ t + offset`` of the plane shows ``t``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmark.codec.carrier import BLOCK
+from fastmark.codec.plane import Plane
+from fastmark.detection.scan import Matrix
+from fastmark.detection.scores import SCORE_FLOOR, ScorePlanes
+from fastmark.kernels import resample as kernels
+
+MAX_UNITS = 1536
+"""Units a side that are looked at; the short side of a marked picture never has more than 1200."""
+
+FIELD_SPACING = 64
+"""Units between the nodes of a displacement field."""
+
+_TABLE = kernels.cubic_table()
+_NO_FIELD = np.zeros((2, 2, 2), np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class UnitGrid:
+    """Scores resampled to units.
+
+    Attributes:
+        origin: torus place of ``scores[0, 0]`` (any representative); multiples of eight.
+        scores: float32 ``(H, W)``, weighted scores; beyond the plane its edge is repeated.
+        inside: uint8 ``(H, W)``, 1 where the unit lies on the plane.
+    """
+
+    origin: tuple[int, int]
+    scores: Plane
+    inside: NDArray[np.uint8]
+
+
+def resample(
+    planes: ScorePlanes,
+    matrix: Matrix,
+    offset: NDArray[np.float64],
+    *,
+    floor: float = SCORE_FLOOR,
+    field: NDArray[np.float32] | None = None,
+) -> UnitGrid:
+    """Resample scores to the units ``t`` for which ``matrix @ t + offset`` lies on the plane.
+
+    The grid starts at a multiple of eight units, so that its 8 x 8 blocks are the torus' blocks; it is
+    cut to the middle 1536 units. ``field``, float32 ``(gy, gx, 2)``, adds displacements in samples, given
+    at every 64 units of the grid.
+    """
+    height, width = planes.shape
+    rounded = np.rint(offset)
+    if field is None and np.array_equal(matrix, np.eye(2)) and np.abs(offset - rounded).max() < 0.13:
+        return _sliced(planes.weighted(1, floor), rounded.astype(int))
+    corners = np.array([(y, x) for y in (-0.5, height - 0.5) for x in (-0.5, width - 0.5)])
+    places = (corners - offset) @ np.linalg.inv(matrix).T
+    low, high = places.min(axis=0), places.max(axis=0)
+    middle, span = (low + high) / 2, np.minimum(high - low, MAX_UNITS)
+    start = np.floor((middle - span / 2) / BLOCK).astype(int) * BLOCK
+    size = np.maximum(np.ceil((middle + span / 2 - start) / BLOCK).astype(int), 1) * BLOCK
+    reduction = max(1, int(np.sqrt(abs(np.linalg.det(matrix))) + 0.35))
+    source = planes.weighted(reduction, floor)
+    at = (matrix @ start + offset - (reduction - 1) / 2) / reduction
+    units = np.empty((size[0], size[1]), np.float32)
+    inside = np.empty((size[0], size[1]), np.uint8)
+    field = _NO_FIELD if field is None else field / np.float32(reduction)
+    kernels.warp_plane(source, _TABLE, matrix / reduction, at, field, FIELD_SPACING, units, inside)
+    return UnitGrid((int(start[0]), int(start[1])), units, inside)
+
+
+def _sliced(scores: Plane, offset: NDArray[np.int64]) -> UnitGrid:
+    """The case that needs no interpolation: torus place t lies at sample t + offset."""
+    # first torus place that is a multiple of eight and on the plane
+    start = -(offset // BLOCK) * BLOCK
+    y, x = start + offset
+    units = np.ascontiguousarray(scores[y : y + MAX_UNITS, x : x + MAX_UNITS])
+    return UnitGrid((int(start[0]), int(start[1])), units, np.ones(units.shape, np.uint8))

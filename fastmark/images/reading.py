@@ -1,0 +1,172 @@
+"""What the caller names or hands over, read whole: a path, bytes, a file object; what is said if not."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Iterator
+from numbers import Integral
+from typing import Any, Protocol, TypeAlias
+
+from PIL import UnidentifiedImageError
+
+from fastmark.errors import FastmarkError, ImageNotFoundError, InvalidImageError, reason_of
+from fastmark.images.formats import PREFIX_BYTES, format_by_prefix, is_key, junk_before, what_else
+
+
+class Readable(Protocol):
+    """A binary file, or whatever reads like one."""
+
+    def read(self, n: int = ..., /) -> bytes:
+        """Return the next ``n`` bytes, or all that are left."""
+
+
+Encoded: TypeAlias = str | bytes | bytearray | memoryview | os.PathLike[str] | os.PathLike[bytes] | Readable
+"""An encoded image: the path of its file, its bytes, or an open binary file."""
+
+_START = 4096  # bytes: enough to tell what a file is that is no image
+
+
+def label_of(image: object) -> str:
+    """How error messages name a path, encoded bytes or a file object.
+
+    Raises:
+        InvalidImageError: if ``image`` is none of those.
+    """
+    if isinstance(image, str | os.PathLike):
+        text = os.fsdecode(image)
+        if is_key(text[:4096].encode("utf-8", "replace")):
+            raise InvalidImageError("the text of a fastmark key was given instead of an image")
+        if len(text) > 1000:
+            text = text[:100] + "..."
+        return text if text and text.isprintable() else repr(text)
+    if isinstance(image, bytes | bytearray | memoryview):
+        return "the image data"
+    if callable(getattr(image, "read", None)):
+        name = getattr(image, "name", None)
+        return name if isinstance(name, str) and name else "the image file"
+    raise InvalidImageError(
+        "an image is a path, encoded bytes, an open binary file, a Pillow image or a numpy array,"
+        f" not {type(image).__name__}"
+    )
+
+
+@contextlib.contextmanager
+def reading(label: str) -> Iterator[None]:
+    """Turn whatever goes wrong while an image is read into InvalidImageError, one line that names it."""
+    try:
+        yield
+    except FastmarkError as error:
+        if type(error) is InvalidImageError and label not in str(error):
+            raise InvalidImageError(f"{label} cannot be read: {error}") from None
+        raise
+    except FileNotFoundError:
+        hint = ": addresses are not fetched, download it first" if "://" in label else ""
+        raise ImageNotFoundError(f"{label}: no such file{hint}") from None
+    except UnidentifiedImageError:
+        raise InvalidImageError(f"{label} is not an image of a known format") from None
+    except MemoryError:
+        raise InvalidImageError(f"{label} is too large for this machine's memory") from None
+    # Decoders given hostile bytes raise anything: OSError, SyntaxError, struct.error, IndexError, ...
+    except Exception as error:
+        raise InvalidImageError(f"{label} cannot be read: {reason_of(error)}") from error
+
+
+def check_limit(max_pixels: int | None) -> None:
+    """Raise ValueError unless ``max_pixels`` is None or a whole number of at least 1."""
+    if max_pixels is None:
+        return
+    if isinstance(max_pixels, bool) or not isinstance(max_pixels, Integral) or max_pixels < 1:
+        raise ValueError(f"max_pixels must be a whole number of at least 1, or None, not {max_pixels!r}")
+
+
+def check_size(width: int, height: int, limit: int, label: str) -> None:
+    """Raise InvalidImageError if an image has no pixels, or more than ``limit``."""
+    if width < 1 or height < 1:
+        raise InvalidImageError(f"{label} has no pixels: {width} x {height}")
+    if width * height > limit:
+        raise InvalidImageError(f"{label} claims {width} x {height} pixels, more than the limit of {limit}")
+
+
+def read_image(image: Any, label: str) -> tuple[str, bytes, int]:
+    """The format of an encoded image, its bytes, and how many before its signature were left out.
+
+    Args:
+        image: an ``Encoded``.
+        label: how errors name it.
+
+    Raises:
+        ImageNotFoundError: if there is no such file.
+        InvalidImageError: if it cannot be read, or is something else than an image.
+    """
+    if isinstance(image, str | os.PathLike):
+        data = _file(os.fspath(image), label)
+    elif isinstance(image, bytes | bytearray | memoryview):
+        data = bytes(image)
+    else:
+        data = _object(image, label)
+    if not data:
+        raise InvalidImageError(f"{label} is empty: 0 bytes")
+    name = format_by_prefix(data[:PREFIX_BYTES])
+    if name is not None:
+        return name, data, 0
+    if what := what_else(data[:_START]):
+        raise InvalidImageError(f"{label} is {what}")
+    if (junk := junk_before(data)) and (name := format_by_prefix(data[junk : junk + PREFIX_BYTES])):
+        return name, data[junk:], junk
+    raise UnidentifiedImageError
+
+
+def _file(path: str | bytes, label: str) -> bytes:
+    """A file's bytes, all if it begins like an image, else its first."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123  (a path of bytes, too)
+            start = file.read(_START)
+            if format_by_prefix(start[:PREFIX_BYTES]) or junk_before(start):
+                return start + file.read()
+            return start
+    except IsADirectoryError:
+        raise _folder(label) from None
+    except PermissionError:
+        if os.path.isdir(path):  # noqa: PTH112  (what Windows says of folders)
+            raise _folder(label) from None
+        raise
+
+
+def _folder(label: str) -> InvalidImageError:
+    return InvalidImageError(f"{label} is a folder: use `fastmark scan {label}`, or fastmark.bulk.scan")
+
+
+def _object(file: Any, label: str) -> bytes:
+    """All that a file object holds; its position is put back."""
+    if isinstance(file, io.TextIOBase):
+        raise _text(label)
+    if getattr(file, "closed", False) is True:
+        raise InvalidImageError(f"{label} is a closed file: open it again")
+    place = None
+    with contextlib.suppress(Exception):  # a stream that cannot go back is read from where it is
+        if file.seekable():
+            place = file.tell()
+            file.seek(0)
+    try:
+        data = file.read()
+    finally:
+        if place is not None:
+            with contextlib.suppress(Exception):
+                file.seek(place)
+    if isinstance(data, str):
+        raise _text(label)
+    if hasattr(data, "__await__"):
+        if hasattr(data, "close"):
+            data.close()  # else Python warns that it was never awaited
+        raise InvalidImageError(f"{label} is an asynchronous file: await its read() and pass the bytes")
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise InvalidImageError(
+            f"{label} gave {type(data).__name__} instead of bytes: pass the bytes themselves"
+        )
+    return bytes(data)
+
+
+def _text(label: str) -> InvalidImageError:
+    return InvalidImageError(f"{label} is open as text: open it in binary mode, 'rb'")
