@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fastmark import _version
 
 if TYPE_CHECKING:  # what type checkers read of _HOME
-    import fastmark.bulk as bulk
+    from fastmark import bulk as bulk
     from fastmark.batches import Outcome as Outcome
     from fastmark.detector import Detector as Detector
     from fastmark.detector import detect as detect

@@ -21,9 +21,7 @@ MAX_UNIT = 15
 """Largest value of k, the pixels per unit, that the code tells apart; larger ones are sent as 15."""
 
 NEEDED_Z = {16: 8.5, 32: 10.0, 64: 12.8, 96: 15.1, 128: 17.2}
-"""By message bits, the SNR at which list decoding reads nine messages of ten, measured; proof at 1e-9 needs no
-more.
-"""
+"""By message bits, the SNR at which list decoding reads nine messages of ten; proof at 1e-9 needs no more."""
 
 _BETA = 2.0**0.25
 

@@ -52,7 +52,7 @@ COLLECTED = r"vpinsrb" + ANY
 # loop, whatever the processor. The loops of kernels that it calls have none of these instructions.
 HOT = {
     # bytes may be half as wide as the words of the total; sums of words or longer would take many more
-    "scan.add_group": (
+    "logpolar.add_group": (
         (small(999), small(16, dtype=np.uint64), small(64, dtype=np.uint16)),
         {"vpaddb" + ANY: 15, "vpaddw" + WIDE: 1},
     ),
@@ -83,21 +83,21 @@ HOT = {
         (small(4, 96), 1, 1.0, 0, 4, real(4, 32)),
         {"vcvtdq2ps" + WIDE: 3, r"v(mul|fmadd\d+)ps" + WIDE: 3},
     ),
-    "quantiser.push_blocks": (
+    "jpeg.push_blocks": (
         (COEFFICIENTS, COEFFICIENTS, ONE, real(2, 8, 8), real(2), ONE, ONE, COEFFICIENTS),
         {ROUND: 2, r"vcmp\w*ps" + WIDE: 4, FLOAT: 10},
     ),
-    "blocks.draw_pilot": (
+    "chips.draw_pilot": (
         (real(64, 64), 0, 0, ONE, real(16, 32), 0, 32, real(32, 64)),
         {"vmulps" + WIDE: 2},
     ),
-    "blocks.spread_waves": ((*real(4, 40), real(4, 8), real(320)), {FLOAT: 20}),
+    "chips.spread_waves": ((*real(4, 40), real(4, 8), real(320)), {FLOAT: 20}),
     # it multiplies along the rows alone, after adding up columns
-    "local.box5": ((real(16, 40), real(16, 40)), {"vaddps" + WIDE: 8, "vmulps" + WIDE: 1}),
-    "local.min5": ((real(16, 40), real(16, 40)), {"vminps" + WIDE: 8}),
+    "mask.box5": ((real(16, 40), real(16, 40)), {"vaddps" + WIDE: 8, "vmulps" + WIDE: 1}),
+    "mask.min5": ((real(16, 40), real(16, 40)), {"vminps" + WIDE: 8}),
 }
 
-SINGLE = ["dct.dct8", "dct.dct_row", "quantiser.push_blocks", "blocks.draw_pilot", "local.box5", "local.min5"]
+SINGLE = ["dct.dct8", "dct.dct_row", "jpeg.push_blocks", "chips.draw_pilot", "mask.box5", "mask.min5"]
 """Where float64 would halve the speed."""
 
 
@@ -148,7 +148,7 @@ def test_hot_kernels_of_single_precision_do_not_compute_in_double(name):
 
 
 def test_the_scan_loads_its_bytes_in_one_piece():
-    assert count(instructions_of(find("scan.add_group"), HOT["scan.add_group"][0]), COLLECTED) == 0
+    assert count(instructions_of(find("logpolar.add_group"), HOT["logpolar.add_group"][0]), COLLECTED) == 0
 
 
 def test_bytes_at_signed_places_are_seen_to_be_collected():

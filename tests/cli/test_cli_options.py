@@ -8,9 +8,9 @@ import shutil
 
 import numpy as np
 import pytest
+from commands import MESSAGE, assert_refused, rows, run
 from pictures import drawn
 from PIL import Image
-from test_cli import MESSAGE, assert_refused, rows, run
 
 from fastmark import Key, Watermarker
 from fastmark.images.encoding import save_image

@@ -6,8 +6,8 @@ import io
 
 import numpy as np
 import pytest
+from image_files import draw, encoded, luma, luma_of, make_exif
 from PIL import Image
-from test_images import draw, encoded, luma, luma_of, make_exif
 
 from fastmark.images.decoding import PREFIX_BYTES, format_by_prefix
 from fastmark.images.opening import open_luma

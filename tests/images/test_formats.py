@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from image_files import ICC, draw, encoded, luma, luma_of, make_exif
 from PIL import ExifTags, Image, ImageCms
-from test_images import ICC, draw, encoded, luma, luma_of, make_exif
 
 import fastmark
 from fastmark.errors import ImageNotFoundError, InvalidImageError, OutputError, UnsupportedImageError

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from archives import QuickJob, encode, jpeg, tar_of, write
+from commands import rows, run
 from pictures import photograph
-from test_cli import rows, run
 
 from fastmark import Watermarker, bulk
 from fastmark.bulk import journal as journals
@@ -29,13 +29,13 @@ from fastmark.bulk import ray as engine  # noqa: E402  # after it is known that 
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 
+TESTS = Path(__file__).resolve().parents[1]
+
 
 @pytest.fixture(scope="module")
 def cluster():
     """A Ray on this machine, whose processes find the modules beside this one."""
-    environment = {
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])])
-    }
+    environment = {"PYTHONPATH": os.pathsep.join(map(str, (TESTS / "support", TESTS, TESTS.parent)))}
     with contextlib.suppress(RuntimeError):
         ray.init(
             num_cpus=2,

@@ -9,44 +9,21 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pytest
+from commands import MESSAGE, assert_refused, rows, run
+from image_files import ICC, ORIENTATION, encoded, make_exif
 from PIL import ExifTags, Image, JpegImagePlugin, PngImagePlugin
 from skimage import data
-from test_images import ICC, ORIENTATION, encoded, make_exif
 
 from fastmark import Key
 from fastmark._checks import parse_message
 from fastmark.bulk.tables import MANIFEST_COLUMNS, SCAN_COLUMNS
 from fastmark.errors import InvalidMessageError
 
-MESSAGE = "0123456789abcdef"
 HEAVY = {"numpy", "numba", "llvmlite", "pyfftw", "PIL"}
-
-
-def run(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[bytes]:
-    """``python -m fastmark`` to its end; ``env`` is added to the environment, ``input`` goes to stdin."""
-    env = os.environ | options.pop("env", {})
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "timeout": 300} | options
-    command = [sys.executable, "-m", "fastmark", *map(str, arguments)]
-    return subprocess.run(command, env=env, check=False, **streams)
-
-
-def rows(text: bytes) -> list[dict[str, Any]]:
-    """The JSON objects of ``text``, one a line; not even an infinity that is not JSON is let through."""
-    return [json.loads(line, parse_constant=pytest.fail) for line in text.splitlines()]
-
-
-def assert_refused(done: subprocess.CompletedProcess[bytes], *says: str) -> None:
-    """Exit code 2, nothing on stdout, one line on stderr that says all of ``says``."""
-    lines = done.stderr.decode().splitlines()
-    assert (done.returncode, done.stdout or b"", len(lines)) == (2, b"", 1), lines
-    assert lines[0].startswith("fastmark: error: ")
-    assert "internal error" not in lines[0]
-    for words in says:
-        assert words in lines[0]
 
 
 class Bench(NamedTuple):

@@ -10,7 +10,7 @@ from fastmark._checks import MESSAGE_BITS
 from fastmark.codec.message import MessageCode
 from fastmark.key import Domain
 
-FILE = Path(__file__).parent / "vectors" / "format.json"
+FILE = Path(__file__).parents[1] / "vectors" / "format.json"
 VECTORS = json.loads(FILE.read_text(encoding="utf-8"))
 BROKEN = f"the format has changed: {FILE}"
 

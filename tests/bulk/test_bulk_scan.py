@@ -21,7 +21,7 @@ from archive_commands import (
     wait_for_commits,
 )
 from archives import jpeg, tar_of, write
-from test_cli import assert_refused, rows, run
+from commands import assert_refused, rows, run
 
 from fastmark import Key
 

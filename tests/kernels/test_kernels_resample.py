@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from reference import warp as slow
+from reference import resample as slow
 
 from fastmark.kernels import resample as fast
 

@@ -5,7 +5,7 @@ import types
 
 import pytest
 from archives import jpeg, members_of, tar_of, write
-from test_cli import assert_refused, run
+from commands import assert_refused, run
 
 from fastmark import bulk
 from fastmark.bulk import sources

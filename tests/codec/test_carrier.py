@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 import pytest
-from reference import blocks as slow
+from reference import chips as slow
 
 from fastmark import fft
 from fastmark.codec.carrier import (

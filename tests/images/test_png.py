@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from image_files import ICC, draw, encoded, luma, luma_of, make_exif
 from PIL import Image, PngImagePlugin
-from test_images import ICC, draw, encoded, luma, luma_of, make_exif
 
 from fastmark.errors import InvalidImageError, UnsupportedImageError
 from fastmark.images.encoding import encode_image, losses

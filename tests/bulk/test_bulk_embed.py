@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from archive_commands import MANY, names, read_csv, started, wait_for_commits
 from archives import encode, jpeg, members_of, write
+from commands import assert_refused, rows, run
 from pictures import photograph
-from test_cli import assert_refused, rows, run
 
 from fastmark import Key, Watermarker, bulk
 from fastmark.errors import FastmarkError, InvalidMessageError

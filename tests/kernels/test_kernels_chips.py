@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from reference import blocks as slow
+from reference import chips as slow
 
 from fastmark.codec.carrier import BASIS, COEFFICIENT_COLUMNS, COEFFICIENT_ROWS, COEFFICIENTS, HALF_BASIS
 from fastmark.kernels import chips as fast

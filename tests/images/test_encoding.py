@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from image_files import ICC, ORIENTATION, draw, encoded, luma, luma_of, make_exif, pil_of_mode
 from PIL import ExifTags, Image, PngImagePlugin
-from test_images import ICC, ORIENTATION, draw, encoded, luma, luma_of, make_exif, pil_of_mode
 
 from fastmark.errors import FastmarkError, InvalidImageError, OutputError, UnsupportedImageError
 from fastmark.images import encoding as files

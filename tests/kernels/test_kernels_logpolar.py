@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from reference import scan as slow
+from reference import logpolar as slow
 
 from fastmark.kernels import logpolar as fast
 

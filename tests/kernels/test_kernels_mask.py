@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from reference import local as slow
+from reference import mask as slow
 
 from fastmark.kernels import mask as fast
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from reference import local as slow
+from reference import mask as slow
 
 from fastmark.codec.mask import MASK_WEIGHTS, MAX_ACTIVITY, Perception, block_means, cell_means
 from fastmark.detection.scores import ScorePlanes, scores

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from image_files import ICC, draw, encoded, luma_of, make_exif
 from PIL import ExifTags, Image
-from test_images import ICC, draw, encoded, luma_of, make_exif
 
 from fastmark.errors import InvalidImageError
 from fastmark.images.encoding import encode_image
