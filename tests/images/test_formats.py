@@ -451,7 +451,7 @@ def test_plugins_that_are_not_installed_are_named(monkeypatch, tmp_path):
 
 def test_plugins_wait_until_they_are_needed():
     code = (
-        "import sys, fastmark, fastmark.images, fastmark.files\n"
+        "import sys, fastmark, fastmark.images.opening, fastmark.images.encoding\n"
         "print([m for m in ('pillow_heif', 'pillow_jxl') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
