@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -45,6 +46,24 @@ def usable_cores() -> int:
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def threads_of_one(threads: int) -> int:
+    """How many threads share the work on one image of a batch.
+
+    Until 0.3, 0 is taken for 1: before 0.2, ``threads`` of a batch were images at a time, and 0 its default.
+
+    Raises:
+        ValueError: if ``threads`` is no int of at least 1.
+    """
+    if type(threads) is int and threads == 0:
+        warnings.warn(
+            "threads of a batch are those of one image since fastmark 0.2: say workers=0",
+            DeprecationWarning,
+            4,
+        )
+        return 1
+    return check_count("threads", threads, 1)
 
 
 def in_order(function: Callable[[_In], _Out], items: Iterable[_In], workers: int) -> Iterator[Outcome[_Out]]:

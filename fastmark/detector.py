@@ -7,7 +7,7 @@ from typing import Any
 
 from fastmark._checks import check_count, check_message_bits
 from fastmark._unchanging import Unchanging
-from fastmark.batches import Outcome, in_order
+from fastmark.batches import Outcome, in_order, threads_of_one
 from fastmark.codec.plane import pixels_per_unit
 from fastmark.detection.detector import look
 from fastmark.errors import KeyFormatError
@@ -115,7 +115,7 @@ class Detector(Unchanging):
         max_pixels: int | None = None,
     ) -> Iterator[Outcome[list[Detection]]]:
         """Look in a stream of images; arguments as :meth:`Watermarker.detect_iter`."""
-        threads = check_count("threads", threads, 1)
+        threads = threads_of_one(threads)
 
         def detect(image: ImageInput) -> list[Detection]:
             return self.detect(image, deep=deep, threads=threads, max_pixels=max_pixels)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from fastmark._checks import check_count, check_strength
 from fastmark._unchanging import Unchanging
-from fastmark.batches import Outcome, in_order
+from fastmark.batches import Outcome, in_order, threads_of_one
 from fastmark.codec.carrier import Carrier
 from fastmark.codec.message import MessageCode
 from fastmark.codec.plane import pixels_per_unit
@@ -370,7 +370,7 @@ class Watermarker(Unchanging):
             InvalidMessageError: where images or messages end first.
             ValueError: at once, if a number is out of range.
         """
-        threads = check_count("threads", threads, 1)
+        threads = threads_of_one(threads)
 
         def embed(pair: tuple[ImageInput, Message]) -> tuple[Marked, EmbedReport]:
             return self.embed_report(*pair, threads=threads, max_pixels=max_pixels)
@@ -412,7 +412,7 @@ class Watermarker(Unchanging):
         Raises:
             ValueError: at once, if a number is out of range.
         """
-        threads = check_count("threads", threads, 1)
+        threads = threads_of_one(threads)
 
         def detect(image: ImageInput) -> Detection:
             return self.detect(image, deep=deep, threads=threads, max_pixels=max_pixels)

@@ -48,8 +48,9 @@ def test_batches_that_do_not_match_are_refused(marker):
     for number in (-1, 1.0, True):
         with pytest.raises(ValueError, match="workers"):
             marker.detect_batch([picture], workers=number)
-    with pytest.raises(ValueError, match="threads"):
-        marker.detect_batch([picture], threads=0)
+    for number in (-1, 1.0, True, False):
+        with pytest.raises(ValueError, match="threads"):
+            marker.detect_batch([picture], threads=number)
     with pytest.raises(fm.ImageTooSmallError):
         marker.embed_batch([picture, picture[:100]], [1, 2])
     assert marker.embed_batch([], []) == marker.detect_batch([]) == []

@@ -249,9 +249,10 @@ def _array_source(array: NDArray[Any], max_pixels: int | None) -> Source:
             return marked.astype(array.dtype, copy=False)
         if channels == 1:
             return marked.astype(array.dtype, copy=False)[..., None]
-        result = np.empty(array.shape, array.dtype)
-        result[..., :-1] = marked if channels == 4 else marked[..., None]
-        result[..., -1] = array[..., -1]
+        # what nobody sees stays as it is to the last bit, beyond the precision of the work too
+        shown = (array[..., -1] > 0)[..., None]
+        result = array.copy()
+        np.copyto(result[..., :-1], marked if channels == 4 else marked[..., None], "same_kind", shown)
         return result
 
     visible = _opacity(array[..., -1], peak) if channels in (2, 4) else None

@@ -431,3 +431,20 @@ def test_the_limit_holds_for_every_kind_of_image(opening):
         for odd in (0, -1, True, 2.5, "10"):
             with pytest.raises(ValueError, match="max_pixels"):
                 opening(image, max_pixels=odd)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", ">u2", "float16", "float64"])
+@pytest.mark.parametrize("channels", [2, 4])
+def test_pixels_that_nobody_sees_come_back_to_the_last_bit(channels, dtype):
+    """Beyond the precision of the work too, which is float32."""
+    array = of_dtype(draw(channels=channels), dtype)
+    if dtype == "float64":
+        array += 1e-12
+    array[:20, :30, -1] = 0
+    source = open_source(array)
+    changed = source.rebuild(source.pixels // 2 if dtype in ("uint8", ">u2") else source.pixels / 2)
+    hidden = array[..., -1] == 0
+    assert changed.dtype == array.dtype
+    np.testing.assert_array_equal(changed[hidden], array[hidden])
+    assert np.all(changed[~hidden][:, 0] < array[~hidden][:, 0])
+    np.testing.assert_array_equal(changed[..., -1], array[..., -1])
