@@ -68,9 +68,14 @@ def reading(label: str) -> Iterator[None]:
         raise InvalidImageError(f"{label} is not an image of a known format") from None
     except MemoryError:
         raise InvalidImageError(f"{label} is too large for this machine's memory") from None
-    # Decoders given hostile bytes raise anything: OSError, SyntaxError, struct.error, IndexError, ...
-    except Exception as error:
+    except OSError as error:
         raise InvalidImageError(f"{label} cannot be read: {reason_of(error)}") from error
+    # Decoders given hostile bytes raise anything: SyntaxError, struct.error, IndexError, ...
+    except Exception as error:
+        raise InvalidImageError(
+            f"{label} cannot be read, it is damaged or of an odd kind ({reason_of(error)}): use an intact copy,"
+            " or convert it to PNG"
+        ) from error
 
 
 def check_limit(max_pixels: int | None) -> None:
