@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import warnings
@@ -11,10 +12,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import numpy as np
+from PIL import Image
+
 from fastmark._checks import check_count
+from fastmark.errors import InvalidImageError, InvalidMessageError
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
+_Message = TypeVar("_Message")
 
 _IN_HAND = 2
 """Images per worker that have been taken from the iterable and not been given back."""
@@ -122,3 +128,36 @@ def _several(function: Callable[[_In], _Out], items: Iterable[_In], workers: int
     finally:
         # whoever stops early does not wait for images that nobody has begun
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def each(images: Iterable[_In]) -> Iterator[_In]:
+    """Every one of many images.
+
+    Raises:
+        InvalidImageError: if ``images`` is one image, whose rows or bytes would be taken for images.
+    """
+    if isinstance(images, str | bytes | bytearray | memoryview | Image.Image) or hasattr(images, "read"):
+        raise InvalidImageError("this is one image, and a batch is several: put it into a list")
+    if isinstance(images, np.ndarray) and images.ndim != 4 and images.dtype != object:
+        raise InvalidImageError(
+            f"a batch as an array has the shape (N, H, W, C), not {images.shape}: put one image into a list"
+        )
+    return iter(images)
+
+
+def pairs(images: Iterator[_In], messages: Iterable[_Message]) -> Iterator[tuple[_In, _Message]]:
+    """Each image with its message.
+
+    Raises:
+        InvalidMessageError: where one of both ends before the other.
+    """
+    if isinstance(messages, str | bytes | bytearray | memoryview | int):
+        raise InvalidMessageError("this is one message, and a batch needs one for each image: make it a list")
+    nothing = object()
+    for number, (image, message) in enumerate(itertools.zip_longest(images, messages, fillvalue=nothing)):
+        if image is nothing or message is nothing:
+            ended = "images" if image is nothing else "messages"
+            raise InvalidMessageError(
+                f"the {ended} end after {number}: there must be as many messages as images"
+            )
+        yield image, message  # type: ignore[misc]  # neither is the filling

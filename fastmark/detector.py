@@ -7,14 +7,14 @@ from typing import Any
 
 from fastmark._checks import check_count, check_message_bits
 from fastmark._unchanging import Unchanging
-from fastmark.batches import Outcome, in_order, threads_of_one
+from fastmark.batches import Outcome, each, in_order, threads_of_one
 from fastmark.codec.plane import pixels_per_unit
 from fastmark.detection.detector import look
 from fastmark.errors import KeyFormatError
 from fastmark.images.opening import ImageInput, Luma, open_luma
 from fastmark.key import Key
 from fastmark.results import Detection
-from fastmark.watermarker import Watermarker, each
+from fastmark.watermarker import Watermarker
 
 
 class Detector(Unchanging):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Iterable, Iterator, Sized
 from typing import Any, TypeAlias, TypeVar, overload
 
@@ -13,14 +12,14 @@ from PIL import Image
 
 from fastmark._checks import check_count, check_strength
 from fastmark._unchanging import Unchanging
-from fastmark.batches import Outcome, in_order, threads_of_one
+from fastmark.batches import Outcome, each, in_order, pairs, threads_of_one
 from fastmark.codec.carrier import Carrier
 from fastmark.codec.message import MessageCode
 from fastmark.codec.plane import pixels_per_unit
 from fastmark.detection.detector import KeyDetector, look
 from fastmark.embedding.marking import mark
-from fastmark.errors import ImageTooSmallError, InvalidImageError, InvalidMessageError, OutputError
-from fastmark.images.opening import ImageInput, open_luma, open_source
+from fastmark.errors import ImageTooSmallError, InvalidMessageError, OutputError
+from fastmark.images.opening import ImageInput, check_out, open_luma, open_source
 from fastmark.images.reading import Encoded
 from fastmark.key import Key
 from fastmark.results import Detection, EmbedReport
@@ -227,7 +226,7 @@ class Watermarker(Unchanging):
         """
         threads = check_count("threads", threads, 1)
         if out is not None:
-            _check_out(image, out)
+            check_out(image, out)
         data = self._code.to_bytes(message)
         source = open_source(image, max_pixels=max_pixels)
         height, width = source.pixels.shape[:2]
@@ -375,7 +374,7 @@ class Watermarker(Unchanging):
         def embed(pair: tuple[ImageInput, Message]) -> tuple[Marked, EmbedReport]:
             return self.embed_report(*pair, threads=threads, max_pixels=max_pixels)
 
-        return in_order(embed, _pairs(each(images), messages), workers)
+        return in_order(embed, pairs(each(images), messages), workers)
 
     def detect_batch(
         self,
@@ -450,57 +449,3 @@ def read_back(
             " written: raise --quality or --strength, or choose another format"
         )
     return found
-
-
-def each(images: Iterable[ImageInput]) -> Iterator[ImageInput]:
-    """Every one of many images.
-
-    Raises:
-        InvalidImageError: if ``images`` is one image, whose rows or bytes would be taken for images.
-    """
-    if isinstance(images, str | bytes | bytearray | memoryview | Image.Image) or hasattr(images, "read"):
-        raise InvalidImageError("this is one image, and a batch is several: put it into a list")
-    if isinstance(images, np.ndarray) and images.ndim != 4 and images.dtype != object:
-        raise InvalidImageError(
-            f"a batch as an array has the shape (N, H, W, C), not {images.shape}: put one image into a list"
-        )
-    return iter(images)
-
-
-def _pairs(images: Iterator[ImageInput], messages: Iterable[Message]) -> Iterator[tuple[ImageInput, Message]]:
-    """Each image with its message.
-
-    Raises:
-        InvalidMessageError: where one of both ends before the other.
-    """
-    if isinstance(messages, str | bytes | bytearray | memoryview | int):
-        raise InvalidMessageError("this is one message, and a batch needs one for each image: make it a list")
-    nothing = object()
-    for number, (image, message) in enumerate(itertools.zip_longest(images, messages, fillvalue=nothing)):
-        if image is nothing or message is nothing:
-            ended = "images" if image is nothing else "messages"
-            raise InvalidMessageError(
-                f"the {ended} end after {number}: there must be as many messages as images"
-            )
-        yield image, message  # type: ignore[misc]  # neither is the filling
-
-
-def _check_out(image: ImageInput, out: NDArray[np.uint8]) -> None:
-    """Raise ValueError unless ``out`` can take the marked ``image``."""
-    if not (
-        isinstance(image, np.ndarray)
-        and isinstance(out, np.ndarray)
-        and image.dtype == out.dtype == np.uint8
-        and image.shape == out.shape
-        and (out.ndim == 2 or out.shape[2:] == (3,))
-        and out.flags.c_contiguous
-        and out.flags.writeable
-    ):
-        raise ValueError(
-            "out must be a C-contiguous, writeable uint8 array of the shape of image,"
-            " itself a uint8 array (H, W) or (H, W, 3)"
-        )
-    # an image that is not contiguous is copied first
-    same = not image.flags.c_contiguous or image.ctypes.data == out.ctypes.data
-    if not same and np.may_share_memory(image, out):
-        raise ValueError("out must be image itself or share no memory with it")

@@ -296,6 +296,27 @@ def _check_array(array: NDArray[Any]) -> None:
             )
 
 
+def check_out(image: ImageInput, out: NDArray[np.uint8]) -> None:
+    """Raise ValueError unless ``out`` can take the marked ``image``."""
+    if not (
+        isinstance(image, np.ndarray)
+        and isinstance(out, np.ndarray)
+        and image.dtype == out.dtype == np.uint8
+        and image.shape == out.shape
+        and (out.ndim == 2 or out.shape[2:] == (3,))
+        and out.flags.c_contiguous
+        and out.flags.writeable
+    ):
+        raise ValueError(
+            "out must be a C-contiguous, writeable uint8 array of the shape of image,"
+            " itself a uint8 array (H, W) or (H, W, 3)"
+        )
+    # an image that is not contiguous is copied first
+    same = not image.flags.c_contiguous or image.ctypes.data == out.ctypes.data
+    if not same and np.may_share_memory(image, out):
+        raise ValueError("out must be image itself or share no memory with it")
+
+
 # ---- Pillow images ---------------------------------------------------------------------------------
 
 
