@@ -202,18 +202,18 @@ def stages(marker: Any, picture: np.ndarray, bandwidth: float, speed: float, run
     from fastmark.detection import scan as sync
     from fastmark.detection import search
     from fastmark.detection.scores import ScorePlanes, scores
-    from fastmark.embedding import margins as margin
-    from fastmark.embedding import marking as embedding
+    from fastmark.embedding import choices, hardening, host, margins, marking
 
     carrier, code, templates = marker._carrier, marker._code, marker.key_detector.templates
     k = plane.pixels_per_unit(*picture.shape[:2])
     luma = plane.canonical_plane(picture, k)
-    host = embedding.prepare(luma, k, carrier)
+    prepared = host.prepare(luma, k, carrier)
     codeword = code.encode(MESSAGE, k)
-    n_tones = embedding.choose_tones(host, carrier, embedding.PILOT_RATIO)
-    unit_delta = embedding.make_delta(host, carrier, codeword, n_tones)
-    delta, _ = embedding.harden(host, unit_delta, 0.8)
-    mask = host.perception.mask
+    n_tones = choices.choose_tones(prepared, carrier, choices.PILOT_RATIO)
+    unit_delta = marking.make_delta(prepared, carrier, codeword, n_tones)
+    delta, _ = hardening.harden(prepared, unit_delta, 0.8)
+    mask = prepared.perception.mask
+    known = margins.KnownMark(prepared.origin, carrier, codeword, n_tones, 64)
     n, mega = luma.size, 1e-6
     pixels_mb, plane_mb = picture.nbytes * mega, luma.nbytes * mega
 
@@ -234,20 +234,19 @@ def stages(marker: Any, picture: np.ndarray, bandwidth: float, speed: float, run
     entries: list[tuple[str, str, Work, float, float]] = [
         ("embed", "luma", lambda: plane.canonical_plane(picture, k), pixels_mb + plane_mb, 6 * n * k * k),
         ("embed", "perception", lambda: Perception.of(luma), 2 * plane_mb, 22 * n),
-        ("embed", "origin", lambda: embedding.choose_origin(luma, carrier), plane_mb, n),
+        ("embed", "origin", lambda: host.choose_origin(luma, carrier), plane_mb, n),
         ("embed", "number of tones",
-         lambda: embedding.choose_tones(host, carrier, embedding.PILOT_RATIO),
+         lambda: choices.choose_tones(prepared, carrier, choices.PILOT_RATIO),
          9 * 128 * 128 * 4 * mega, 9 * fft_ops(128 * 128)),
         ("embed", "strength",
-         lambda: embedding.choose_strength(host), 3 * mask.nbytes * mega, 10 * mask.size),
+         lambda: choices.choose_strength(prepared), 3 * mask.nbytes * mega, 10 * mask.size),
         ("embed", "pilot and chips",
-         lambda: embedding.make_delta(host, carrier, codeword, n_tones), 4 * plane_mb, 16 * n),
+         lambda: marking.make_delta(prepared, carrier, codeword, n_tones), 4 * plane_mb, 16 * n),
         ("embed", "hardening",
-         lambda: embedding.harden(host, unit_delta, 0.8), 3 * plane_mb, (60 if k == 1 else 2) * n),
+         lambda: hardening.harden(prepared, unit_delta, 0.8), 3 * plane_mb, (60 if k == 1 else 2) * n),
         ("embed", "margins",
-         lambda: margin.measure(
-             picture, 255.0, delta, k, mask, host.origin, carrier, codeword, n_tones, 64
-         ), 8 * 4 * 96 * 96 * 4 * mega, 500 * 4 * 96 * 96),
+         lambda: margins.measure(host.Pixels(picture, 255.0, k), delta, mask, known),
+         8 * 4 * 96 * 96 * 4 * mega, 500 * 4 * 96 * 96),
         ("embed", "delta to pixels",
          lambda: plane.add_delta(picture, delta, k), 2 * pixels_mb + plane_mb, 4 * n * k * k),
         ("detect", "luma",

@@ -9,17 +9,12 @@ from planted import CODE, MESSAGE
 from fastmark.codec.carrier import BLOCK
 from fastmark.codec.message import MessageCode
 from fastmark.codec.plane import canonical_plane
-from fastmark.embedding import marking as embedding
+from fastmark.embedding import marking
+from fastmark.embedding.choices import CHIP_RATIO, PILOT_RATIO, choose_strength, choose_tones
+from fastmark.embedding.hardening import harden
+from fastmark.embedding.host import prepare
 from fastmark.embedding.margins import Margins
-from fastmark.embedding.marking import (
-    CHIP_RATIO,
-    PILOT_RATIO,
-    choose_strength,
-    choose_tones,
-    harden,
-    make_delta,
-    prepare,
-)
+from fastmark.embedding.marking import make_delta
 from fastmark.errors import ImageTooFlatError, ImageTooSmallError
 
 DATA = CODE.to_bytes(MESSAGE)
@@ -81,7 +76,7 @@ def over(pixels, visible, level):
 
 
 def mark(pixels, carrier, visible, strength=1.0, peak=255.0, **options):
-    return embedding.mark(pixels, peak, carrier, CODE, DATA, strength, visible=visible, **options)
+    return marking.mark(pixels, peak, carrier, CODE, DATA, strength, visible=visible, **options)
 
 
 # ---- what is not seen stays as it is ---------------------------------------------------------------
@@ -389,8 +384,8 @@ def test_fewer_bits_fit_where_more_do_not(carrier):
     visible[70:190, 70:190] = 1
     pixels = sticker(visible)
     with pytest.raises(ImageTooSmallError):
-        embedding.mark(pixels, 255.0, carrier, MessageCode(128), bytes(16), 1.0, visible=visible)
-    report = embedding.mark(pixels, 255.0, carrier, MessageCode(16), bytes(2), 1.0, visible=visible)[1]
+        marking.mark(pixels, 255.0, carrier, MessageCode(128), bytes(16), 1.0, visible=visible)
+    report = marking.mark(pixels, 255.0, carrier, MessageCode(16), bytes(2), 1.0, visible=visible)[1]
     assert report.margin_message >= 1
 
 
@@ -409,7 +404,7 @@ FAIR = Margins(2.0, 2.0, 2.0)
     ],
 )
 def test_warnings_say_which_look_of_the_picture_is_meant(carrier, monkeypatch, bare, shown, says):
-    monkeypatch.setattr(embedding, "measure_seen", lambda *_: (bare, shown))
+    monkeypatch.setattr(marking, "measure_seen", lambda *_: (bare, shown))
     report = mark(drawn(160, 200), carrier, disc(160, 200))[1]
     assert len(report.warnings) == len(says)
     assert all(words in warning for words, warning in zip(says, report.warnings, strict=True))
@@ -427,7 +422,7 @@ def test_warnings_say_which_look_of_the_picture_is_meant(carrier, monkeypatch, b
     ],
 )
 def test_what_cannot_be_read_with_alpha_or_without_is_refused(carrier, monkeypatch, bare, shown, says):
-    monkeypatch.setattr(embedding, "measure_seen", lambda *_: (bare, shown))
+    monkeypatch.setattr(marking, "measure_seen", lambda *_: (bare, shown))
     with pytest.raises(ImageTooSmallError, match=says):
         mark(drawn(160, 200), carrier, disc(160, 200))
 

@@ -10,10 +10,14 @@ from planted import CODE, CODEWORD, MESSAGE, planted
 
 from fastmark._checks import MESSAGE_BITS
 from fastmark.codec.mask import Perception
-from fastmark.codec.plane import add_delta, canonical_plane, pixels_per_unit
+from fastmark.codec.message import NEEDED_Z
+from fastmark.codec.plane import canonical_plane, pixels_per_unit
 from fastmark.embedding import margins as margin
-from fastmark.embedding.margins import NEEDED_Z, jpeg_steps, measure
-from fastmark.embedding.marking import PILOT_RATIO, choose_strength, choose_tones, harden, make_delta, prepare
+from fastmark.embedding.choices import PILOT_RATIO, choose_strength, choose_tones
+from fastmark.embedding.hardening import harden, jpeg_steps
+from fastmark.embedding.host import Pixels, prepare
+from fastmark.embedding.margins import KnownMark, measure
+from fastmark.embedding.marking import make_delta
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +28,8 @@ def host(draw_plane):
 def margins(plane, origin, carrier, codeword=CODEWORD, n_tones=96, bits=64):
     """Of a plane that is marked already."""
     mask = Perception.of(plane).mask
-    return measure(plane, 255.0, np.zeros_like(plane), 1, mask, origin, carrier, codeword, n_tones, bits)
+    known = KnownMark(origin, carrier, codeword, n_tones, bits)
+    return measure(Pixels(plane, 255.0, 1), np.zeros_like(plane), mask, known)
 
 
 @pytest.mark.parametrize("quality", [1, 5, 10, 20, 49, 50, 51, 75, 90, 95, 99, 100])
@@ -93,9 +98,9 @@ def to_be_marked(pixels, carrier, strength=1.0):
     n_tones = choose_tones(host, carrier, PILOT_RATIO)
     unit = make_delta(host, carrier, CODEWORD, n_tones)
     delta, _ = harden(host, unit, strength * choose_strength(host))
-    known = (k, host.perception.mask, host.origin, carrier, CODEWORD, n_tones, 64)
-    marked, _ = add_delta(pixels, delta, k)
-    return (pixels, 255.0, delta, *known), (marked, 255.0, np.zeros_like(delta), *known)
+    known = KnownMark(host.origin, carrier, CODEWORD, n_tones, 64)
+    mask, image = host.perception.mask, Pixels.of(pixels, 255.0)
+    return (image, delta, mask, known), (image.add(delta)[0], np.zeros_like(delta), mask, known)
 
 
 @pytest.fixture
@@ -173,7 +178,7 @@ def test_a_sample_says_about_what_the_whole_does(carrier, draw_plane, monkeypatc
     monkeypatch.setattr(margin, "_WINDOW", 10**6)
     whole = measure(*told)
     # z of the sample has a standard deviation of one, and is multiplied by the root of the areas' ratio
-    deviation = np.sqrt(told[2].size / (4 * 96**2)) / NEEDED_Z[64]
+    deviation = np.sqrt(told[1].size / (4 * 96**2)) / NEEDED_Z[64]
     for field, share in (("message", 0.1), ("jpeg", 0.2)):
         expected = getattr(whole, field)
         assert getattr(sample, field) == pytest.approx(expected, abs=share * expected + 2 * deviation)

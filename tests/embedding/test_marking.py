@@ -12,16 +12,12 @@ from fastmark._threads import in_strips
 from fastmark.codec import plane as planes
 from fastmark.codec.carrier import TONE_COUNTS, TORUS, Carrier
 from fastmark.codec.plane import canonical_plane
-from fastmark.embedding import marking as embedding
-from fastmark.embedding.margins import Margins, jpeg_steps
-from fastmark.embedding.marking import (
-    choose_origin,
-    choose_strength,
-    choose_tones,
-    harden,
-    make_delta,
-    prepare,
-)
+from fastmark.embedding import hardening, marking
+from fastmark.embedding.choices import CHIP_RATIO, PILOT_RATIO, choose_strength, choose_tones
+from fastmark.embedding.hardening import harden, jpeg_steps
+from fastmark.embedding.host import choose_origin, prepare
+from fastmark.embedding.margins import Margins
+from fastmark.embedding.marking import make_delta
 from fastmark.errors import ImageTooFlatError, ImageTooSmallError
 from fastmark.key import Key
 
@@ -74,8 +70,8 @@ def test_the_delta_has_no_mean_and_the_stated_amplitude(delta, host):
     assert abs(delta.mean()) < 0.03 * delta.std()
     # pilot and chips, of independent signs
     blocks = 8 * np.mean(delta[4:-4, 4:-4] ** 2) ** 0.5
-    chips = embedding.CHIP_RATIO * np.sqrt(np.mean(host.block_mask**2) * 10)
-    pilot = 8 * embedding.PILOT_RATIO * np.sqrt(np.mean(host.smooth_mask**2))
+    chips = CHIP_RATIO * np.sqrt(np.mean(host.block_mask**2) * 10)
+    pilot = 8 * PILOT_RATIO * np.sqrt(np.mean(host.smooth_mask**2))
     assert blocks == pytest.approx(np.hypot(chips, pilot), rel=0.06)
 
 
@@ -104,7 +100,7 @@ def test_the_delta_of_another_key_is_unrelated(host, carrier, other_carrier, del
 
 def test_smooth_pictures_take_more_tones_than_textured_ones(draw_plane, carrier):
     planes = grey(photograph("astronaut")).astype(np.float32), draw_plane("smooth", 512, 512)
-    counts = [choose_tones(prepare(p, 1, carrier), carrier, embedding.PILOT_RATIO) for p in planes]
+    counts = [choose_tones(prepare(p, 1, carrier), carrier, PILOT_RATIO) for p in planes]
     assert counts == [TONE_COUNTS[0], TONE_COUNTS[-1]]
 
 
@@ -212,7 +208,7 @@ def strip_rows(request, monkeypatch):
     def strips(work, n_rows, threads, rows=0):
         return in_strips(work, n_rows, threads, request.param)
 
-    for module in (embedding, planes):
+    for module in (marking, hardening, planes):
         monkeypatch.setattr(module, "in_strips", strips)
     return request.param
 
@@ -228,7 +224,7 @@ def everything(pixels, carrier, threads):
     delta = make_delta(host, carrier, CODEWORD, 96, threads)
     hardened, square = harden(host, delta, 0.8, threads)
     coarse, coarse_square = harden(dataclasses.replace(host, k=2), delta, 0.8, threads)
-    marked, report = embedding.mark(pixels, 255.0, carrier, CODE, PAYLOAD, 1.0, threads)
+    marked, report = marking.mark(pixels, 255.0, carrier, CODE, PAYLOAD, 1.0, threads)
     return (delta, hardened, coarse, marked), (square, coarse_square, report.psnr_db, report.strength)
 
 
@@ -255,7 +251,7 @@ def test_bits_are_the_same_whatever_the_strips(tall, carrier, monkeypatch, strip
 
 def test_marking_changes_no_pixel_by_much_and_all_channels_alike(draw_plane, carrier):
     pixels = np.repeat(draw_plane("textured", 256, 256).astype(np.uint8)[..., None] // 2 + 60, 3, axis=2)
-    marked, report = embedding.mark(pixels, 255.0, carrier, CODE, PAYLOAD, 1.0)
+    marked, report = marking.mark(pixels, 255.0, carrier, CODE, PAYLOAD, 1.0)
     change = marked.astype(int) - pixels
     assert np.abs(change).max() < 30
     np.testing.assert_array_equal(change, change[..., :1] * np.ones(3, int))
@@ -263,11 +259,11 @@ def test_marking_changes_no_pixel_by_much_and_all_channels_alike(draw_plane, car
 
 
 def test_a_picture_is_refused_when_the_message_is_lost(carrier, draw_plane, monkeypatch):
-    monkeypatch.setattr(embedding, "measure", lambda *_: Margins(0.99, 0.5, 1.0))
+    monkeypatch.setattr(marking, "measure", lambda *_: Margins(0.99, 0.5, 1.0))
     for kind, error in (("textured", ImageTooSmallError), ("smooth", ImageTooFlatError)):
         pixels = draw_plane(kind, 160, 200).astype(np.uint8)
         with pytest.raises(error, match=r"200 x 160.*64 bits.*strength"):
-            embedding.mark(pixels, 255.0, carrier, CODE, PAYLOAD, 1.0)
+            marking.mark(pixels, 255.0, carrier, CODE, PAYLOAD, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -275,9 +271,9 @@ def test_a_picture_is_refused_when_the_message_is_lost(carrier, draw_plane, monk
     [(Margins(2, 0.9, 1.1), ["JPEG"]), (Margins(2, 1.1, 0.5), ["pilot"]), (Margins(2, 2, 2), [])],
 )
 def test_weak_marks_are_warned_of(carrier, draw_plane, monkeypatch, margins, says):
-    monkeypatch.setattr(embedding, "measure", lambda *_: margins)
+    monkeypatch.setattr(marking, "measure", lambda *_: margins)
     pixels = draw_plane("textured", 160, 200).astype(np.uint8)
-    report = embedding.mark(pixels, 255.0, carrier, CODE, PAYLOAD, 1.0)[1]
+    report = marking.mark(pixels, 255.0, carrier, CODE, PAYLOAD, 1.0)[1]
     assert len(report.warnings) == len(says)
     assert all(word in warning for word, warning in zip(says, report.warnings, strict=True))
 
@@ -285,23 +281,23 @@ def test_weak_marks_are_warned_of(carrier, draw_plane, monkeypatch, margins, say
 @pytest.mark.parametrize("strength", [1.0, 2.0, 4.0])
 def test_a_stronger_mark_is_held_to_a_psnr_lower_in_proportion(carrier, draw_plane, strength):
     pixels = draw_plane("textured", 203, 264).astype(np.uint8)
-    report = embedding.mark(pixels, 255.0, carrier, CODE, PAYLOAD, strength)[1]
+    report = marking.mark(pixels, 255.0, carrier, CODE, PAYLOAD, strength)[1]
     assert report.psnr_db == pytest.approx(42.15 - 20 * np.log10(strength), abs=0.5)
 
 
 def test_what_is_marked_goes_to_out_unless_it_is_refused(carrier, draw_plane, monkeypatch):
     pixels = draw_plane("textured", 256, 256).astype(np.uint8)
     before = pixels.copy()
-    expected = embedding.mark(pixels, 255.0, carrier, CODE, PAYLOAD, 1.0)[0]
+    expected = marking.mark(pixels, 255.0, carrier, CODE, PAYLOAD, 1.0)[0]
     for out in (np.zeros_like(pixels), pixels):
         untouched = out.copy()
         with monkeypatch.context() as patch:
-            patch.setattr(embedding, "measure", lambda *_: Margins(0.99, 2.0, 2.0))
+            patch.setattr(marking, "measure", lambda *_: Margins(0.99, 2.0, 2.0))
             with pytest.raises(ImageTooSmallError):
-                embedding.mark(pixels, 255.0, carrier, CODE, PAYLOAD, 1.0, out=out)
+                marking.mark(pixels, 255.0, carrier, CODE, PAYLOAD, 1.0, out=out)
         np.testing.assert_array_equal(out, untouched)
         np.testing.assert_array_equal(pixels, before)
-        marked, _ = embedding.mark(pixels, 255.0, carrier, CODE, PAYLOAD, 1.0, out=out)
+        marked, _ = marking.mark(pixels, 255.0, carrier, CODE, PAYLOAD, 1.0, out=out)
         assert np.shares_memory(marked, out)
         np.testing.assert_array_equal(out, expected)
 

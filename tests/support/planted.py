@@ -5,7 +5,8 @@ from PIL import Image
 
 from fastmark.codec.carrier import TORUS
 from fastmark.codec.message import MessageCode
-from fastmark.embedding.marking import make_delta, prepare
+from fastmark.embedding.host import prepare
+from fastmark.embedding.marking import make_delta
 
 CODE = MessageCode(64)
 MESSAGE = 0x0F1E2D3C4B5A6978

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastmark.codec.carrier import PHASE_STEPS, Carrier
 from fastmark.codec.message import MessageCode
-from fastmark.embedding.marking import choose_origin
+from fastmark.embedding.host import choose_origin
 from fastmark.key import Domain, Key
 
 N_FIRST = 8

@@ -1,0 +1,214 @@
+"""The embedder's choices within the format: number of tones, strength, and all constants fitted for them."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmark import fft
+from fastmark.codec.carrier import BLOCK, N_COEFFICIENTS, TONE_COUNTS, TORUS, Carrier
+from fastmark.codec.plane import Plane
+from fastmark.embedding.host import Host
+from fastmark.kernels import mask as mask_kernels
+from fastmark.kernels import spectrum as kernels
+
+# Amplitudes at strength 1, of the mask: a chip's DCT coefficient, the pilot's root mean square.
+CHIP_RATIO = 0.275 * 8 / math.sqrt(N_COEFFICIENTS)
+PILOT_RATIO = 0.21
+
+TARGET_SSIMULACRA2 = 88.5
+"""The visibility that the strength aims at."""
+
+# NOTE: the fitted constants below are measured by benchmarks/calibrate.py.
+
+STRENGTH_BY_UNIT = (0.70, 0.66, 0.62, 0.59)
+"""Strength at 2, 3, 4, and 5 or more pixels per unit, for about the target, on images of 4 to 24 megapixels.
+
+A coarse pattern is seen sooner, and as soon on texture.
+"""
+
+VISIBILITY_OFFSET, VISIBILITY_OF_STRENGTH, VISIBILITY_OF_NOISE = 5.165, 1.181, 0.489
+"""``ln(100 - SSIMULACRA2) = 5.165 + 1.181 ln(strength) + 0.489 ln(noise)`` at one pixel per unit.
+
+The noise is :func:`visible_noise`. Least squares over 29 photographs and generated images at two strengths,
+residual 0.093.
+"""
+
+FLUCTUATION = 1.12
+"""Root mean square of the delta's power over 9 x 9 units, in units of its expectation."""
+
+_ACTIVITY_FLOOR = 200.0  # grey levels squared
+_MIN_STRENGTH, _MAX_STRENGTH = 0.5, 1.4
+_MIN_PSNR_DB = 42.15
+
+_MAX_TONE_POWER = 4.0
+_WINDOWED = 0.823  # (sum w)^2 / (N sum w^2) of Tukey's window, 25 % of it tapered, both ways
+
+_LARGE_TILE, _SMALL_TILE = 128, 32  # cells of 2 x 2 units, each way
+_MAX_TILES = 3  # each way
+_WHOLE = 0.5  # weight of the cells of a tile that shows no border of the part that counts
+
+
+def choose_tones(host: Host, carrier: Carrier, pilot_gain: float) -> int:
+    """Return the smallest tone count whose tones, at strength 1, hide under the image's own spectrum.
+
+    In an image of N units, of which 1024 x 1024 are looked at, a tone of amplitude A stands ``A^2 N / 4``
+    above the power density, less what a window takes.
+    """
+    n_units = _WINDOWED * math.prod(min(n, TORUS) for n in host.plane.shape)
+    if host.weights is None:
+        amplitude = pilot_gain * float(np.mean(host.perception.mask))
+    else:
+        amplitude = pilot_gain * float(np.average(host.perception.mask, weights=host.weights))
+        # a tone's waves add up under the weights, and the image's power under their squares
+        n_units *= float(np.mean(host.weights)) ** 2 / float(np.mean(host.weights**2))
+    level = power_density(host.perception.means, host.weights).at(carrier.tones / TORUS)
+    for count in TONE_COUNTS:
+        tone_power = 0.25 * amplitude**2 * 2 / count * n_units
+        if np.median(tone_power / np.maximum(level[:count], 1e-12)) <= _MAX_TONE_POWER:
+            return count
+    return TONE_COUNTS[-1]
+
+
+def choose_strength(host: Host) -> float:
+    """Return the strength at which the mark is just not seen.
+
+    At one pixel per unit, :func:`visible_noise` predicts SSIMULACRA2 (SPEC.md, section 6).
+    """
+    if host.k > 1:
+        return STRENGTH_BY_UNIT[min(host.k, 5) - 2]
+    noise = math.log(max(visible_noise(host), 1e-9))
+    offset = (math.log(100 - TARGET_SSIMULACRA2) - VISIBILITY_OFFSET) / VISIBILITY_OF_STRENGTH
+    strength = math.exp(offset + -VISIBILITY_OF_NOISE / VISIBILITY_OF_STRENGTH * noise)
+    return min(max(strength, _MIN_STRENGTH), _MAX_STRENGTH)
+
+
+def visible_noise(host: Host) -> float:
+    """Return the root mean square, over the image, of the noise that a mark of strength 1 adds to activity.
+
+    That is its local power over that of the image, ``power / (deviation^2 + 200)``; the former is what its
+    amplitudes make of the mask.
+    """
+    pilot_mask, chip_mask, share = host.smooth_mask, host.perception.mask, 1.0
+    if host.weights is not None:
+        # the square of the contrast goes with the fourth power of the masks
+        fourth_roots = np.sqrt(np.sqrt(host.weights))
+        pilot_mask, chip_mask = pilot_mask * fourth_roots, chip_mask * fourth_roots
+        share = float(np.mean(host.weights))
+    chips = CHIP_RATIO**2 * N_COEFFICIENTS / BLOCK**2
+    square = mask_kernels.contrast(
+        pilot_mask,
+        np.float32(PILOT_RATIO**2),
+        chip_mask,
+        np.float32(chips),
+        host.perception.deviation,
+        np.float32(_ACTIVITY_FLOOR),
+    )
+    square /= share
+    return FLUCTUATION * math.sqrt(square)
+
+
+def lowered(strength: float, factor: float, mean_square: float) -> float:
+    """Return the strength lowered once, where needed, so that the PSNR is not below the least one.
+
+    Args:
+        strength: of the delta.
+        factor: the caller's part of it; above 1 it lowers the least PSNR in proportion.
+        mean_square: of the hardened delta, grey levels squared.
+    """
+    # rounding to whole levels adds a twelfth
+    excess_db = _MIN_PSNR_DB - 20 * math.log10(max(factor, 1.0)) - decibels(mean_square + 1 / 12)
+    return strength * 10 ** (-excess_db / 20) if excess_db > 0 else strength
+
+
+def decibels(mean_square: float) -> float:
+    """Return the PSNR of a mean square error in grey levels of 255."""
+    return 10 * math.log10(255.0**2 / mean_square)
+
+
+@dataclass(frozen=True, slots=True)
+class Density:
+    """Power density of a plane, grey levels squared, at ``N x N`` frequencies of its means over 2 x 2 units.
+
+    Attributes:
+        power: float32 ``(N, N // 2 + 1)``, per sample of the means.
+    """
+
+    power: NDArray[np.float32]
+
+    def at(self, frequencies: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the density per unit at ``frequencies`` float64 ``(n, 2)``, cycles per unit, below 1/4.
+
+        It contains the power that folds back from above 1/4.
+        """
+        n = self.power.shape[0]
+        bins = np.rint(2 * n * frequencies).astype(int)
+        bins *= np.where(bins[:, 1:] < 0, -1, 1)
+        # a mean over two units passes cos(pi f) of a wave; four units make one sample
+        passed = np.prod(np.cos(np.pi * frequencies) ** 2, axis=1)
+        density: NDArray[np.float64] = 4 * self.power[bins[:, 0] % n, bins[:, 1]] / passed
+        return density
+
+
+@functools.cache
+def _hann(n: int) -> NDArray[np.float32]:
+    """Return Hann's window of n x n, without its zeros."""
+    line = np.hanning(n + 2)[1:-1]
+    return np.outer(line, line).astype(np.float32)
+
+
+def power_density(means: Plane, weights: Plane | None = None) -> Density:
+    """Estimate the power density of a plane below a quarter of a cycle per unit, from its cells' means.
+
+    Cells are 2 x 2 units. Welch 1967: mean periodogram of tiles under Hann's window, at most 3 x 3 of them
+    spread over the plane, smoothed over 3 x 3 bins.
+
+    Args:
+        means: float32 ``(H, W)``, the middle of the range taken off.
+        weights: of the same shape, 0..1, how much each of them counts, not 0 everywhere: the windows are
+            multiplied by them, and tiles are those of :func:`_counting_tiles`; None for all alike.
+    """
+    if weights is None:
+        n = _LARGE_TILE if min(means.shape) >= _LARGE_TILE else _SMALL_TILE
+        tiles = _tiles(means.shape, n, [min(_MAX_TILES, -(-side // n)) for side in means.shape])
+    else:
+        means = means - np.float32(np.average(means, weights=weights))
+        tiles = _counting_tiles(weights)
+    n = tiles[0][0].stop - tiles[0][0].start
+    window, total, square = _hann(n), np.zeros((n, n // 2 + 1), np.float32), 0.0
+    for tile in tiles:
+        weighted = window if weights is None else window * weights[tile]
+        kernels.add_power(fft.rfft2(means[tile] * weighted).view(np.float32), total)
+        square += float(np.vdot(weighted, weighted))
+    smooth = np.empty_like(total)
+    kernels.smooth_cells(total, 1, 1, smooth)
+    smooth /= square
+    return Density(smooth)
+
+
+def _tiles(shape: tuple[int, ...], n: int, counts: list[int]) -> list[tuple[slice, slice]]:
+    """Return tiles of n x n, so many each way, spread over a plane."""
+    rows, columns = (
+        np.unique(np.linspace(0, side - n, count).astype(int))
+        for side, count in zip(shape, counts, strict=True)
+    )
+    return [(slice(y, y + n), slice(x, x + n)) for y in rows for x in columns]
+
+
+def _counting_tiles(weights: Plane) -> list[tuple[slice, slice]]:
+    """Return tiles in which everything counts half at least, as the border of what counts is no texture.
+
+    They overlap by half or more; the larger ones if there are any, else the smaller, else all of these.
+    """
+    tiles: list[tuple[slice, slice]] = []
+    for n in (_LARGE_TILE, _SMALL_TILE):
+        if min(weights.shape) >= n:
+            tiles = _tiles(weights.shape, n, [-(-2 * side // n) - 1 for side in weights.shape])
+        whole = [tile for tile in tiles if weights[tile].min() >= _WHOLE]
+        if whole:
+            return whole
+    return tiles

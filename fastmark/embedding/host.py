@@ -1,0 +1,138 @@
+"""The host of a mark: the pixels of an image, and its plane with all that does not depend on the strength."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmark.codec.carrier import BLOCK, GRID, Carrier
+from fastmark.codec.mask import Perception, block_means, cell_means
+from fastmark.codec.plane import (
+    Plane,
+    add_delta,
+    add_visible_delta,
+    canonical_plane,
+    composite_plane,
+    pixels_per_unit,
+)
+from fastmark.kernels import pixels as pixel_kernels
+from fastmark.key import Domain
+
+
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """The samples of an image.
+
+    Attributes:
+        values: ``(H, W)`` or ``(H, W, 3)``, uint8, uint16 or float32, C-contiguous.
+        peak: the value of white.
+        k: pixels per unit.
+        visible: float32 ``(H, W)``, opacity on 0..1; None where all pixels are opaque.
+    """
+
+    values: NDArray[Any]
+    peak: float
+    k: int
+    visible: NDArray[np.float32] | None = None
+
+    @classmethod
+    def of(cls, values: NDArray[Any], peak: float, visible: NDArray[np.float32] | None = None) -> Pixels:
+        """Take the samples of an image; an opacity of 1 everywhere is none."""
+        if visible is not None and visible.min() >= 1:
+            visible = None
+        return cls(values, peak, pixels_per_unit(*values.shape[:2]), visible)
+
+    def plane(self, threads: int = 1) -> Plane:
+        """Return the canonical plane of the colours: float32 ``(H // k, W // k)``, 0..255."""
+        return canonical_plane(self.values, self.k, self.peak, threads)
+
+    def plane_over(self, background: float) -> Plane:
+        """Return the canonical plane of the image shown over a grey ``background``, 0..255."""
+        assert self.visible is not None
+        return composite_plane(self.values, self.k, self.peak, self.visible, background)
+
+    def opacity(self) -> Plane | None:
+        """Return the mean opacity of each unit's pixels, 0..1; None where all pixels are opaque."""
+        if self.visible is None:
+            return None
+        return canonical_plane(np.ascontiguousarray(self.visible, np.float32), self.k)
+
+    def part(self, top: int, left: int, height: int, width: int) -> Pixels:
+        """Return the colours of a rectangle, given in units."""
+        k = self.k
+        seen = self.values[top * k : (top + height) * k, left * k : (left + width) * k]
+        return Pixels(np.ascontiguousarray(seen), self.peak, k)
+
+    def add(self, delta: Plane, threads: int = 1, out: NDArray[Any] | None = None) -> tuple[Pixels, float]:
+        """Add a delta to all pixels that are not wholly transparent.
+
+        Args:
+            delta: float32 ``(H // k, W // k)``, grey levels of 255.
+            threads: how many may share the work.
+            out: takes the result of opaque uint8 pixels; None for a new array.
+
+        Returns:
+            The image with the delta, and the mean square of the change in grey levels of 255, every pixel
+            counted by its opacity.
+        """
+        if self.visible is None:
+            values, mse = add_delta(self.values, delta, self.k, self.peak, threads, out)
+        else:
+            values, mse = add_visible_delta(self.values, delta, self.k, self.peak, self.visible, threads)
+        return Pixels(values, self.peak, self.k, self.visible), mse
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A plane prepared for marking, with all that does not depend on the strength.
+
+    Attributes:
+        plane: the canonical plane.
+        perception: its neighbourhood measures.
+        smooth_mask: float32, the mask of the pilot, a value a cell of 2 x 2 units.
+        k: pixels per unit.
+        origin: place of the plane's first unit on the torus.
+        block_mask: float32 ``(BY, BX)``, the perceptual mask of the 8 x 8 blocks wholly in the plane.
+        opacity: float32 of the plane's shape, the mean opacity of a unit's pixels, 0..1; None where all are
+            opaque.
+        weights: the same of every cell.
+    """
+
+    plane: Plane
+    perception: Perception
+    smooth_mask: Plane
+    k: int
+    origin: tuple[int, int]
+    block_mask: NDArray[np.float32]
+    opacity: Plane | None = None
+    weights: Plane | None = None
+
+    @property
+    def grid_origin(self) -> tuple[int, int]:
+        """Place of the first whole block on the torus' grid of blocks."""
+        return (self.origin[0] + 4) // BLOCK % GRID, (self.origin[1] + 4) // BLOCK % GRID
+
+
+def prepare(plane: Plane, k: int, carrier: Carrier, opacity: Plane | None = None) -> Host:
+    """Measure a plane before marking it; blocks start at unit (4, 4)."""
+    perception = Perception.of(plane)
+    n_rows, n_columns = ((n - 4) // BLOCK for n in plane.shape)
+    block_mask = block_means(perception.mask, n_rows, n_columns)
+    origin = choose_origin(plane, carrier)
+    weights = None if opacity is None else cell_means(opacity)
+    return Host(plane, perception, perception.smooth_mask(), k, origin, block_mask, opacity, weights)
+
+
+def choose_origin(plane: Plane, carrier: Carrier) -> tuple[int, int]:
+    """Derive the image's origin on the torus from key and content; both are 4 modulo 8."""
+    rows, columns = (np.linspace(0, n, 9).astype(int) for n in plane.shape)
+    sums = np.empty((8, 8))
+    for i, (top, bottom) in enumerate(itertools.pairwise(rows)):
+        pixel_kernels.thumbnail_sums(plane, columns, top, bottom, sums[i])
+    thumbnail = sums / np.outer(np.diff(rows), np.diff(columns))
+    digest = carrier.key.stream(Domain.ORIGIN, 2, np.rint(thumbnail).astype(np.uint8).tobytes())
+    return 8 * (digest[0] % GRID) + 4, 8 * (digest[1] % GRID) + 4
