@@ -1,6 +1,6 @@
-"""One picture, several threads: strips of rows, each the work of a kernel that holds no lock.
+"""One image, several threads: strips of rows, each the work of a kernel that holds no lock.
 
-Strips are the same for any number of threads, and so are their sums and the bits of what comes of them.
+Strips are the same for any number of threads, and so are their sums and the bits of the results.
 """
 
 from __future__ import annotations

@@ -63,10 +63,9 @@ def rfft2(x: Real) -> Complex:
 
 
 def rfft2_padded(x: Real, vertical: Real, horizontal: Real, shape: tuple[int, int]) -> Complex:
-    """Transform ``x`` times two windows, zero-padded to ``shape`` (H, W), W even -> complex64 ``(H, W // 2 +
-    1)``.
+    """Transform ``x`` times two windows, zero-padded to ``shape`` (H, W), W even.
 
-    Rows of zeros are not transformed horizontally.
+    Returns complex64 ``(H, W // 2 + 1)``. Rows of zeros are not transformed horizontally.
     """
     height, width = x.shape
     if _pyfftw is None:

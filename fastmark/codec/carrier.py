@@ -23,7 +23,7 @@ SUPERBLOCK = 16
 COEFFICIENTS = ((0, 2), (1, 1), (2, 0), (0, 3), (1, 2), (2, 1), (3, 0), (1, 3), (2, 2), (3, 1))
 N_COEFFICIENTS = len(COEFFICIENTS)
 
-# A picture carries the first 48, 96, 192 or 384 tones of the key's list.
+# An image carries the first 48, 96, 192 or 384 tones of the key's list.
 TONE_COUNTS = (48, 96, 192, 384)
 N_TONES = TONE_COUNTS[-1]
 MIN_RADIUS = 51  # bins of 1/1024 cycle per unit: 0.05 cycles/unit
@@ -31,7 +31,7 @@ MAX_RADIUS = 245  # 0.24 cycles/unit: below the Nyquist frequency of the plane h
 _MIN_DISTANCE = 6
 _MIN_FROM_AXIS = 6
 PHASE_STEPS = 65536
-_SAME_RADIUS = 0.2  # nats
+_SAME_RADIUS = 0.2  # difference of the natural logarithms of two radii
 
 ANCHOR = -1
 
@@ -80,9 +80,7 @@ class Carrier:
         return self._pilots[n_tones]
 
     def neighbours(self, n_tones: int) -> NDArray[np.float64]:
-        """Return the matrix that averages over tones of about the same radius: float64 ``(n_tones,
-        n_tones)``.
-        """
+        """Return the matrix that averages over tones of about the same radius: float64 ``(n, n)``."""
         if n_tones not in self._neighbours:
             radius = np.log(np.hypot(self.tones[:n_tones, 0], self.tones[:n_tones, 1]))
             near = np.exp(-(((radius[:, None] - radius) / _SAME_RADIUS) ** 2))
@@ -90,10 +88,9 @@ class Carrier:
         return self._neighbours[n_tones]
 
     def anchor_spectrum(self, step: int) -> NDArray[np.complex64]:
-        """``rfft2`` of the anchors alone, each of unit amplitude, averaged over ``step`` x ``step`` units (1
-        or 2).
+        """Return ``rfft2`` of the anchors alone: complex64 ``(1024 / step, 512 / step + 1)``.
 
-        complex64 ``(1024 / step, 512 / step + 1)``.
+        Each has unit amplitude; they are averaged over ``step`` x ``step`` units, 1 or 2.
         """
         if step not in self._anchor_spectra:
             chips = np.where(self.code_bit == ANCHOR, self.signs, np.float32(0))
@@ -105,9 +102,7 @@ class Carrier:
 
 
 def _draw_tones(key: Key) -> NDArray[np.int64]:
-    """Draw the ordered list of tones: from as much of the keystream as it takes, of which more is seldom
-    needed.
-    """
+    """Draw the ordered list of tones, from a longer keystream where a short one has too few."""
     for n_draws in (8192, 12288, 65536):
         tones = _take_tones(key.stream(Domain.TONE_FREQUENCIES, 8 * n_draws))
         if len(tones) == N_TONES:

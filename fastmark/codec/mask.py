@@ -16,15 +16,17 @@ CELL = 2
 MAX_ACTIVITY = np.float32(40.0)
 ACTIVITY_SHARE = np.float32(0.455)
 MASK_WEIGHTS = np.array([1.48044, 0.636791, 0.227851, -0.0541014, 0.00756661, -0.000418531], np.float32)
-"""The mask as a polynomial in the root of the activity a: ``1.5 + 0.8 a^0.6`` within 1.5 %, a in 0..40 grey
-levels.
+"""The mask as a polynomial in the root of the activity a, ``1.5 + 0.8 a^0.6`` within 1.5 %.
+
+a lies in 0..40 grey levels; lowest power first.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Perception:
-    """What is known of the neighbourhood of every cell of 2 x 2 units, float32 ``((H + 1) // 2, (W + 1) //
-    2)``.
+    """Measures of the neighbourhood of every cell of 2 x 2 units.
+
+    All are float32 ``((H + 1) // 2, (W + 1) // 2)``.
 
     Attributes:
         means: of the plane over the cells, less 128, grey levels.

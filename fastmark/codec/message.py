@@ -42,9 +42,9 @@ class MessageCode:
     positions of ``u`` by polarisation weight ``sum_j b_j 2^(j / 4)`` (He et al. 2017), in ascending order of
     position, most significant bit first. The check is the low 24 bits of CRC-32 (ISO 3309, as in zlib) over
     the message's bytes, XOR a mask of k: three bytes of BLAKE2b of ``b"fastmark"``, the message's bits and k,
-    a byte each. So it also tells the pixels per unit.
+    one byte each. So it also tells the pixels per unit.
 
-    NOTE: 24 bits, not 16: where a picture is bent the noise is not Gaussian, the list ends near the truth
+    NOTE: 24 bits, not 16: where an image is bent the noise is not Gaussian, the list ends near the truth
     but without it, and one of its words, at one of the values of k, would pass 16 bits once in 137 times. And
     a hash of k, not the CRC's start value: that is the same as some message bits, and makes near neighbours.
     """
@@ -71,7 +71,7 @@ class MessageCode:
         return message_bytes(message, self.message_bits)
 
     def encode(self, message: int | bytes, k: int = 1) -> NDArray[np.uint8]:
-        """Return the codeword of a message marked at ``k`` pixels a unit: uint8 ``(1024,)`` of 0 and 1."""
+        """Return the codeword of a message marked at ``k`` pixels per unit: uint8 ``(1024,)`` of 0 and 1."""
         data = self.to_bytes(message)
         payload = data + self._crc(data, min(max(k, 1), MAX_UNIT)).to_bytes(CRC_BITS // 8, "big")
         u = np.zeros(CODE_BITS, np.uint8)

@@ -49,7 +49,7 @@ def add_delta(
     threads: int = 1,
     out: NDArray[Any] | None = None,
 ) -> tuple[NDArray[Any], float]:
-    """Add ``delta`` (grey levels of 255, one value a unit), up-sampled k times, to every channel.
+    """Add ``delta`` (grey levels of 255, one value per unit), up-sampled k times, to every channel.
 
     Args:
         pixels: as for :func:`canonical_plane`; not changed, but where it is ``out``.

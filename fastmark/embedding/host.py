@@ -93,7 +93,7 @@ class Host:
     Attributes:
         plane: the canonical plane.
         perception: its neighbourhood measures.
-        smooth_mask: float32, the mask of the pilot, a value a cell of 2 x 2 units.
+        smooth_mask: float32, the mask of the pilot, a value per cell of 2 x 2 units.
         k: pixels per unit.
         origin: place of the plane's first unit on the torus.
         block_mask: float32 ``(BY, BX)``, the perceptual mask of the 8 x 8 blocks wholly in the plane.

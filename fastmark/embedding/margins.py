@@ -38,7 +38,7 @@ The moduli of tones are levelled and limited, which costs a part of the nats of 
 proves so much at most. Measured by benchmarks/calibrate.py.
 """
 
-_WINDOW = 96  # units a side
+_WINDOW = 96  # units each way
 _SURE = 1.2  # margin of the pilot of a sample that stands for the whole
 
 

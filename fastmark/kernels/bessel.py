@@ -14,8 +14,9 @@ about 0.4.
 
 @kernel
 def log_i0_sum(radii, scale):
-    """Return ``sum ln I0(scale * r)`` over ``radii``, float64 of at least 0: Abramowitz & Stegun 9.8.1,
-    9.8.2.
+    """Return ``sum ln I0(scale * r)`` over ``radii``, float64 of at least 0.
+
+    Abramowitz & Stegun 1964, 9.8.1 and 9.8.2.
     """
     total = 0.0
     for i in range(radii.size):

@@ -74,8 +74,9 @@ def add_inverse_dct(chips, basis, rows, columns, y0, x0, plane):
 
 @kernel
 def spread_waves(a0, a1, a2, a3, basis, row):
-    """Write ``sum_u basis[u, x] a_u[i]`` to ``row[8 i + x]``; ``basis`` ``(4, 8)``, u even symmetric, odd
-    not.
+    """Write ``sum_u basis[u, x] a_u[i]`` to ``row[8 i + x]``.
+
+    ``basis`` is ``(4, 8)``; its rows are symmetric for even u, antisymmetric for odd u.
     """
     b00, b01, b02, b03 = basis[0, 0], basis[0, 1], basis[0, 2], basis[0, 3]
     b10, b11, b12, b13 = basis[1, 0], basis[1, 1], basis[1, 2], basis[1, 3]
@@ -91,8 +92,9 @@ def spread_waves(a0, a1, a2, a3, basis, row):
 
 @kernel
 def whole_blocks(inside, side, out):
-    """Write 1 for blocks of ``side`` x ``side`` that are ones throughout in ``inside`` (uint8, 0 or 1), else
-    0.
+    """Write 1 for blocks of ``side`` x ``side`` that are ones throughout in ``inside``, else 0.
+
+    Both are uint8.
     """
     for by in range(out.shape[0]):
         for bx in range(out.shape[1]):

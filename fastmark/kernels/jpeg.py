@@ -18,7 +18,7 @@ def push_blocks(x, d, scale, steps, limits, least, margin, change):
     ``x`` are the host's coefficients and ``d`` the delta's, ``(8, 8, n)``, ``steps`` ``(quantisers, 8, 8)``,
     all indexed ``[u, v]``. Quantiser after quantiser: where moving x in the direction of d to the next
     threshold, and ``margin`` beyond, takes more than |d| but at most ``limits[q] |d|``, d becomes that move;
-    where |d| < ``least`` it stays. ``change`` takes what is to be added to ``scale * d``.
+    where |d| < ``least`` it stays. ``change`` takes the difference from ``scale * d``.
     """
     n = x.shape[2]
     half = np.float32(0.5)
@@ -78,7 +78,7 @@ def harden(plane, delta, scale, steps, limits, least, margin, first, last, out):
 
     All float32 ``(H, W)``, grey levels; blocks start at ``(0, 0)`` as JPEG's do; see :func:`push_blocks`, but
     that ``steps`` are indexed ``[q, u, v]``. Only rows of blocks ``first`` to ``last`` are written, the last
-    one with the rows beyond whole blocks. Returns the sum of the squares of what was written.
+    one with the rows beyond whole blocks. Returns the sum of the squares of ``out``.
     """
     height, width = plane.shape
     n = width // 8

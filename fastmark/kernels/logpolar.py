@@ -18,9 +18,7 @@ GROUP = 16
 
 @kernel
 def add_group(flat, starts, total):
-    """Add 16 runs of bytes of ``flat``, those from ``starts`` ``(16,)`` uint64 on, to ``total`` ``(W,)``
-    uint16.
-    """
+    """Add 16 runs of bytes of ``flat``, from ``starts`` ``(16,)`` uint64 on, to uint16 ``total`` ``(W,)``."""
     a0, a1, a2, a3, a4, a5, a6, a7 = (
         starts[0], starts[1], starts[2], starts[3], starts[4], starts[5], starts[6], starts[7]
     )  # fmt: skip
@@ -28,7 +26,7 @@ def add_group(flat, starts, total):
         starts[8], starts[9], starts[10], starts[11], starts[12], starts[13], starts[14], starts[15]
     )  # fmt: skip
     for i in range(total.size):
-        # NOTE: unsigned, for signed places are looked at for being negative, one by one
+        # NOTE: unsigned, for signed places are tested for being negative, one by one
         x = np.uint64(i)
         # NOTE: every sum is cast back to a byte, or it would be done in 64 bits
         a = U8(U8(flat[a0 + x] + flat[a1 + x]) + U8(flat[a2 + x] + flat[a3 + x]))

@@ -82,7 +82,7 @@ def min5(x, out):
 
 @kernel
 def local_deviation(mean, square, scratch, first, second, out):
-    """Write the local standard deviation of what is left of a plane without its local mean.
+    """Write the local standard deviation of a plane less its local mean.
 
     With c and q the cells of :func:`pool_squares` and M = box5(c), the plane less M has the cell means c - M
     and mean squares ``q - 2 M c + M^2``; ``out = sqrt(box5(those squares) - box5(c - M)^2)``. ``scratch``,
@@ -137,8 +137,9 @@ def multiply_cells(x, cells):
 
 @kernel
 def block_means(cells, out):
-    """Write the means of 4 x 4 ``cells`` from cell (2, 2) on into ``out`` ``(BY, BX)``: 8 x 8 units from (4,
-    4) on.
+    """Write the means of 4 x 4 ``cells`` from cell (2, 2) on into ``out`` ``(BY, BX)``.
+
+    These are the blocks of 8 x 8 units from unit (4, 4) on.
     """
     for i in range(out.shape[0]):
         target = out[i]
@@ -154,8 +155,9 @@ def block_means(cells, out):
 
 @kernel
 def contrast(first, first_gain, second, second_gain, deviation, floor):
-    """Return the mean square of ``(first_gain first^2 + second_gain second^2) / (deviation^2 + floor)``,
-    ``(H, W)``.
+    """Return the mean square of ``(first_gain first^2 + second_gain second^2) / (deviation^2 + floor)``.
+
+    ``first``, ``second`` and ``deviation`` are float32 ``(H, W)``.
     """
     total = 0.0
     for y in range(first.shape[0]):

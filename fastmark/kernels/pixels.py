@@ -34,8 +34,7 @@ def add_columns(row, k, out):
 
 @kernel
 def average_luma(rows, k, scale, first, last, out):
-    """Box-average the luma of pixels ``rows`` ``(H, 3 W)`` over k x k pixels into ``out`` ``(H // k, W //
-    k)``.
+    """Box-average the luma of ``rows`` ``(H, 3 W)`` over k x k pixels into ``out`` ``(H // k, W // k)``.
 
     ``out = scale / k^2 * sum(0.299 R + 0.587 G + 0.114 B)``, float32, in the rows ``first`` to ``last`` of
     ``out``; rows and columns left over are left out.
@@ -73,9 +72,7 @@ def average_grey(grey, k, scale, first, last, out):
 
 @kernel
 def thumbnail_sums(plane, columns, first, last, out):
-    """Write the sums of rows ``first`` to ``last`` of ``plane`` between ``columns`` ``(n + 1,)`` into ``out``
-    ``(n,)``.
-    """
+    """Write the sums of ``plane[first:last]`` between ``columns`` ``(n + 1,)`` into ``out`` ``(n,)``."""
     out[:] = 0
     for y in range(first, last):
         line = plane[y]
@@ -89,12 +86,12 @@ def thumbnail_sums(plane, columns, first, last, out):
 
 @kernel
 def spread_row(values, k, row):
-    """Up-sample ``values`` k times, linearly between centres at ``(i + 0.5) k - 0.5``, into ``row`` ``(k w..k
-    w + k,)``.
+    """Up-sample ``values`` k times, linearly between centres at ``(i + 0.5) k - 0.5``, into ``row``.
 
-    ``values`` ``(w + 2,)`` repeat their first and last; so does ``row`` beyond. Place p of a unit lies before
-    its centre, between it and the unit before, or behind. All places of a unit are written in one loop, which
-    the compiler turns into shuffles and wide stores, for the few k that ordinary pictures have.
+    ``values`` ``(w + 2,)`` repeat their first and last; so does ``row`` ``(k w..k w + k,)`` beyond. Place p
+    of a unit lies before its centre, between it and the unit before, or behind. All places of a unit are
+    written in one loop, which the compiler turns into shuffles and wide stores, for the few k that ordinary
+    images have.
     """
     n = min(values.size - 2, row.size // k)
     before, here, after = values[:n], values[1 : n + 1], values[2 : n + 2]
@@ -145,10 +142,10 @@ def expand_row(delta, k, y, blend, row):
 
 @kernel
 def add_steps(source, steps, changes, target):
-    """Write ``clip(source + steps, 0, 255)`` into ``target``, uint8 ``(n,)``; return the sum of squares of
-    the changes.
+    """Write ``clip(source + steps, 0, 255)`` into ``target``, uint8 ``(n,)``.
 
-    ``steps`` int16 ``(n,)``, at most 255 each way; ``changes`` is scratch like it.
+    Returns the sum of the squares of the changes. ``steps`` int16 ``(n,)``, at most 255 each way;
+    ``changes`` is scratch like it.
     """
     total = np.int64(0)
     for first in range(0, source.size, CHUNK):
@@ -175,8 +172,8 @@ def add_delta_u8(pixels, channels, delta, k, first, last, out):
     """Add the plane ``delta``, up-sampled k times and rounded, to every channel of uint8 ``pixels``.
 
     ``pixels`` and ``out`` are ``(H, W * channels)`` uint8, 1 or 3 channels interleaved, and may be the same;
-    the sum is clipped to 0..255. Rows ``first`` to ``last`` are written. Returns the sum of the squares of
-    what was changed.
+    the sum is clipped to 0..255. Rows ``first`` to ``last`` are written. Returns the sum of the squares
+    of the changes.
     """
     n_bytes = pixels.shape[1]
     row = np.empty(n_bytes // channels, np.float32)
@@ -204,7 +201,7 @@ def add_delta_u8(pixels, channels, delta, k, first, last, out):
 def add_delta_real(pixels, channels, delta, k, gain, peak, first, last, out):
     """Add ``gain * delta``, up-sampled k times, to float32 ``pixels`` ``(H, W * channels)`` in 0..peak.
 
-    Rows ``first`` to ``last`` are written. Returns the sum of the squares of what was changed.
+    Rows ``first`` to ``last`` are written. Returns the sum of the squares of the changes.
     """
     n_values = pixels.shape[1]
     total = 0.0

@@ -10,9 +10,9 @@ from fastmark.kernels.dct import forward_blocks, idct_row, inverse_columns
 
 @kernel
 def score_blocks(x, floor, limit, gain, sums, out):
-    """Write the scores ``gain * clip(x / v, -limit, limit) / v`` of coefficients ``x`` ``(8, 8, n)`` into
-    ``out``.
+    """Write the scores ``gain * clip(x / v, -limit, limit) / v`` of coefficients ``x`` into ``out``.
 
+    Both are ``(8, 8, n)``, indexed ``[u, v]``.
     ``v^2 = (1.25 * mean |x| over the 3 x 3 nearest frequencies of the block)^2 + floor^2``: about the locally
     optimum non-linearity for a weak signal in a heavy-tailed host (Kassam 1988, section 2.4). The constant
     term counts as its diagonal neighbour, and scores nothing. ``sums`` is scratch like ``x``.

@@ -28,10 +28,10 @@ def add_power(parts, out):
 
 @kernel
 def pool_power(power, ceiling, out):
-    """Write the means of ``min(power, ceiling)`` over cells of 4 x 4 bins into ``out`` ``(NY // 4, NX //
-    8)``.
+    """Write the means of ``min(power, ceiling)`` over cells of 4 x 4 bins into ``out``.
 
-    ``ceiling`` has a value a cell. The last cell of a row takes the Nyquist bin as well.
+    ``out`` is ``(NY // 4, NX // 8)``; ``ceiling`` has a value per cell. The last cell of a row takes the
+    Nyquist bin as well.
     """
     n_rows, n_columns = out.shape
     for i in range(n_rows):
@@ -53,8 +53,7 @@ def pool_power(power, ceiling, out):
 
 @kernel
 def smooth_cells(cells, reach_y, reach_x, out):
-    """Write the mean over ``(2 reach_y + 1) x (2 reach_x + 1)`` cells into ``out``, like ``cells`` ``(R,
-    C)``.
+    """Write the mean over ``(2 reach_y + 1) x (2 reach_x + 1)`` cells into ``out``, like ``cells``.
 
     Rows wrap round; columns end at the Nyquist frequency and are mirrored at 0, where the spectrum of
     a real signal continues as ``P(-fy, -fx)``.
@@ -133,7 +132,7 @@ def smooth_bins(white, side, out):
 
 @inline
 def _sample(white, fy, fx):
-    """Bilinear value of half a spectrum at ``(fy, fx)`` cycles a sample."""
+    """Bilinear value of half a spectrum at ``(fy, fx)`` cycles per sample."""
     n = white.shape[0]
     if fx < 0:
         fy, fx = -fy, -fx
@@ -155,7 +154,7 @@ def place_log_polar(n_rows, n_columns, cosines, sines, radii, out):
 
     ``out[a, i]``, uint32 ``(angles, radii)``: the bin nearest to the frequency ``(r sin, r cos)``, counted
     row by row; 0, which is the constant one, beyond the Nyquist frequency. Angles lie in 0..pi, ``radii`` are
-    in cycles a sample.
+    in cycles per sample.
     """
     height, last = np.int32(n_rows), np.int32(n_columns // 2)
     half = np.float32(0.5)
@@ -185,8 +184,8 @@ def take_bins(flat, places, out):
 def tone_score(white, mean, spread, tones, n_tones, g):
     """Return ``sum (P(g f) - mean) / (spread sqrt(tones inside))`` over the first ``n_tones`` tones.
 
-    ``tones`` is ``(n, 2)`` in cycles a unit, (y, x) order; ``g`` (2 x 2) maps unit frequencies to
-    cycles a sample. Scores of fewer than eight tones inside are zero.
+    ``tones`` is ``(n, 2)`` in cycles per unit, (y, x) order; ``g`` (2 x 2) maps unit frequencies to
+    cycles per sample. Scores of fewer than eight tones inside are zero.
     """
     total = 0.0
     inside = 0
@@ -276,7 +275,7 @@ def spectrum_at(spectrum, height, width, frequencies, table, out):
 
     ``spectrum`` complex64 is that of ``height x width`` samples at the corner of at least 1.25 times as many,
     so that, its origin moved to the middle of the samples, it is oversampled. ``frequencies`` ``(n, 2)``,
-    cycles a sample, below 0.49; ``table`` ``(257, 8)`` are the weights of :func:`sinc_table`. ``out``
+    cycles per sample, below 0.49; ``table`` ``(257, 8)`` are the weights of :func:`sinc_table`. ``out``
     complex128 ``(n,)`` refers to the middle of the samples, ``((height - 1) / 2, (width - 1) / 2)``.
     """
     n_rows = spectrum.shape[0]
