@@ -57,7 +57,7 @@ class MissingPackageError(FastmarkError, ImportError):
     """An optional package is needed for what was asked, and not installed."""
 
 
-class _NotFound(FileNotFoundError):
+class _NotFoundError(FileNotFoundError):
     """A FileNotFoundError of one line of text that has the ``errno`` its callers look at."""
 
     def __init__(self, message: str) -> None:
@@ -65,15 +65,15 @@ class _NotFound(FileNotFoundError):
         self.errno = errno.ENOENT
 
 
-class ImageNotFoundError(InvalidImageError, _NotFound):
+class ImageNotFoundError(InvalidImageError, _NotFoundError):
     """There is no image file of that name."""
 
 
-class KeyNotFoundError(KeyFormatError, _NotFound):
+class KeyNotFoundError(KeyFormatError, _NotFoundError):
     """There is no key file of that name."""
 
 
-class SourceNotFoundError(SourceError, _NotFound):
+class SourceNotFoundError(SourceError, _NotFoundError):
     """There is no file or folder of that name."""
 
 

@@ -117,7 +117,8 @@ def whiten(power, cells, limit, out):
 def smooth_bins(white, side, out):
     """Write ``white`` convolved with ``side, 1 - 2 side, side`` along both axes into ``out``.
 
-    Rows wrap round; the first and last column are convolved along theirs alone."""
+    Rows wrap round; the first and last column are convolved along theirs alone.
+    """
     n_rows, width = white.shape
     middle = np.float32(1) - (side + side)  # NOTE: 2 * side would be in float64
     line = np.empty(width, np.float32)
