@@ -1,6 +1,7 @@
 """What several test files share: keys of fixed secrets, their carriers, and drawn planes."""
 
 import numpy as np
+import PIL
 import pytest
 from archive_commands import make_bench
 from pictures import MESSAGE, photograph
@@ -8,6 +9,22 @@ from pictures import MESSAGE, photograph
 from fastmark.codec.carrier import Carrier
 from fastmark.key import Key
 from fastmark.watermarker import Watermarker
+
+_OLDER_PILLOWS = (
+    ("test_premultiplied_alpha[", "-2]", "they do not read premultiplied grey TIFF"),
+    ("test_file_modes_are_brought_to_those_that_can_be_marked[II*", "-RGB]", "they garble YCbCr TIFF"),
+)
+"""Start and end of the name of tests that fail with older Pillows, and why: they cannot read such images."""
+
+
+def pytest_collection_modifyitems(items):
+    """Expect the failures of Pillows before 13, which pyproject.toml allows."""
+    if int(PIL.__version__.partition(".")[0]) >= 13:
+        return
+    for item in items:
+        for start, end, reason in _OLDER_PILLOWS:
+            if item.name.startswith(start) and item.name.endswith(end):
+                item.add_marker(pytest.mark.xfail(reason=f"Pillow before 13: {reason}"))
 
 
 def _textured(y, x, rng):
