@@ -1,4 +1,4 @@
-"""The README's tables, from the results in benchmarks/results: printed, or put in their place with `--write`.
+"""The tables and figures of both README files, from benchmarks/results: printed, or written with `--write`.
 
 Shares are rounded down: 100 % means every trial.
 """
@@ -8,19 +8,16 @@ from __future__ import annotations
 import argparse
 import csv
 import math
+import re
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-RESULTS = Path(__file__).resolve().parent / "results"
-README = Path(__file__).resolve().parent.parent / "README.md"
-BEGIN = "<!-- begin of measured tables: python benchmarks/readme_table.py --write -->"
-END = "<!-- end of measured tables -->"
-SPEED_BEGIN = "<!-- begin of speed comparison: python benchmarks/readme_table.py --write -->"
-SPEED_END = "<!-- end of speed comparison -->"
-SCAN_BEGIN = "<!-- begin of archive scan: python benchmarks/readme_table.py --write -->"
-SCAN_END = "<!-- end of archive scan -->"
+BENCHMARKS = Path(__file__).resolve().parent
+RESULTS = BENCHMARKS / "results"
+README = BENCHMARKS.parent / "README.md"
+DETAILS = BENCHMARKS / "README.md"
 
 SMALL_SIDE = 500  # pixels
 
@@ -50,6 +47,19 @@ LABELS = {
     "beyond": "beyond what is promised: JPEG 5, WebP 30, photographed from a screen, noise 50, ...",
 }
 
+BRIEF_LABELS = {  # the README's table: first cells that fit a phone, and the groups each adds up
+    "Untouched": ("none",),
+    "Everyday handling": ("everyday",),
+    "JPEG 10": ("jpeg-10",),
+    "WebP 20": ("webp-20",),
+    "Shrunk to 256 px": ("thumbnail-256",),
+    "Cropped to 10 %": ("crop-10", "crop-large-10"),
+    "Cropped to 4-5 %": ("crop-5", "crop-large-4"),
+    "Perspective 5 %": ("geometry-hard",),
+    "Bent in waves": ("bend-3",),
+    "Blur, 4 px": ("blur-4",),
+}
+
 SPEED_SIZE = "1024x1024"
 SPEED_MEASURES = ("mark_ms", "detect_marked_ms", "detect_unmarked_ms")
 JPEG = "JPEG quality 90 (Pillow)"  # its encoding is a scale for marking, its decoding for detecting
@@ -62,12 +72,6 @@ def read_commented(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     lines = path.read_text(encoding="utf-8").splitlines()
     head = [line.removeprefix("# ") for line in lines if line.startswith("# ")]
     return head, list(csv.DictReader(line for line in lines if not line.startswith("# ")))
-
-
-def read_results(path: Path) -> tuple[str, list[dict[str, str]]]:
-    """First comment line (what was measured), and the rows."""
-    head, rows = read_commented(path)
-    return next(iter(head), ""), rows
 
 
 def markdown(rows: Iterable[Mapping[str, str]]) -> list[str]:
@@ -83,59 +87,151 @@ def percent(text: str) -> str:
     return f"{math.floor(10 * float(text) + 1e-6) / 10:g} %"
 
 
-def survival(path: Path) -> list[str]:
-    head, rows = read_results(path)
+def counts(row: Mapping[str, str]) -> tuple[int, int, int]:
+    """Return a group's trials, messages read and marks detected, from its shares."""
+    n = int(row["n"])
+    return n, round(n * float(row["message %"]) / 100), round(n * float(row["presence %"]) / 100)
+
+
+def source(name: str) -> str:
+    """Link a result from the README."""
+    return f"[{name}](benchmarks/results/{name})"
+
+
+def measured(head: list[str], name: str, link: str = "results/") -> str:
+    """Say which version, on which machine, and where the rest is written."""
+    version = re.search(r"fastmark [0-9.]*[0-9]", head[0])
+    machine = head[1].partition(" cores,")[0] + " cores"
+    return f"Measured with {version[0] if version else 'fastmark'} on {machine}: [{name}]({link}{name})."
+
+
+def survival(results: Path) -> str:
+    """The table of all groups of attacks; empty without results."""
+    path = results / "robustness-groups.csv"
+    if not path.exists():
+        return ""
+    head, rows = read_commented(path)
     table = markdown(
         {
-            "what happened to the picture": LABELS.get(row["group"], row["group"]),
+            "what happened to the image": LABELS.get(row["group"], row["group"]),
             "trials": row["n"],
             "message read": percent(row["message %"]),
-            "mark detected": percent(row["presence %"]),
+            "watermark detected": percent(row["presence %"]),
             "wrong message": row["wrong"],
         }
         for row in rows
     )
-    return [*table, "", f"Measured with `{head}`.{by_size(path.with_name('robustness.csv'))}"]
+    words = f"{measured(head, path.name)}{by_size(results / 'robustness.csv')}"
+    return "\n".join([*table, "", words])
+
+
+def brief_survival(results: Path) -> str:
+    """The README's table of survival, the groups of each row added up; empty without results."""
+    path = results / "robustness-groups.csv"
+    if not path.exists():
+        return ""
+    head, rows = read_commented(path)
+    groups = {row["group"]: counts(row) for row in rows}
+    lines = []
+    for label, names in BRIEF_LABELS.items():
+        parts = [groups[name] for name in names if name in groups]
+        if parts:
+            n, read, found = (sum(column) for column in zip(*parts, strict=True))
+            lines.append(
+                {
+                    "after": label,
+                    "message read": percent(str(100 * read / n)),
+                    "detected": percent(str(100 * found / n)),
+                    "trials": str(n),
+                }
+            )
+    wrong, trials = (sum(int(row[name]) for row in rows) for name in ("wrong", "n"))
+    everyday = LABELS["everyday"].removeprefix("everyday: ")
+    words = (
+        f"*Everyday handling*: {everyday}. {wrong} of all {trials} trials gave a wrong"
+        " message. The table of all attacks is in [benchmarks/README.md](benchmarks/README.md)."
+        f" {measured(head, path.name, 'benchmarks/results/')}"
+    )
+    return "\n".join([*markdown(lines), "", words])
 
 
 def by_size(path: Path) -> str:
-    """The everyday row by the size of the picture: the signal goes with the root of the area."""
+    """The everyday row by the size of the image: the signal goes with the root of the area."""
     if not path.exists():
         return ""
-    _, rows = read_results(path)
+    _, rows = read_commented(path)
     everyday = [row for row in rows if row["group"] == "everyday"]
     parts = []
     for name, part in (
-        ("of 500 pixels and more a side", [row for row in everyday if least_side(row) >= SMALL_SIDE]),
+        ("of at least 500 pixels per side", [row for row in everyday if least_side(row) >= SMALL_SIDE]),
         ("of smaller ones", [row for row in everyday if least_side(row) < SMALL_SIDE]),
     ):
         read = percent(str(100 * sum(row["message_ok"] == "1" for row in part) / max(len(part), 1)))
         found = percent(str(100 * sum(row["state"] == "detected" for row in part) / max(len(part), 1)))
         parts.append(f"{name} {read} and {found}")
-    return f" Everyday, read and detected: pictures {', '.join(parts)}."
+    return f" Everyday, read and detected: images {', '.join(parts)}."
 
 
 def least_side(row: Mapping[str, str]) -> int:
     return min(int(row["height"]), int(row["width"]))
 
 
-def quality(path: Path) -> list[str]:
-    head, rows = read_results(path)
+def of_quality(rows: Iterable[Mapping[str, str]]) -> dict[str, tuple[str, str]]:
+    """Mean and worst of each measure of quality, as texts."""
     marked = [row for row in rows if row.get("psnr_db")]
+    values = {column: [float(row[column]) for row in marked] for column in _MEASURES}
+    return {
+        column: (f"{statistics.mean(values[column]):.{digits}f}", f"{min(values[column]):.{digits}f}")
+        for column, (_, digits) in _MEASURES.items()
+    }
+
+
+def quality(results: Path) -> str:
+    """The table of visible quality; empty without results."""
+    path = results / "quality.csv"
+    if not path.exists():
+        return ""
+    head, rows = read_commented(path)
     table = markdown(
-        {
-            "difference from the original": name,
-            "mean": f"{statistics.mean(float(row[column]) for row in marked):.{digits}f}",
-            "worst": f"{min(float(row[column]) for row in marked):.{digits}f}",
-        }
-        for column, (name, digits) in _MEASURES.items()
+        {"difference from the original": _MEASURES[column][0], "mean": mean, "worst": worst}
+        for column, (mean, worst) in of_quality(rows).items()
     )
-    refused = len(rows) - len(marked)
-    return [*table, "", f"{len(marked)} pictures marked, {refused} refused. Measured with `{head}`."]
+    marked = sum(bool(row.get("psnr_db")) for row in rows)
+    words = f"{marked} images marked, {len(rows) - marked} refused. {measured(head, path.name)}"
+    return "\n".join([*table, "", words])
+
+
+def figures(results: Path) -> str:
+    """The three figures that the README begins with; empty unless there are results for each of them."""
+    names = ("quality.csv", "robustness-groups.csv", "compare.csv", "null.csv")
+    if not all((results / name).exists() for name in names):
+        return ""
+    (_, looks), (_, groups), (_, times), (null, _) = (read_commented(results / name) for name in names)
+    (psnr, least_psnr), (score, least_score) = (
+        of_quality(looks)[column] for column in ("psnr_db", "ssimulacra2")
+    )
+    images = sum(bool(row.get("psnr_db")) for row in looks)
+    everyday = next(row for row in groups if row["group"] == "everyday")
+    speed = next(line for line in speed_summary(times, SPEED_SIZE) if line["tool"] == "fastmark")
+    trials, false = re.findall(r"(\d+) (?:trials|detected)", null[-1])[:2]
+    detect_ms = max(speed["detect_marked_ms"], speed["detect_unmarked_ms"])
+    return "\n".join(
+        [
+            f"- **Invisible.** PSNR {psnr} dB and SSIMULACRA2 {score} on average over {images} images; the"
+            f" worst are {least_psnr} dB and {least_score} ({source(names[0])}).",
+            f"- **Survives handling.** The message is read in {percent(everyday['message %'])} of"
+            f" {everyday['n']} everyday trials: JPEG 30, crops to 15 % of the area, any rotation,"
+            f" screenshots, messengers ({source(names[1])}).",
+            f"- **Fast and certain.** Embedding takes {brief(speed['mark_ms'])} ms and detection"
+            f" {brief(detect_ms)} ms for one megapixel on one CPU thread ({source(names[2])})."
+            f" `detected` means p <= 1e-9; {trials} trials on unmarked images gave {false} false detections"
+            f" ({source(names[3])}).",
+        ]
+    )
 
 
 def speed_summary(rows: Iterable[Mapping[str, Any]], size: str) -> list[dict[str, Any]]:
-    """One row a tool: medians a megapixel over pictures of one size, how often the message came back, errors.
+    """One row per tool: medians per megapixel over images of one size, messages read back, errors.
 
     Values are numbers, or the texts of a CSV file. A tool that could not be used has an error and no size.
     """
@@ -160,7 +256,7 @@ def brief(value: float) -> str:
 
 
 def speed_row(line: Mapping[str, Any], jpeg: Mapping[str, Any]) -> dict[str, str]:
-    """A row of the README for one tool, beside JPEG's."""
+    """A row of the table for one tool, beside JPEG's."""
 
     def cell(name: str, scale: float | None = 1.0, suffix: str = "") -> str:
         return brief(line[name] / scale) + suffix if line[name] and scale else ""
@@ -168,36 +264,48 @@ def speed_row(line: Mapping[str, Any], jpeg: Mapping[str, Any]) -> dict[str, str
     mark, marked, unmarked = SPEED_MEASURES
     is_jpeg = line["tool"] == JPEG
     return {
-        "milliseconds a megapixel": line["tool"] + (line["error"] and f" (failed: {line['error']})"),
-        "marking": cell(mark, suffix=" (encoding)" if is_jpeg else ""),
+        "milliseconds per megapixel": line["tool"] + (line["error"] and f" (failed: {line['error']})"),
+        "embedding": cell(mark, suffix=" (encoding)" if is_jpeg else ""),
         "detecting, marked": cell(marked),
         "detecting, unmarked": cell(unmarked, suffix=" (decoding)" if is_jpeg else ""),
-        "marking ÷ JPEG encoding": cell(mark, jpeg.get(mark)),
+        "embedding ÷ JPEG encoding": cell(mark, jpeg.get(mark)),
         "detecting, unmarked ÷ JPEG decoding": cell(unmarked, jpeg.get(unmarked)),
         "message read back": line["read"],
     }
 
 
+def chart(results: Path) -> str:
+    """The README's chart of speed and what it shows; empty without results."""
+    path = results / "compare.csv"
+    if not path.exists():
+        return ""
+    head, _ = read_commented(path)
+    pixels = SPEED_SIZE.replace("x", " x ")
+    return "\n".join(
+        [
+            "![Milliseconds per megapixel to embed and to detect, by tool](benchmarks/results/compare.svg)",
+            "",
+            f"Images of {pixels} pixels, in memory, 64 bits, one thread, every tool at its defaults. The work"
+            " is not the same: the other decoders expect every pixel where it was written and return a"
+            " message for any image; fastmark searches scales, rotations and crops, and tells watermarked"
+            f" from unmarked images. {measured(head, path.name, 'benchmarks/results/')}",
+        ]
+    )
+
+
 def speed(results: Path) -> str:
-    """The picture and the table of the comparison with other packages; empty without results."""
+    """The table of the comparison with other packages; empty without results."""
     path = results / "compare.csv"
     if not path.exists():
         return ""
     head, rows = read_commented(path)
     lines = speed_summary(rows, SPEED_SIZE)
     jpeg = next((line for line in lines if line["tool"] == JPEG), {})
-    parts = [
-        "![Milliseconds a megapixel of marking and detecting, by tool](benchmarks/results/compare.svg)",
-        "",
-        *markdown(speed_row(line, jpeg) for line in lines),
-        "",
-        f"Pictures of {SPEED_SIZE.replace('x', ' x ')} pixels, from memory to memory, 64 bits, one thread,"
-        " every tool at its defaults; a message with a wrong bit counts as not read. It is not the same work:"
-        " the other packages' decoders expect every pixel where it was written, and answer with a message for"
-        " any picture; fastmark searches scales, rotations and crops, and tells marked from unmarked."
-        f" Measured with `{head[0]}` on `{head[1]}`.",
-    ]
-    return "\n".join(parts)
+    words = (
+        "As the chart, with JPEG and a bare copy for scale; a message with a wrong bit counts as not read."
+        f" With {head[0].partition(': ')[2].replace(', message_bits 64', '')}. {measured(head, path.name)}"
+    )
+    return "\n".join([*markdown(speed_row(line, jpeg) for line in lines), "", words])
 
 
 def scan(results: Path) -> str:
@@ -210,61 +318,98 @@ def scan(results: Path) -> str:
     alone = [row for row in rows if not row["rows"] and "alone" in row["what"]]
     table = markdown(
         {
-            "scanning an archive": row["what"],
-            "pictures a second": brief(float(row["pictures a second"])),
+            "scanning an archive": row["what"].replace(" 1 processes", " 1 process"),
+            "images per second": brief(float(row["pictures a second"])),
             "peak memory, MB": brief(float(row["peak MB"])) if row["rows"] else "",
             "marked": row["marked"],
             "found": row["found"],
             "false": row["false"],
-            "rows lost or doubled": row["doubled or lost"],
+            "rows lost or duplicated": row["doubled or lost"],
         }
         for row in [*scans, *alone]
     )
     words = (
         "JPEGs of 0.1 to 3 megapixels as files, in tars and in Parquet files; the whole command is timed,"
-        " with its start. `detect alone` is a bare loop over `fastmark.detect`, all at the same time."
-        f" Measured with `{head[0]}` on `{head[1]}`."
+        " including its start. `detect alone` is a bare loop over `fastmark.detect`. "
+        + measured(head, path.name)
     )
     return "\n".join([*table, "", words])
 
 
-def tables(results: Path) -> str:
-    """All tables there are results for, as Markdown; empty without any."""
-    parts = []
-    for name, make in (("robustness-groups.csv", survival), ("quality.csv", quality)):
-        if (results / name).exists():
-            parts.append("\n".join(make(results / name)))
-    return "\n\n".join(parts)
+def brief_scan(results: Path) -> str:
+    """What the README says of the speed of a scan; empty without results."""
+    path = results / "bulk.csv"
+    if not path.exists():
+        return ""
+    head, rows = read_commented(path)
+    parts = [
+        f"{brief(float(row['pictures a second']))} images per second ({row['what']}, peak memory"
+        f" {brief(float(row['peak MB']))} MB)"
+        for row in rows
+        if row["rows"]
+    ]
+    return f"Speed: {'; '.join(parts)}. {measured(head, path.name, 'benchmarks/results/')}"
 
 
-BLOCKS = ((BEGIN, END, tables), (SPEED_BEGIN, SPEED_END, speed), (SCAN_BEGIN, SCAN_END, scan))
+class Block(NamedTuple):
+    """A part of a README that is made from results."""
+
+    path: Path
+    name: str
+    make: Callable[[Path], str]
+
+    @property
+    def begin(self) -> str:
+        return f"<!-- begin of {self.name}: python benchmarks/readme_table.py --write -->"
+
+    @property
+    def end(self) -> str:
+        return f"<!-- end of {self.name} -->"
 
 
-def between_marks(text: str, begin: str = BEGIN, end: str = END) -> tuple[str, str, str]:
-    """The README before, between and behind a pair of marks."""
-    before, _, rest = text.partition(begin)
-    inside, mark, after = rest.partition(end)
+BLOCKS = (
+    Block(README, "figures", figures),
+    Block(README, "speed chart", chart),
+    Block(README, "survival", brief_survival),
+    Block(README, "speed of a scan", brief_scan),
+    Block(DETAILS, "survival in full", survival),
+    Block(DETAILS, "quality", quality),
+    Block(DETAILS, "speed comparison", speed),
+    Block(DETAILS, "archive scan", scan),
+)
+
+
+def between_marks(text: str, block: Block) -> tuple[str, str, str]:
+    """Text before, between and behind a pair of marks."""
+    before, _, rest = text.partition(block.begin)
+    inside, mark, after = rest.partition(block.end)
     if not mark:
-        raise SystemExit(f"the README has lost the marks that its tables stand between: {begin} {end}")
+        raise SystemExit(
+            f"{block.path} has lost the marks that a part stands between: {block.begin} {block.end}"
+        )
     return before, inside.strip("\n"), after
+
+
+def write(block: Block, text: str) -> None:
+    """Put a part in its place; without results it stays as it is."""
+    if text:
+        page = block.path.read_text(encoding="utf-8")
+        before, _, after = between_marks(page, block)
+        block.path.write_text(f"{before}{block.begin}\n\n{text}\n\n{block.end}{after}", encoding="utf-8")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write", action="store_true", help="replace the README's tables")
+    parser.add_argument("--write", action="store_true", help="replace these parts of both README files")
     options = parser.parse_args()
-    blocks = [(begin, end, make(RESULTS)) for begin, end, make in BLOCKS]
-    if not any(text for _, _, text in blocks):
-        raise SystemExit(f"no robustness-groups.csv, quality.csv, compare.csv or bulk.csv in {RESULTS}")
-    if not options.write:
-        print("\n\n".join(text for _, _, text in blocks if text))
-        return
-    readme = README.read_text(encoding="utf-8")
-    for begin, end, text in blocks:
-        if text:  # a block without results stays as it is
-            before, _, after = between_marks(readme, begin, end)
-            readme = f"{before}{begin}\n\n{text}\n\n{end}{after}"
-    README.write_text(readme, encoding="utf-8")
+    texts = [(block, block.make(RESULTS)) for block in BLOCKS]
+    if not any(text for _, text in texts):
+        raise SystemExit(f"no results in {RESULTS}")
+    if options.write:
+        for block, text in texts:
+            write(block, text)
+    else:
+        print("\n\n".join(text for _, text in texts if text))
 
 
 if __name__ == "__main__":
