@@ -160,6 +160,12 @@ class Opened:
 
             return intact_part(self, error)
 
+    def decoder_for(self, data: bytes) -> Any:
+        """A decoder of what is left of this file, given the metadata that were found."""
+        decoder = factory_of(self.name, self.label)(Encoded(data), "")
+        _take_info(decoder, self.findings)
+        return decoder
+
     def _first_of(self) -> str:
         count = self.findings.frames
         if self.name == "JXL":
@@ -201,7 +207,7 @@ class Opened:
         findings.frames, findings.unit = self.findings.frames, self.findings.unit
         findings.broken, findings.min_is_white = self.findings.broken, self.findings.min_is_white
         self.decoder, self.findings = decoder, findings
-        take_info(decoder, findings)
+        _take_info(decoder, findings)
         if self.name == "TIFF":
             tiff.describe(decoder, findings)
         return True
@@ -296,7 +302,7 @@ def _examine(name: str, data: bytes) -> Findings:
 def _describe(opened: Opened) -> None:
     """Complete the findings by what Pillow read."""
     decoder, findings, name = opened.decoder, opened.findings, opened.name
-    take_info(decoder, findings)
+    _take_info(decoder, findings)
     if name == "TIFF":
         tiff.describe(decoder, findings)
     elif name in ("JPEG2000", "PPM"):
@@ -332,7 +338,7 @@ def _describe_heif(decoder: Any, findings: Findings) -> None:
     decoder.info = {key: info[key] for key in kept if info.get(key)}
 
 
-def take_info(decoder: Any, findings: Findings) -> None:
+def _take_info(decoder: Any, findings: Findings) -> None:
     """Give the decoder what metadata were kept aside, and take from it those that are damaged."""
     decoder.info.update({key: value for key, value in findings.info.items() if key != "orientation"})
     exif = decoder.info.get("exif")

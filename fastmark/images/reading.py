@@ -73,8 +73,8 @@ def reading(label: str) -> Iterator[None]:
     # Decoders given hostile bytes raise anything: SyntaxError, struct.error, IndexError, ...
     except Exception as error:
         raise InvalidImageError(
-            f"{label} cannot be read, it is damaged or of an odd kind ({reason_of(error)}): use an intact copy,"
-            " or convert it to PNG"
+            f"{label} cannot be read, it is damaged or of an odd kind ({reason_of(error)}):"
+            " use an intact copy, or convert it to PNG"
         ) from error
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +10,9 @@ from PIL import Image
 
 from fastmark.errors import InvalidImageError, reason_of
 from fastmark.images import jpeg
-from fastmark.images.decoding import Opened, take_info
-from fastmark.images.formats import Encoded, factory_of
+
+if TYPE_CHECKING:
+    from fastmark.images.decoding import Opened
 
 _MISSING = 128
 
@@ -32,7 +33,7 @@ def intact_part(opened: Opened, error: Exception) -> Image.Image:
     how = "cut short" if "truncat" in str(error) else "damaged"
     data = opened.findings.data
     if opened.name == "JPEG" and jpeg.is_progressive(data):
-        image = _decoder(opened, jpeg.completed(data))
+        image = opened.decoder_for(jpeg.completed(data))
         image.draft("L", image.size)
         image.load()
         first, last = 0, _end_of_image(np.asarray(image))
@@ -63,15 +64,9 @@ def intact_part(opened: Opened, error: Exception) -> Image.Image:
     return part
 
 
-def _decoder(opened: Opened, data: bytes) -> Any:
-    decoder = factory_of(opened.name, opened.label)(Encoded(data), "")
-    take_info(decoder, opened.findings)
-    return decoder
-
-
 def _part(opened: Opened, data: bytes, level: int) -> Any:
     """What is decoded onto a black (0) or white (1) canvas before the decoder gives up."""
-    decoder = _decoder(opened, data)
+    decoder = opened.decoder_for(data)
     if opened.name == "GIF":
         decoder._frame_transparency = None  # would paint the canvas
     decoder.draft("L", decoder.size)
@@ -91,7 +86,7 @@ def _part(opened: Opened, data: bytes, level: int) -> Any:
 
 def _all_but_the_end(opened: Opened, data: bytes) -> Image.Image | None:
     """A JPEG whose pixels are all there, but not what marks their end; None where they are not."""
-    image: Image.Image = _decoder(opened, jpeg.completed(data))
+    image: Image.Image = opened.decoder_for(jpeg.completed(data))
     image.draft("L", image.size)
     image.load()
     # what is missing is grey
