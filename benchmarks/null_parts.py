@@ -55,16 +55,16 @@ def run_picture(path: Path, n_keys: int, n_crops: int) -> np.ndarray:
     from fastmark.codec.message import MessageCode
     from fastmark.codec.plane import canonical_plane
     from fastmark.detection import evidence
-    from fastmark.detection.placement import TorusSpectrum
     from fastmark.detection.resampling import resample
     from fastmark.detection.scores import ScorePlanes
     from fastmark.detection.soft_bits import ChipBlocks
+    from fastmark.detection.torus import TorusSpectrum
 
     signs = 1.0 - 2.0 * MessageCode(64).encode(0)
     rows = []
     for crop in crops(path, n_crops):
         planes = ScorePlanes(canonical_plane(crop, 1))
-        torus = TorusSpectrum(planes, np.eye(2))
+        torus = TorusSpectrum(planes, np.eye(2), 1)
         grid = resample(planes, np.eye(2), np.zeros(2))
         blocks = ChipBlocks.of(grid.scores, grid.inside)
         for carrier in carriers(n_keys):

@@ -199,8 +199,9 @@ def stages(marker: Any, picture: np.ndarray, bandwidth: float, speed: float, run
     from fastmark.codec import plane
     from fastmark.codec.mask import Perception
     from fastmark.detection import noise as spectra
-    from fastmark.detection import scan as sync
-    from fastmark.detection import search
+    from fastmark.detection.analysis import Analysis
+    from fastmark.detection.levels import ScanLevel
+    from fastmark.detection.scan import scan
     from fastmark.detection.scores import ScorePlanes, scores
     from fastmark.embedding import choices, hardening, host, margins, marking
 
@@ -217,14 +218,14 @@ def stages(marker: Any, picture: np.ndarray, bandwidth: float, speed: float, run
     n, mega = luma.size, 1e-6
     pixels_mb, plane_mb = picture.nbytes * mega, luma.nbytes * mega
 
-    found = search.Analysis(ScorePlanes(picture, k))
-    identity, levels, step = found.identity, found.levels(), found.identity.step
+    found = Analysis(ScorePlanes(picture, k))
+    identity, levels, step = found.identity, found.levels, found.plan.step
     seen = found.planes.reduced(step)
     weighted = found.planes.weighted(step)
     side = 1024 // step
     seen_mb, n_seen, spectrum_mb = seen.nbytes * mega, seen.size, identity.spectrum.nbytes * mega
     finest = levels[0]
-    known = (identity.power, identity.level) if found.large and max(luma.shape) <= 1024 else None
+    known = identity.power if found.plan.shares_spectrum else None
     windows = [spectra.tukey(n) for n in weighted.shape]
 
     def fft_ops(size: int) -> float:
@@ -257,15 +258,15 @@ def stages(marker: Any, picture: np.ndarray, bandwidth: float, speed: float, run
          lambda: fft.rfft2_padded(weighted[:side, :side], windows[0][:side], windows[1][:side], (side, side)),
          seen_mb + spectrum_mb, fft_ops(side * side)),
         ("detect", "finest level, to log-polar bytes",
-         lambda: sync.Level(found.planes, finest.factor, finest.least_scale, known),
+         lambda: ScanLevel(found.planes, finest.plan, known),
          6 * finest.white.nbytes * mega, 60 * finest.white.size),
         ("key", "place, as it is",
          lambda: identity.place_densely(carrier, turns=(False,)),
          4 * spectrum_mb, fft_ops(side * side) + 8 * identity.spectrum.size),
         ("key", "scan, finest level",
-         lambda: sync.scan(finest, templates), scanned_mb(finest, templates), 0.0),
+         lambda: scan(finest, templates), scanned_mb(finest, templates), 0.0),
         ("key", "scan, coarsest level",
-         lambda: sync.scan(levels[-1], templates), scanned_mb(levels[-1], templates), 0.0),
+         lambda: scan(levels[-1], templates), scanned_mb(levels[-1], templates), 0.0),
         ("key", "of it an inverse FFT",
          lambda: fft.irfft2(identity.spectrum), spectrum_mb + 4 * side * side * mega, fft_ops(side * side)),
     ]  # fmt: skip
@@ -282,11 +283,12 @@ def stages(marker: Any, picture: np.ndarray, bandwidth: float, speed: float, run
 
 def scanned_mb(level: Any, templates: Any) -> float:
     """Megabytes that a scan reads from its log-polar bytes, one a tone, rotation and scale."""
-    from fastmark.detection.scan import looks
+    from fastmark.detection.scan import scan_passes
 
     total = 0
-    for view, look in looks(tuple(view.grid.pool for view in level.views), small=level.small):
-        total += len(look.hypotheses) * look.n_tones * level.views[view].grid.scales(level.least_scale).size
+    for one in scan_passes(level.plan.pools, small=level.plan.small):
+        n_scales = level.views[one.pool].grid.scales(level.plan.least_scale).size
+        total += len(one.hypotheses) * one.n_tones * n_scales
     return total * 1e-6
 
 

@@ -1,7 +1,7 @@
-"""Coherent search over geometries with pilot and anchors together, for pictures whose tones were notched out.
+"""Coherent search over geometries with pilot and anchors together, for images whose tones were taken out.
 
 The scan needs the tones' magnitudes; this needs only that phases and signs still agree, and pays for it
-with one resampling and three transforms a geometry.
+with one resampling and three transforms per geometry.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from fastmark.codec.carrier import Carrier
-from fastmark.detection.placement import TorusSpectrum
-from fastmark.detection.scan import Matrix
-from fastmark.detection.scores import ScorePlanes
+from fastmark.detection.affine import Matrix
+from fastmark.detection.analysis import Analysis
+from fastmark.detection.torus import TorusSpectrum
 
 _WINDOW = 448  # samples a side of the middle that is searched; larger ones want finer steps
 _SCALE_STEP = 0.006
@@ -32,19 +32,19 @@ LOG_CLIMBS = float(len(_MOVES) * len(_STEPS) * np.log(3))
 """Price of a climb: every step goes one way, the other, or stays."""
 
 
-def coherent_geometries(planes: ScorePlanes, carrier: Carrier) -> Iterator[tuple[Matrix, int]]:
+def coherent_geometries(analysis: Analysis, carrier: Carrier) -> Iterator[tuple[Matrix, int]]:
     """Yield geometries at which pilot and anchors agree by more than chance, and how many were tried so far.
 
     Uniform scales 0.45..2.2 first, then mirrored ones, then small turns and other aspects at full scale.
 
     Args:
-        planes: the picture's scores.
+        analysis: of the image.
         carrier: of the key.
     """
-    middle = planes.middle(_WINDOW)
+    middle = analysis.planes.middle(_WINDOW)  # at full resolution, whatever the image's size
     for tried, matrix in enumerate(_geometries(), start=1):
-        if TorusSpectrum(middle, matrix).place_densely(carrier)[0] >= _FIRST_LOOK:
-            yield _climb(planes, matrix, carrier), tried
+        if TorusSpectrum(middle, matrix, 1).place_densely(carrier)[0] >= _FIRST_LOOK:
+            yield _climb(analysis, matrix, carrier), tried
 
 
 def _geometries() -> Iterator[Matrix]:
@@ -60,14 +60,18 @@ def _geometries() -> Iterator[Matrix]:
         yield np.diag([aspect, 1.0])
 
 
-def _climb(planes: ScorePlanes, matrix: Matrix, carrier: Carrier) -> Matrix:
+def _climb(analysis: Analysis, matrix: Matrix, carrier: Carrier) -> Matrix:
     """Improve scale, aspect, turn and shear on the whole plane by pattern search."""
-    best = TorusSpectrum(planes, matrix).place_densely(carrier)[0]
+
+    def z_of(trial: Matrix) -> float:
+        return TorusSpectrum(analysis.planes, trial, analysis.plan.step).place_densely(carrier)[0]
+
+    best = z_of(matrix)
     for step in _STEPS:
         for move in _MOVES:
             for sign in (1.0, -1.0):
                 trial = (np.eye(2) + sign * step * move) @ matrix
-                z = TorusSpectrum(planes, trial).place_densely(carrier)[0]
+                z = z_of(trial)
                 if z > best:
                     best, matrix = z, trial
                     break

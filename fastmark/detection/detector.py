@@ -6,14 +6,15 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from fastmark.codec.carrier import Carrier
 from fastmark.codec.message import NEEDED_Z, MessageCode
+from fastmark.detection.affine import describe
+from fastmark.detection.analysis import Analysis
+from fastmark.detection.evidence import DETECTED, LOG_SHARES, POSSIBLE
 from fastmark.detection.logpolar import Templates
-from fastmark.detection.scan import Matrix
+from fastmark.detection.reading import Finding
 from fastmark.detection.scores import ScorePlanes
-from fastmark.detection.search import DETECTED, LOG_SHARES, POSSIBLE, Analysis, Finding, Search
+from fastmark.detection.search import Search
 from fastmark.images.opening import Luma
 from fastmark.results import Detection, State
 
@@ -101,17 +102,3 @@ def _report(detector: KeyDetector, finding: Finding, log_p: float, message_log_p
         inverted=inverted,
         key_id=detector.carrier.key_id,
     )
-
-
-def describe(matrix: Matrix) -> tuple[float, float, float, bool]:
-    """Return scale, counterclockwise rotation in degrees, aspect and mirroring of a 2 x 2 (y, x) matrix.
-
-    The matrix is read as: mirror left and right, stretch, then turn.
-    """
-    determinant = float(np.linalg.det(matrix))
-    mirrored = determinant < 0
-    if mirrored:
-        matrix = matrix @ np.diag([1.0, -1.0])
-    rotation = math.degrees(math.atan2(matrix[1, 0] - matrix[0, 1], matrix[0, 0] + matrix[1, 1]))
-    stretch_y, stretch_x = np.linalg.norm(matrix, axis=0)
-    return math.sqrt(abs(determinant)), rotation, float(stretch_x / stretch_y), mirrored

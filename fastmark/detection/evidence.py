@@ -1,7 +1,7 @@
-"""P-values that hold for any picture: bounds on sums over keyed signs and phases.
+"""P-values that hold for any image: bounds on sums over keyed signs and phases.
 
-Probabilities are carried as natural logarithms. Each bound is over the key, for a picture that does
-not depend on it: whatever was computed from the picture alone (magnitudes, weights, geometry found
+Probabilities are carried as natural logarithms. Each bound is over the key, for an image that does
+not depend on it: whatever was computed from the image alone (magnitudes, weights, geometry found
 from magnitudes) counts as given.
 """
 
@@ -17,18 +17,25 @@ from fastmark.kernels import bessel as kernels
 
 Real = NDArray[np.float64]
 
+DETECTED, POSSIBLE = math.log(1e-9), math.log(1e-4)
+"""Bounds on the rate of false positives at which a mark is said to be there, or to be possible."""
+
+LOG_SHARES = math.log(4)
+"""The pilot, all keystreams together, straightened images and the message share the false-positive rate."""
+
 # lambda of the Chernoff bound, in units of 1 / root mean square of the radii. Any choice is valid.
 _LAMBDAS = 1.13 ** np.arange(-40, 40)
-_WORTH_A_SEARCH = 12.0  # nats; places on the torus cost more
+_WORTH_A_SEARCH = 12.0  # natural logarithm; places on the torus cost more
+_MOST_ARGUMENT = 300.0  # of I0: a larger lambda, of the largest radius, is never the best
 
 
 def phase_sum_bound(total: float, radii: Real) -> float:
     """Bound ``ln P(sum r_i cos(phi_i) >= total)``, phases independent and uniform.
 
     Chernoff: ``min over lambda of sum ln I0(lambda r_i) - lambda total`` (``I0`` the modified Bessel
-    function, the moment generating function of a cosine of uniform phase). At most 0. Where that is of no use
-    to anybody, the bound is that of the Gaussian above it, ``-total^2 / sum r_i^2``, as I0(x) <= exp(x^2 /
-    4).
+    function, the moment generating function of a cosine of uniform phase). At most 0. Where a search
+    for lambda would not pay, the bound is that of the Gaussian above it, ``-total^2 / sum r_i^2``, as
+    I0(x) <= exp(x^2 / 4).
     """
     square = float(radii @ radii)
     if total <= 0 or square == 0:
@@ -37,7 +44,7 @@ def phase_sum_bound(total: float, radii: Real) -> float:
     if gaussian > -_WORTH_A_SEARCH:
         return gaussian
     scale = math.sqrt(square / radii.size)
-    lambdas = _LAMBDAS[_LAMBDAS * float(radii.max()) / scale < 300] / scale
+    lambdas = _LAMBDAS[_LAMBDAS * float(radii.max()) / scale < _MOST_ARGUMENT] / scale
 
     error = radii.size * kernels.RELATIVE_ERROR
 

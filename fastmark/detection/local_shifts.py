@@ -1,4 +1,4 @@
-"""Local shifts of a picture that was bent or seen in perspective: a displacement field from the pilot.
+"""Local shifts of an image that was bent or seen in perspective: a displacement field from the pilot.
 
 Only the pilot's tones are looked at: what is chosen here is given when the chips are judged.
 """
@@ -22,19 +22,21 @@ _REACH = 8  # units, the largest shift looked for in one round
 _FRAME = 160  # at least the tile and twice the reach
 _ROUNDS = 2
 _LEAST_PEAK = 4.0  # sigmas; tiles below it follow their neighbours
+_WEAK = 1e-6  # weight of these, beside squares of peaks
+_BESIDE = 0.5  # weight of a neighbouring tile beside a tile's own of 1
 
 
 def local_shifts(planes: ScorePlanes, placement: Placement, carrier: Carrier) -> Field:
     """Return displacements, in samples of the plane, that bring the pilot into step everywhere.
 
     Args:
-        planes: the picture's scores.
+        planes: the image's scores.
         placement: about right in at least a part of it.
         carrier: of the key.
 
     Returns:
         float32 ``(gy, gx, 2)``, (y, x) shifts at every 64 units of the grid that
-        :func:`fastmark.unitgrid.resample` makes for this placement.
+        :func:`fastmark.detection.resampling.resample` makes for this placement.
     """
     pilot = carrier.pilot(placement.n_tones) * np.float32(-1.0 if placement.inverted else 1.0)
     field: Field = np.zeros((2, 2, 2), np.float32)
@@ -80,14 +82,14 @@ def _correlate_tiles(
 
 
 def _blend(surfaces: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Add to every tile's surface half of its neighbours', along either axis."""
+    """Add to every tile's surface half of each neighbour's, along either axis."""
     for axis in (0, 1):
         padded = np.concatenate(
             [np.zeros_like(surfaces.take([0], axis)), surfaces, np.zeros_like(surfaces.take([0], axis))], axis
         )
         n = surfaces.shape[axis]
         before, after = padded.take(range(n), axis), padded.take(range(2, n + 2), axis)
-        surfaces = surfaces + np.float32(0.5) * (before + after)
+        surfaces = surfaces + np.float32(_BESIDE) * (before + after)
     return surfaces
 
 
@@ -116,13 +118,13 @@ def _vertex(before: float, at: float, after: float) -> float:
 
 def _smooth_shifts(shifts: NDArray[np.float64], height: NDArray[np.float64]) -> NDArray[np.float64]:
     """Average shifts over 3 x 3 tiles by the square of their peaks; weak tiles follow their neighbours."""
-    weight = np.where(height >= _LEAST_PEAK, height**2, 1e-6)[..., None]
+    weight = np.where(height >= _LEAST_PEAK, height**2, _WEAK)[..., None]
     total, norm = shifts * weight, weight.copy()
     for axis in (0, 1):
         edge = [(1, 1) if a == axis else (0, 0) for a in range(3)]
         n = shifts.shape[axis]
         for part in (total, norm):
             padded = np.pad(part, edge)
-            part += 0.5 * (padded.take(range(n), axis) + padded.take(range(2, n + 2), axis))
+            part += _BESIDE * (padded.take(range(n), axis) + padded.take(range(2, n + 2), axis))
     result: NDArray[np.float64] = total / norm
     return result

@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 
 from fastmark._threads import in_strips
 from fastmark.codec.carrier import MAX_RADIUS, MIN_RADIUS, TONE_COUNTS, TORUS, Carrier
+from fastmark.detection.affine import Matrix
 from fastmark.kernels import logpolar as kernels
 from fastmark.kernels import spectrum as spectrum_kernels
 
-Matrix = NDArray[np.float64]
-
 MAX_SCALE = 1.6
-"""Samples a unit: larger pictures are looked at reduced."""
+"""Samples per unit: images in which the mark is larger are looked at reduced."""
 
 _LOG_STEP = 0.006
 _N_ANGLES = 512
@@ -35,6 +34,8 @@ _COUNTS = np.array(TONE_COUNTS)
 _FIXED = 256.0  # of scores in integers
 _NEAR = 2  # rows within which the best rotation stands for others
 _ROOM = 448  # columns right of the tones' span: scales down to about 0.12
+# Scales are scored so many at a time; this share of one lot is not worth another.
+_LOT, _SPARED = 32, 0.1
 _LEFT = 32  # neutral cells left of the first radius: room for strains
 
 
@@ -53,7 +54,7 @@ class Grid:
 
         Their number is a multiple of 32, for what is left over of a vector takes as long as a whole one.
         """
-        n = 32 * math.ceil(np.log(MAX_SCALE / least) / self.log_step / 32 - 0.1)
+        n = _LOT * math.ceil(np.log(MAX_SCALE / least) / self.log_step / _LOT - _SPARED)
         # a cell's middle lies beyond the first of the finest cells in it
         return MAX_SCALE * np.exp(-self.log_step * np.arange(n) - _LOG_STEP * (self.pool - 1) / 2)
 
@@ -105,8 +106,9 @@ def log_polar(white: NDArray[np.float32], pools: tuple[int, ...]) -> list[LogPol
 
 @functools.lru_cache(maxsize=16)
 def _places(n_rows: int, n_columns: int, finest: int) -> NDArray[np.uint32]:
-    """Return the bins of the cells of a grid in the spectrum of ``n_rows x n_columns`` samples: a megabyte at
-    most.
+    """Return the bins of the cells of a grid in the spectrum of ``n_rows x n_columns`` samples.
+
+    uint32 ``(angles, radii)``, a megabyte at most.
     """
     angles = np.arange(0, _N_ANGLES, finest) * (np.pi / _N_ANGLES)
     radii = _MIN_FREQUENCY * np.exp(_LOG_STEP * (np.arange(0, _N_RADII, finest) + (finest - 1) / 2))
@@ -144,8 +146,7 @@ class Hypothesis:
 
 
 class Strains:
-    """Small strains as rearrangements of a grid's rows: where each angle's row lies, and its shift in
-    columns.
+    """Small strains as rearrangements of a grid's rows: each angle's row, and its shift in columns.
 
     Attributes:
         matrices: the strains, ``(n, 2, 2)``, area-preserving, (y, x) order.

@@ -61,3 +61,28 @@ def power_spectrum(spectrum: NDArray[np.complex64]) -> NDArray[np.float32]:
     power = np.zeros(spectrum.shape, np.float32)
     kernels.add_power(spectrum.view(np.float32), power)
     return power
+
+
+@dataclass(frozen=True, slots=True)
+class PowerSpectrum:
+    """Half a power spectrum with the noise level under its lines.
+
+    Attributes:
+        bins: squared moduli, float32 ``(NY, NX // 2 + 1)``.
+        noise: their local mean.
+    """
+
+    bins: NDArray[np.float32]
+    noise: NoiseLevel
+
+    @classmethod
+    def of(cls, spectrum: NDArray[np.complex64], reach_y: float, reach_x: float) -> PowerSpectrum:
+        """Measure half a spectrum, C-contiguous; its noise level over about ``2 reach + 1`` bins each way."""
+        bins = power_spectrum(spectrum)
+        return cls(bins, NoiseLevel.of(bins, reach_y, reach_x))
+
+    def whitened(self) -> NDArray[np.float32]:
+        """Return the power over the noise level, at most 8: float32 of the same shape."""
+        white = np.empty_like(self.bins)
+        kernels.whiten(self.bins, self.noise.cells, np.float32(WHITE_LIMIT), white)
+        return white

@@ -1,4 +1,4 @@
-"""Geometry -> place on the torus: resample to units, transform, correlate the pilot's phases.
+"""Geometry -> place on the torus: correlate the pilot's phases with the key's.
 
 ``t`` are torus coordinates in units, (y, x) order; a placement says where on the plane each of them lies:
 ``matrix @ t + offset``, in samples.
@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-import copy
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,39 +16,35 @@ from numpy.typing import NDArray
 
 from fastmark import fft
 from fastmark.codec.carrier import BLOCK, TONE_COUNTS, TORUS, Carrier
-from fastmark.codec.plane import Plane
 from fastmark.detection import evidence
-from fastmark.detection.noise import WHITE_LIMIT, NoiseLevel, power_spectrum, tukey
-from fastmark.detection.resampling import resample
-from fastmark.detection.scan import LARGE_PLANE, Candidate, Level, Matrix
-from fastmark.detection.scores import ScorePlanes
-from fastmark.kernels import resample as kernels
-from fastmark.kernels import spectrum as spectrum_kernels
+from fastmark.detection.affine import Matrix
+from fastmark.detection.noise import WHITE_LIMIT
+from fastmark.detection.plan import HALF
+from fastmark.detection.scan import Candidate
+from fastmark.kernels import spectrum as kernels
 
-_TONE_LIMIT = 4.0
-_REACH = 10.0
-_NYQUIST = 0.49  # cycles a sample
-# Nats by which whole shifts are preferred when a place is chosen, not when it is judged.
-_WHOLE_BONUS = 6.0
-STEP = 2
-"""Units to a sample of the torus where the pilot is looked for: its tones end below a quarter of a cycle a
-unit.
+TONE_LIMIT = 4.0
+"""Most that one tone counts, in roots of its noise level."""
+
+SIDE = TORUS // HALF
+"""Shifts each way among which the pilot is placed first: as its tones end below a quarter of a cycle per
+unit, nothing is lost between even shifts.
 """
-_SIDE = TORUS // STEP
+
+_NYQUIST = 0.49  # cycles per sample
 _MANY_TONES = (0.0, 0.4, 0.9, 1.4)  # sigmas by which more tones must stand out to be believed
-_FINE = 4  # places a unit, each way, at which the pilot's phases are compared
-_PILOT_WEIGHT = 1.5  # of the pilot beside the anchors: what is left of a blurred picture has no anchors
-# Half of the false-positive rate is given to pictures neither turned by 180 degrees nor inverted, the
-# other half to the three other cases; of a picture not resampled, half of the first half to its origins.
+_LEAST_EXCESS = 0.05  # of the noise's power: where nothing of the tones can be seen they still count a little
+_FINE = 4  # places per unit, each way, at which the pilot's phases are compared
+# Natural logarithm by which whole shifts are preferred when a place is chosen, not when it is judged.
+_WHOLE_BONUS = 6.0
+# Least origin of an image that was not cropped, each way; the others lie whole blocks on.
+_FIRST_ORIGIN = BLOCK // 2
+# Half of the false-positive rate is given to images neither turned by 180 degrees nor inverted, the other
+# half to the three other cases; of an image not resampled, half of the first half to its origins.
 LOG_SHIFTS = float(np.log((_FINE * TORUS) ** 2))
 LOG_ORIGINS = float(np.log((TORUS // BLOCK) ** 2 * 4))
 
-_SINC = spectrum_kernels.sinc_table()
-
-
-def _log_trials(*, turned: bool, inverted: bool, untouched: bool = False) -> float:
-    """Return the logarithm of the price of a shift."""
-    return LOG_SHIFTS + float(np.log(6 if turned or inverted else 4 if untouched else 2))
+_SINC = kernels.sinc_table()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +54,7 @@ class Placement:
     Attributes:
         matrix, offset: float64 ``(2, 2)`` and ``(2,)``; sample ``matrix @ t + offset`` shows torus
             place ``t``.
-        inverted: whether the picture's greys are turned round.
+        inverted: whether the image's greys are turned round.
         n_tones: the prefix of the pilot's tones that the spectrum shows.
         log_phases: natural logarithm of the bound on the chance that the tones' phases agree so well here.
         log_trials: of the number of places (shifts, half turn, sign) among which this one was sought.
@@ -77,178 +73,41 @@ class Placement:
         return self.log_phases + self.log_trials
 
 
-Region = tuple[float, float, float, float]
-"""Top, bottom, left, right, as shares of a grid."""
-
-
-class TorusSpectrum:
-    """The scored picture folded onto the torus and transformed: what all keys share at one geometry.
+@dataclass(frozen=True)
+class PilotView:
+    """What one geometry shows of a key's pilot.
 
     Attributes:
-        matrix, offset: sample ``matrix @ t + offset`` of the plane is taken for torus place t.
-        untouched: whether the geometry is the identity.
-        step: units to a sample of the folded picture: 2 for large planes, else 1.
-        spectrum: complex64 ``(1024 / step, 512 / step + 1)``; sample j is that at torus place ``step (j +
-            1/2) - 1/2``.
-        power: squared moduli of the band of the tones, float32 ``(512, 257)``; level: their local mean.
+        values: complex128 ``(n,)``, coefficients of the first n tones on a grid of units.
+        carrier: of the key.
+        matrix, offset: of the grid; sample ``matrix @ t + offset`` of the plane is taken for torus place t.
+        is_identity: whether the plane was not resampled, so that whole shifts are likely, and the origins of
+            an image that was not cropped are tried apart.
     """
 
-    def __init__(self, planes: ScorePlanes, matrix: Matrix) -> None:
-        """Resample the scores by ``matrix`` about the plane's middle, fold, transform."""
-        self.matrix = matrix
-        self.untouched = np.array_equal(matrix, np.eye(2))
-        # NOTE: half resolution has the tones, but little more than half of what the anchors tell
-        self.step = STEP if min(planes.shape) >= LARGE_PLANE else 1
-        if self.untouched:
-            self.offset = np.zeros(2)
-            self._origin = (0, 0)
-            self._scores = planes.weighted(self.step)
-            self._inside = np.ones(self._scores.shape, np.uint8)
-        else:
-            # the middle of a picture of even sides lies between two units
-            self.offset = (np.array(planes.shape) - 1) / 2 - matrix @ np.full(2, TORUS // 2 - 0.5)
-            first = self.offset + matrix @ np.full(2, (self.step - 1) / 2)
-            grid = resample(planes, self.step * matrix, first)
-            self._origin, self._scores, self._inside = grid.origin, grid.scores, grid.inside
-        self._transform(self._scores)
+    values: NDArray[np.complex128]
+    carrier: Carrier
+    matrix: Matrix
+    offset: NDArray[np.float64]
+    is_identity: bool
 
-    def restricted(self, region: Region) -> TorusSpectrum:
-        """Return the same with the picture beyond ``region`` left out."""
-        other = copy.copy(self)
-        other._transform(self._scores * _window(self._scores.shape, region))
-        return other
+    @functools.cached_property
+    def tones(self) -> NDArray[np.int64]:
+        """Frequencies ``(n, 2)`` of the tones, cycles per torus."""
+        return self.carrier.tones[: self.values.size]
 
-    def _transform(self, plain: Plane) -> None:
-        # NOTE: only a large picture's spectrum is scanned as well, and a window costs every tone a twentieth
-        vertical, horizontal = (tukey(n) if self.step > 1 else np.ones(n, np.float32) for n in plain.shape)
-        side = TORUS // self.step
-        if self.untouched and max(plain.shape) <= side:
-            self.spectrum = fft.rfft2_padded(plain, vertical, horizontal, (side, side))
-            seen = plain.size if plain is self._scores else int(np.count_nonzero(plain))
-        else:
-            folded = np.zeros((side, side), np.float32)
-            if self.untouched:
-                plain = plain * vertical[:, None] * horizontal
-            kernels.fold_torus(plain, self._inside, *self._origin, folded)
-            self.spectrum = fft.rfft2(folded)
-            seen = int(np.count_nonzero(plain))
-        band = self.spectrum
-        if self.step == 1:
-            half = _SIDE // 2
-            band = np.concatenate([band[:half, : half + 1], band[-half:, : half + 1]])
-        reach = min(_SIDE // 8, _REACH * side / math.sqrt(max(seen, 1)))
-        self.power = power_spectrum(band)
-        self.level = NoiseLevel.of(self.power, reach, reach)
+    @functools.cached_property
+    def _waves(self) -> NDArray[np.complex128]:
+        waves: NDArray[np.complex128] = np.exp(-1j * self.carrier.phases[: self.values.size])
+        return waves
 
-    def tones(self, carrier: Carrier) -> NDArray[np.complex128]:
-        """Return the tones over the root of their local level, moduli at most 4: complex128 ``(384,)``."""
-        fy, fx = carrier.tones[:, 0], carrier.tones[:, 1]
-        flipped = fx < 0
-        y, x = np.where(flipped, -fy, fy), np.abs(fx)
-        values = self.spectrum[y, x].astype(np.complex128)
-        values = np.where(flipped, np.conj(values), values)
-        values /= np.sqrt(np.maximum(self.level.at(y, x), 1e-12))
-        modulus = np.abs(values)
-        if self.step > 1:  # the first sample does not lie at (0, 0)
-            values *= np.exp(-1j * np.pi * (self.step - 1) / TORUS * (fy + fx))
-        scaled: NDArray[np.complex128] = values * (_TONE_LIMIT / np.maximum(modulus, _TONE_LIMIT))
-        return scaled
+    def aligned(self, *, turned: bool) -> NDArray[np.complex128]:
+        """Return the values less the key's phases, of the image or of the one turned by 180 degrees."""
+        return (self.values.conj() if turned else self.values) * self._waves
 
-    def coherence(self, carrier: Carrier, n_tones: int, origin: tuple[int, int]) -> float:
-        """Return the nats of evidence in the tones' phases if the plane's first unit lies at ``origin``.
-
-        That is minus the logarithm of the bound of :func:`fastmark.evidence.phase_sum_bound`, at least 0.
-        """
-        values = self.tones(carrier)[:n_tones]
-        # the grid took the plane's first unit for torus place -offset
-        shift = np.array(origin) + self.offset
-        c = values * np.exp(-1j * carrier.phases[:n_tones])
-        return -evidence.phase_sum_bound(_total(c, carrier.tones[:n_tones], shift), np.abs(values))
-
-    def place(self, carrier: Carrier) -> Placement:
-        """Find the shift at which the tones' phases agree best with the key's."""
-        values = self.tones(carrier)
-        n_tones, weights = _weigh(values, carrier)
-        values = values[:n_tones] * weights
-        return place_tones(values, carrier, self.matrix, self.offset, self._first)
-
-    @property
-    def _first(self) -> NDArray[np.int64] | None:
-        """The least origin of an uncropped picture, where this may be one."""
-        return np.full(2, BLOCK // 2) if self.untouched else None
-
-    def place_densely(
-        self, carrier: Carrier, turns: Sequence[bool] = (False, True)
-    ) -> tuple[float, Placement]:
-        """Find the shift at which pilot and anchors together agree best: its z, and the placement.
-
-        Both have independent keystreams; each is brought to unit variance, and their weighted mean is sought.
-        ``turns``: whether pictures turned by 180 degrees are looked for.
-        """
-        values = self.tones(carrier)
-        n_tones, weights = _weigh(values, carrier)
-        values = values[:n_tones] * weights
-        tones = carrier.tones[:n_tones]
-        deviation = math.sqrt(max(float(np.sum(np.abs(values) ** 2)) / 2, 1e-12))
-        norm = math.hypot(1.0, _PILOT_WEIGHT)
-        n_places = (TORUS // self.step) ** 2
-        half = 0.5 * n_places * _PILOT_WEIGHT / deviation
-        dense = np.empty_like(self.spectrum)
-        best: tuple[float, bool, bool, int] | None = None
-        for turned in turns:
-            pattern = carrier.anchor_spectrum(self.step)
-            square = spectrum_kernels.correlate(self.spectrum, pattern, not turned, dense)
-            spread = max(math.sqrt(2.0 * square) / n_places, 1e-12)
-            c = _aligned(values, carrier, turned) * (half * spread)
-            if turned:
-                # NOTE: turned, the halves of a sample of both add up: anchors peak that much behind
-                c *= np.exp(-2j * np.pi * (self.step - 1) / TORUS * tones.sum(axis=1))
-            _add_tones(dense, c.conj(), tones)
-            surface = fft.irfft2(dense)
-            for inverted in (False, True):
-                at = int(surface.argmin() if inverted else surface.argmax())
-                z = float(surface.flat[at]) * (-1 if inverted else 1) / (norm * spread)
-                if best is None or z > best[0]:
-                    best = (z, turned, inverted, at)
-        assert best is not None
-        z, turned, inverted, at = best
-        shift = self.step * np.array(divmod(at, TORUS // self.step), np.float64)
-        if turned:
-            shift += self.step - 1
-        # NOTE: where every whole shift was tried, anchors tell them apart, and phases of a weak pilot would
-        # undo it
-        reach = STEP if self.step > 1 else 0 if self.untouched else 1
-        peak = Peak(turned, inverted, shift, reach)
-        if self._first is not None and not turned:
-            origin = self._first + BLOCK * np.rint((shift - self._first) / BLOCK)
-            if np.abs(origin - shift).max() <= reach:
-                peak = replace(peak, origin=origin)
-        return z, _settle([peak], values, carrier, self.matrix, self.offset, untouched=self.untouched)
-
-
-def place_candidate(level: Level, candidate: Candidate, carrier: Carrier) -> Placement:
-    """Find the best shift for a candidate from the scan: its tones' Fourier coefficients.
-
-    They are taken at the tones' own frequencies. Nothing is resampled: a tone of a linearly
-    distorted picture is still a tone.
-    """
-    count = candidate.n_tones
-    factor, padded = level.factor, level.padded
-    # cycles a sample of the level
-    frequencies = carrier.tones[:count] / TORUS @ np.linalg.inv(candidate.matrix) * factor
-    inside = np.abs(frequencies).max(axis=1) < _NYQUIST
-    values = np.empty(count, np.complex128)
-    spectrum_kernels.spectrum_at(
-        padded.spectrum, *padded.size, np.where(inside[:, None], frequencies, 0), _SINC, values
-    )
-    n_rows, n_columns = padded.power.shape
-    bins = np.rint(frequencies * (n_rows, 2 * (n_columns - 1))).astype(int)
-    bins *= np.where(bins[:, 1:] < 0, -1, 1)
-    values /= np.sqrt(np.maximum(padded.noise.at(bins[:, 0], np.minimum(bins[:, 1], n_columns - 1)), 1e-12))
-    values *= inside * (_TONE_LIMIT / np.maximum(np.abs(values), _TONE_LIMIT))
-    weights = _weights(values, carrier)
-    middle = np.array(padded.corner) + (np.array(padded.size) - 1) / 2
-    return place_tones(values * weights, carrier, candidate.matrix, middle * factor + (factor - 1) / 2, None)
+    def total(self, c: NDArray[np.complex128], shift: NDArray[np.float64]) -> float:
+        """Return ``Re sum c_i exp(-2 pi i f_i . o / 1024)`` at one shift o, units."""
+        return float(np.sum(c * np.exp(-2j * np.pi / TORUS * (self.tones @ shift))).real)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,10 +115,10 @@ class Peak:
     """A place where phases agree, or phases and anchors.
 
     Attributes:
-        turned, inverted: whether the picture is turned by 180 degrees, or its greys turned round.
+        turned, inverted: whether the image is turned by 180 degrees, or its greys turned round.
         shift: in units.
         reach: units from there, each way, within which phases may find a better one.
-        origin: the shift of an uncropped picture, if one is near.
+        origin: the shift of an uncropped image, if one is near.
     """
 
     turned: bool
@@ -269,110 +128,120 @@ class Peak:
     origin: NDArray[np.float64] | None = None
 
 
-def place_tones(
-    values: NDArray[np.complex128],
-    carrier: Carrier,
-    matrix: Matrix,
-    offset: NDArray[np.float64],
-    first: NDArray[np.int64] | None,
-) -> Placement:
-    """Find the shift at which the tones' phases agree best with the key's.
+def view_candidate(candidate: Candidate, carrier: Carrier) -> PilotView:
+    """Return the Fourier coefficients of a candidate's tones, weighted, on a grid from the plane's middle.
 
-    Args:
-        values: complex128 ``(n,)``, the first n tones' coefficients of a picture on a grid of units,
-            weighted.
-        carrier: of the key.
-        matrix: of the grid on the plane, ``(2, 2)``.
-        offset: of the grid's place (0, 0), samples.
-        first: the least shifts, even, of a picture that was not cropped, where origins are to be tried
-            apart.
+    They are taken at the tones' own frequencies. Nothing is resampled: a tone of a linearly distorted image
+    is still a tone.
     """
+    count, padded = candidate.n_tones, candidate.level.padded
+    factor = candidate.level.plan.factor
+    # cycles per sample of the level
+    frequencies = carrier.tones[:count] / TORUS @ np.linalg.inv(candidate.matrix) * factor
+    inside = np.abs(frequencies).max(axis=1) < _NYQUIST
+    values = np.empty(count, np.complex128)
+    kernels.spectrum_at(
+        padded.spectrum, *padded.size, np.where(inside[:, None], frequencies, 0), _SINC, values
+    )
+    n_rows, n_columns = padded.spectrum.shape
+    bins = np.rint(frequencies * (n_rows, 2 * (n_columns - 1))).astype(int)
+    bins *= np.where(bins[:, 1:] < 0, -1, 1)
+    noise = padded.power.noise.at(bins[:, 0], np.minimum(bins[:, 1], n_columns - 1))
+    values /= np.sqrt(np.maximum(noise, 1e-12))
+    values *= inside * (TONE_LIMIT / np.maximum(np.abs(values), TONE_LIMIT))
+    middle = np.array(padded.corner) + (np.array(padded.size) - 1) / 2
+    offset = middle * factor + (factor - 1) / 2
+    return PilotView(values * _weights(values, carrier), carrier, candidate.matrix, offset, False)
+
+
+def place_candidate(candidate: Candidate, carrier: Carrier) -> Placement:
+    """Find the best shift for a candidate from the scan."""
+    return place_pilot(view_candidate(candidate, carrier))
+
+
+def place_pilot(view: PilotView) -> Placement:
+    """Find the shift at which the tones' phases agree best with the key's, of weighted values."""
     peaks = []
     for turned in (False, True):
-        surface = _shift_surface(_aligned(values, carrier, turned), carrier.tones[: values.size])
+        surface = _shift_surface(view.aligned(turned=turned), view.tones)
         high, low = int(surface.argmax()), int(surface.argmin())
         inverted = bool(-surface.flat[low] > surface.flat[high])
-        at = STEP * np.array(divmod(low if inverted else high, surface.shape[1]), np.float64)
-        origin = None if first is None or turned else _best_origin(surface, first)
-        peaks.append(Peak(turned, inverted, at, STEP, origin))
-    return _settle(peaks, values, carrier, matrix, offset, untouched=first is not None)
+        at = HALF * np.array(divmod(low if inverted else high, surface.shape[1]), np.float64)
+        origin = _best_origin(surface) if view.is_identity and not turned else None
+        peaks.append(Peak(turned, inverted, at, HALF, origin))
+    return settle(peaks, view)
 
 
-def _aligned(values: NDArray[np.complex128], carrier: Carrier, turned: bool) -> NDArray[np.complex128]:
-    """Return the tones' values less the key's phases, of the picture or of the one turned by 180 degrees."""
-    waves: NDArray[np.complex128] = np.exp(-1j * carrier.phases[: values.size])
-    return (values.conj() if turned else values) * waves
-
-
-def _settle(
-    peaks: Sequence[Peak],
-    values: NDArray[np.complex128],
-    carrier: Carrier,
-    matrix: Matrix,
-    offset: NDArray[np.float64],
-    *,
-    untouched: bool,
-) -> Placement:
+def settle(peaks: Sequence[Peak], view: PilotView) -> Placement:
     """Improve peaks to quarters of a unit, and return the likeliest of what that gives.
 
-    Where the picture was not resampled, whole shifts and origins are tried too.
+    Where the image was not resampled, whole shifts and origins are tried too.
     """
-    tones, radii = carrier.tones[: values.size], np.abs(values)
+    radii = np.abs(view.values)
     square = max(float(radii @ radii), 1e-12)
     best: tuple[float, Placement, float] | None = None
     for peak in peaks:
-        c = _aligned(values, carrier, peak.turned)
+        c = view.aligned(turned=peak.turned)
         signed = -c if peak.inverted else c
-        total, shift = _refine_shift(signed, tones, peak.shift, peak.reach)
-        trials = _log_trials(turned=peak.turned, inverted=peak.inverted, untouched=untouched)
+        total, shift = _refine_shift(signed, view.tones, peak.shift, peak.reach)
+        trials = _log_trials(peak, is_identity=view.is_identity)
         found = [(total, peak.inverted, shift, trials, 0.0)]
-        if untouched:
+        if view.is_identity:
             # A crop moves by whole units if k = 1: fractions are noise unless they fit much better.
             whole = np.rint(shift)
-            found.append((_total(signed, tones, whole), peak.inverted, whole, trials, _WHOLE_BONUS))
+            found.append((view.total(signed, whole), peak.inverted, whole, trials, _WHOLE_BONUS))
         if peak.origin is not None:
-            found.append((_total(c, tones, peak.origin), False, peak.origin, LOG_ORIGINS, _WHOLE_BONUS))
+            found.append((view.total(c, peak.origin), False, peak.origin, LOG_ORIGINS, _WHOLE_BONUS))
         for total, inverted, shift, log_trials, bonus in found:
             # the Gaussian bound orders places as the tighter one does, which costs a search
             likelihood = log_trials - bonus - math.copysign(total * total / square, total)
             if best is None or likelihood < best[0]:
-                place = -matrix if peak.turned else matrix
-                placement = Placement(place, offset - place @ shift, inverted, values.size, 0.0, log_trials)
+                place = -view.matrix if peak.turned else view.matrix
+                offset = view.offset - place @ shift
+                placement = Placement(place, offset, inverted, radii.size, 0.0, log_trials)
                 best = (likelihood, placement, total)
     assert best is not None
     _, placement, total = best
     return replace(placement, log_phases=evidence.phase_sum_bound(total, radii))
 
 
-def _total(c: NDArray[np.complex128], tones: NDArray[np.int64], shift: NDArray[np.float64]) -> float:
-    """Return ``Re sum c_i exp(-2 pi i f_i . o / 1024)`` at one shift o."""
-    return float(np.sum(c * np.exp(-2j * np.pi / TORUS * (tones @ shift))).real)
+def nearest_origin(shift: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the origin of an image that was not cropped nearest to a shift, units."""
+    origin: NDArray[np.float64] = _FIRST_ORIGIN + BLOCK * np.rint((shift - _FIRST_ORIGIN) / BLOCK)
+    return origin
 
 
-def _best_origin(surface: NDArray[np.float32], first: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Maximise over the shifts ``first + 8 n``, those of a picture that was not cropped."""
-    stride = BLOCK // STEP
-    part = surface[first[0] // STEP :: stride, first[1] // STEP :: stride]
-    place = np.array(divmod(int(part.argmax()), part.shape[1]), np.float64)
-    return first + BLOCK * place
-
-
-def _window(shape: tuple[int, ...], region: Region) -> NDArray[np.bool_]:
-    """Return the mask of a region of a grid."""
-    top, bottom, left, right = region
-    y, x = (np.arange(shape[0]) + 0.5) / shape[0], (np.arange(shape[1]) + 0.5) / shape[1]
-    return np.outer((y > top) & (y < bottom), (x > left) & (x < right))
-
-
-def _weigh(values: NDArray[np.complex128], carrier: Carrier) -> tuple[int, NDArray[np.float64]]:
-    """Choose the prefix and weigh its tones by what the channel left at their radius: magnitudes only.
+def weigh(values: NDArray[np.complex128], carrier: Carrier) -> NDArray[np.complex128]:
+    """Choose a prefix of all tones, and weigh it by what the channel left at each radius: magnitudes only.
 
     Few tones are preferred: where they are many the pilot is strong, and shows it.
     """
     excess = _excess(values)
     scores = [excess[:n].sum() / np.sqrt(n) - less for n, less in zip(TONE_COUNTS, _MANY_TONES, strict=True)]
-    n_tones = TONE_COUNTS[int(np.argmax(scores))]
-    return n_tones, _weights(values[:n_tones], carrier)
+    prefix = values[: TONE_COUNTS[int(np.argmax(scores))]]
+    return prefix * _weights(prefix, carrier)
+
+
+def add_tones(
+    spectrum: NDArray[np.complex64], values: NDArray[np.complex128], tones: NDArray[np.int64]
+) -> None:
+    """Add one value per tone to half a spectrum ``(N, N // 2 + 1)``."""
+    fy, fx = tones[:, 0], tones[:, 1]
+    right = fx >= 0
+    spectrum[fy[right], fx[right]] += values[right]
+    spectrum[-fy[~right], -fx[~right]] += np.conj(values[~right])
+
+
+def _log_trials(peak: Peak, *, is_identity: bool) -> float:
+    """Return the logarithm of the number of shifts, over their share of the false-positive rate."""
+    return LOG_SHIFTS + float(np.log(6 if peak.turned or peak.inverted else 4 if is_identity else 2))
+
+
+def _best_origin(surface: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Maximise over the shifts of an image that was not cropped."""
+    part = surface[_FIRST_ORIGIN // HALF :: BLOCK // HALF, _FIRST_ORIGIN // HALF :: BLOCK // HALF]
+    place = np.array(divmod(int(part.argmax()), part.shape[1]), np.float64)
+    return _FIRST_ORIGIN + BLOCK * place
 
 
 def _excess(values: NDArray[np.complex128]) -> NDArray[np.float64]:
@@ -384,26 +253,16 @@ def _excess(values: NDArray[np.complex128]) -> NDArray[np.float64]:
 def _weights(values: NDArray[np.complex128], carrier: Carrier) -> NDArray[np.float64]:
     """Return the tones' weights: the root of the excess power of those of about the same radius."""
     smooth: NDArray[np.float64] = carrier.neighbours(values.size) @ _excess(values)
-    return np.sqrt(np.clip(smooth, 0.05, None))
-
-
-def _add_tones(
-    spectrum: NDArray[np.complex64], values: NDArray[np.complex128], tones: NDArray[np.int64]
-) -> None:
-    """Add one value a tone to half a spectrum ``(N, N // 2 + 1)``."""
-    fy, fx = tones[:, 0], tones[:, 1]
-    right = fx >= 0
-    spectrum[fy[right], fx[right]] += values[right]
-    spectrum[-fy[~right], -fx[~right]] += np.conj(values[~right])
+    return np.sqrt(np.clip(smooth, _LEAST_EXCESS, None))
 
 
 def _shift_surface(c: NDArray[np.complex128], tones: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return ``Re sum c_i exp(-2 pi i f_i . o / 1024)``, but for a factor, at all even shifts o.
 
-    float32 ``(512, 512)``. The tones end below a quarter of a cycle a unit, so nothing is lost between.
+    float32 ``(512, 512)``.
     """
-    spectrum = np.zeros((_SIDE, _SIDE // 2 + 1), np.complex64)
-    _add_tones(spectrum, np.conj(c), tones)
+    spectrum = np.zeros((SIDE, SIDE // 2 + 1), np.complex64)
+    add_tones(spectrum, np.conj(c), tones)
     return fft.irfft2(spectrum)
 
 
@@ -424,9 +283,7 @@ def _refine_shift(
 
 
 def _waves(frequencies: NDArray[np.int64], start: float, count: int) -> NDArray[np.complex128]:
-    """Return ``exp(-2 pi i f o / 1024)`` at the shifts o = start, start + 1/4, ...: complex128 ``(count,
-    n)``.
-    """
+    """Return ``exp(-2 pi i f o / 1024)`` at the shifts o = start, start + 1/4, ...: ``(count, n)``."""
     waves = np.empty((count, frequencies.size), np.complex128)
     waves[0] = np.exp(-2j * np.pi / TORUS * start * frequencies)
     turn = np.exp(-2j * np.pi / TORUS / _FINE * frequencies)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fastmark.codec.carrier import BLOCK
 from fastmark.codec.plane import Plane
-from fastmark.detection.scan import Matrix
+from fastmark.detection.affine import Matrix, is_identity
 from fastmark.detection.scores import SCORE_FLOOR, ScorePlanes
 from fastmark.kernels import resample as kernels
 
@@ -21,6 +21,11 @@ MAX_UNITS = 1536
 
 FIELD_SPACING = 64
 """Units between the nodes of a displacement field."""
+
+# Share of a sample by which a shift may differ from a whole one that is not resampled: a quarter is a shift.
+_WHOLE = 0.13
+# Reduced planes are read where the mark is shown at more samples per unit than their reduction less this.
+_EARLIER = 0.35
 
 _TABLE = kernels.cubic_table()
 _NO_FIELD = np.zeros((2, 2, 2), np.float32)
@@ -57,7 +62,7 @@ def resample(
     """
     height, width = planes.shape
     rounded = np.rint(offset)
-    if field is None and np.array_equal(matrix, np.eye(2)) and np.abs(offset - rounded).max() < 0.13:
+    if field is None and is_identity(matrix) and np.abs(offset - rounded).max() < _WHOLE:
         return _sliced(planes.weighted(1, floor), rounded.astype(int))
     corners = np.array([(y, x) for y in (-0.5, height - 0.5) for x in (-0.5, width - 0.5)])
     places = (corners - offset) @ np.linalg.inv(matrix).T
@@ -65,7 +70,7 @@ def resample(
     middle, span = (low + high) / 2, np.minimum(high - low, MAX_UNITS)
     start = np.floor((middle - span / 2) / BLOCK).astype(int) * BLOCK
     size = np.maximum(np.ceil((middle + span / 2 - start) / BLOCK).astype(int), 1) * BLOCK
-    reduction = max(1, int(np.sqrt(abs(np.linalg.det(matrix))) + 0.35))
+    reduction = max(1, int(np.sqrt(abs(np.linalg.det(matrix))) + _EARLIER))
     source = planes.weighted(reduction, floor)
     at = (matrix @ start + offset - (reduction - 1) / 2) / reduction
     units = np.empty((size[0], size[1]), np.float32)

@@ -77,6 +77,11 @@ class ScorePlanes:
         part = self._pixels[top : top + height * self._k, left : left + width * self._k]
         return ScorePlanes(np.ascontiguousarray(part), self._k, self.threads)
 
+    @property
+    def computed(self) -> frozenset[tuple[int, float]]:
+        """The reductions and floors of the scores that were asked for so far."""
+        return frozenset(self._weighted)
+
     def weighted(self, reduction: int = 1, floor: float = SCORE_FLOOR) -> Plane:
         """Return scores times perceptual mask of the plane averaged over ``reduction`` samples, each way.
 

@@ -13,9 +13,11 @@ from fastmark.codec.carrier import BLOCK, GRID, TORUS, Carrier
 from fastmark.codec.mask import CELL, Perception
 from fastmark.codec.message import NEEDED_Z
 from fastmark.codec.plane import Plane
-from fastmark.detection.placement import LOG_SHIFTS, TorusSpectrum
+from fastmark.detection.placement import LOG_SHIFTS
+from fastmark.detection.plan import ScanPlan
 from fastmark.detection.scores import ScorePlanes, scores
 from fastmark.detection.soft_bits import ChipBlocks
+from fastmark.detection.torus import TorusSpectrum
 from fastmark.embedding.hardening import jpeg_steps
 from fastmark.embedding.host import Pixels
 from fastmark.kernels import chips as chip_kernels
@@ -98,7 +100,7 @@ class KnownMark:
         )
         if whole:
             place = self.origin[0] + windows[0].top, self.origin[1] + windows[0].left
-            torus = TorusSpectrum(ScorePlanes(plane), np.eye(2))
+            torus = TorusSpectrum(ScorePlanes(plane), np.eye(2), ScanPlan.of(plane.shape).step)
             nats = torus.coherence(self.carrier, self.n_tones, place)
         else:
             z_pilot = gain * _pilot_z(weighted, windows, self.origin, self.carrier.pilot(self.n_tones))

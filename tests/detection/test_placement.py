@@ -7,12 +7,14 @@ from planted import MOVES, RESIZED, moved, planted, units_off
 
 from fastmark.codec.carrier import TORUS
 from fastmark.detection import evidence
-from fastmark.detection import placement as alignment
+from fastmark.detection.levels import ScanLevel
 from fastmark.detection.noise import tukey
-from fastmark.detection.placement import TorusSpectrum, place_candidate
+from fastmark.detection.placement import place_candidate, place_pilot, view_candidate
+from fastmark.detection.plan import LARGE_PLANE, LevelPlan, ScanPlan
 from fastmark.detection.resampling import FIELD_SPACING, MAX_UNITS, resample
-from fastmark.detection.scan import LARGE_PLANE, Candidate, Level
+from fastmark.detection.scan import Candidate
 from fastmark.detection.scores import ScorePlanes
+from fastmark.detection.torus import TorusSpectrum
 
 HOST = grey(photograph("coffee")[:380, 100:]).astype(np.float32)
 
@@ -42,8 +44,13 @@ class Waves:
         return self.value(*(reduction * place + (reduction - 1) / 2 for place in (y, x))).astype(np.float32)
 
 
-def level_of(plane, factor=1):
-    return Level(ScorePlanes(plane), factor, 0.2)
+def level_of(plane):
+    return ScanLevel(ScorePlanes(plane), LevelPlan.of(plane.shape, 1, 0.2))
+
+
+def torus_of(planes, matrix=None):
+    """At the resolution at which a plane of this size is looked at."""
+    return TorusSpectrum(planes, np.eye(2) if matrix is None else matrix, ScanPlan.of(planes.shape).step)
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +156,7 @@ def tones_of(scores, places, torus, carrier):
         np.exp(-2j * np.pi / TORUS * np.outer(f, t)) for f, t in zip((fy, fx), places, strict=True)
     )
     total = np.sum((wave_y @ scores.astype(np.complex128)) * wave_x, axis=1)
-    total /= np.sqrt(torus.level.at(np.where(fx < 0, -fy, fy), np.abs(fx)))
+    total /= np.sqrt(torus.power.noise.at(np.where(fx < 0, -fy, fy), np.abs(fx)))
     return total * np.minimum(1, 4 / np.abs(total))
 
 
@@ -157,11 +164,11 @@ def tones_of(scores, places, torus, carrier):
 def test_tones_of_a_picture_as_it_is_are_sums_over_its_scores(carrier, shape):
     """Phases included. Small planes and large, within the torus and beyond it; large ones windowed."""
     planes = Scores(shape, pilot_at(carrier, np.eye(2), np.array([3.0, -8.0])), 3.0)
-    torus = TorusSpectrum(planes, np.eye(2))
-    assert torus.untouched
+    torus = torus_of(planes, np.eye(2))
+    assert torus.is_identity
     assert torus.step == (2 if min(shape) >= LARGE_PLANE else 1)
     assert torus.spectrum.shape == (TORUS // torus.step, TORUS // torus.step // 2 + 1)
-    assert torus.power.shape == (TORUS // 2, TORUS // 4 + 1)
+    assert torus.power.bins.shape == (TORUS // 2, TORUS // 4 + 1)
     np.testing.assert_array_equal(torus.offset, 0)
     scores = planes.weighted(torus.step)
     places = [torus.step * (np.arange(n) + 0.5) - 0.5 for n in scores.shape]
@@ -175,8 +182,8 @@ def test_tones_of_a_picture_as_it_is_are_sums_over_its_scores(carrier, shape):
 def test_tones_of_any_geometry_are_sums_over_its_units(carrier, name, shape):
     matrix = GEOMETRIES[name]
     planes = Scores(shape, pilot_at(carrier, matrix, np.array([3.0, -8.0])), 3.0)
-    torus = TorusSpectrum(planes, matrix)
-    assert not torus.untouched
+    torus = torus_of(planes, matrix)
+    assert not torus.is_identity
     step = torus.step
     grid = resample(planes, step * matrix, torus.offset + matrix @ np.full(2, (step - 1) / 2))
     places = [
@@ -190,13 +197,13 @@ def test_tones_of_any_geometry_are_sums_over_its_units(carrier, name, shape):
 def test_the_power_of_the_tones_band_is_that_of_both_its_sides(carrier):
     """Rows from below zero frequency follow those above, at one unit a sample as at two."""
     for shape in ((310, 420), (1002, 1011)):
-        torus = TorusSpectrum(Scores(shape, noise=3.0), np.eye(2))
+        torus = torus_of(Scores(shape, noise=3.0), np.eye(2))
         side = TORUS // torus.step
         rows = np.arange(-TORUS // 4, TORUS // 4)
         columns = np.arange(TORUS // 4 + 1)
         whole = np.abs(torus.spectrum[rows[:, None] % side, columns]) ** 2
         np.testing.assert_allclose(
-            torus.power[rows[:, None] % (TORUS // 2), columns], whole, rtol=1e-3, atol=1e-2
+            torus.power.bins[rows[:, None] % (TORUS // 2), columns], whole, rtol=1e-3, atol=1e-2
         )
 
 
@@ -212,7 +219,7 @@ def test_a_planted_pilot_is_found_to_a_quarter_of_a_unit(carrier, name, shape, s
     """At odd shifts as well as at even ones, where two units make a sample and where one does."""
     matrix, offset = GEOMETRIES[name], np.array(shift)
     planes = Scores(shape, pilot_at(carrier, matrix, offset))
-    torus = TorusSpectrum(planes, matrix)
+    torus = torus_of(planes, matrix)
     for densely, placement in enumerate((torus.place(carrier), torus.place_densely(carrier)[1])):
         np.testing.assert_array_equal(placement.matrix, matrix)
         # whole units are preferred where nothing was resampled, and with the anchors' help nothing else is
@@ -229,7 +236,7 @@ def test_a_planted_pilot_is_found_to_a_quarter_of_a_unit(carrier, name, shape, s
 @pytest.mark.parametrize("move", [*MOVES, *RESIZED])
 def test_the_spectrum_finds_a_planted_shift(marked, carrier, move):
     plane, matrix, offset = moved(marked[0], move)
-    placement = TorusSpectrum(ScorePlanes(plane), matrix).place(carrier)
+    placement = torus_of(ScorePlanes(plane), matrix).place(carrier)
     # of a geometry and its half turn, the phases tell which
     np.testing.assert_allclose(placement.matrix, matrix, atol=1e-12)
     assert units_off(placement, matrix, offset, marked[1]) <= (1e-9 if move in MOVES[:2] else 0.26)
@@ -242,7 +249,7 @@ def test_a_candidate_s_tones_find_a_planted_shift_unsampled(marked, carrier, mov
     plane, matrix, offset = moved(marked[0], move)
     level = level_of(plane)
     for known in (matrix, -matrix):
-        placement = place_candidate(level, Candidate(known, 96, 9.0), carrier)
+        placement = place_candidate(Candidate(known, 96, 9.0, level), carrier)
         np.testing.assert_allclose(placement.matrix, matrix, atol=1e-12)
         assert units_off(placement, matrix, offset, marked[1]) <= 0.26
         assert placement.log_p < np.log(1e-9)
@@ -250,20 +257,16 @@ def test_a_candidate_s_tones_find_a_planted_shift_unsampled(marked, carrier, mov
 
 @pytest.mark.parametrize("factor", [1, 2])
 @pytest.mark.parametrize("name", ["the same", "enlarged", "turned", "sheared"])
-def test_a_candidate_s_tones_are_sums_over_the_samples_at_their_own_frequencies(
-    carrier, monkeypatch, name, factor
-):
+def test_a_candidate_s_tones_are_sums_over_the_samples_at_their_own_frequencies(carrier, name, factor):
     """Phases included, and weighed by what is left of those of about the same radius."""
     matrix = factor * GEOMETRIES[name]
     planes = Scores((310 * factor, 420 * factor), pilot_at(carrier, matrix, np.array([31.25, -8.5])))
     planes.threads = 1
-    level = Level(planes, factor, 0.5)
-    seen = []
-    place_tones = alignment.place_tones
-    monkeypatch.setattr(alignment, "place_tones", lambda *given: seen.append(given) or place_tones(*given))
-    placement = place_candidate(level, Candidate(matrix, 96, 9.0), carrier)
-    ((values, _, _, offset, first),) = seen
-    assert first is None
+    level = ScanLevel(planes, LevelPlan.of(planes.shape, factor, 0.5))
+    view = view_candidate(Candidate(matrix, 96, 9.0, level), carrier)
+    placement = place_pilot(view)
+    values, offset = view.values, view.offset
+    assert not view.is_identity
     # the middle of the samples, in those of the plane, is where the phases are taken
     middle = (np.array(planes.shape) - 1) / 2
     np.testing.assert_allclose(offset, middle)
@@ -293,7 +296,7 @@ def test_a_candidate_s_tones_are_sums_over_the_samples_at_their_own_frequencies(
 @pytest.mark.parametrize("move", ["cropped", "turned by 180", "mirrored", "enlarged"])
 def test_pilot_and_anchors_together_find_a_planted_shift(marked, carrier, move):
     plane, matrix, offset = moved(marked[0], move)
-    z, placement = TorusSpectrum(ScorePlanes(plane), matrix).place_densely(carrier)
+    z, placement = torus_of(ScorePlanes(plane), matrix).place_densely(carrier)
     assert z > 8
     np.testing.assert_allclose(placement.matrix, matrix, atol=1e-12)
     assert units_off(placement, matrix, offset, marked[1]) <= (1e-9 if move == "cropped" else 0.51)
@@ -308,7 +311,7 @@ def test_even_and_odd_shifts_are_found_turned_and_inverted(marked, carrier, crop
     if turned:
         matrix, offset = -matrix, np.array(plane.shape) - 1 - offset
         plane = np.ascontiguousarray(plane[::-1, ::-1])
-    torus = TorusSpectrum(ScorePlanes(255 - plane if inverted else plane), np.eye(2))
+    torus = torus_of(ScorePlanes(255 - plane if inverted else plane), np.eye(2))
     z, placement = torus.place_densely(carrier)
     assert z > 8
     np.testing.assert_array_equal(placement.matrix, matrix)
@@ -330,7 +333,7 @@ def large(carrier, draw_plane):
 def test_a_picture_upside_down_shows_as_much_as_upright(marked, large, carrier, size):
     plane = (marked if size == "small" else large)[0]
     upright, turned = (
-        TorusSpectrum(ScorePlanes(np.ascontiguousarray(seen)), np.eye(2)).place_densely(carrier)[0]
+        torus_of(ScorePlanes(np.ascontiguousarray(seen)), np.eye(2)).place_densely(carrier)[0]
         for seen in (plane, plane[::-1, ::-1])
     )
     assert turned == pytest.approx(upright, rel=0.05)
@@ -347,18 +350,18 @@ def test_a_large_plane_is_looked_at_in_even_units_and_odd_shifts_are_found_by_th
         matrix, offset = -matrix, np.array(plane.shape) - 1 - offset
         plane = np.ascontiguousarray(plane[::-1, ::-1])
     planes = ScorePlanes(plane)
-    z, placement = TorusSpectrum(planes, np.eye(2)).place_densely(carrier, turns=(turned,))
+    z, placement = torus_of(planes, np.eye(2)).place_densely(carrier, turns=(turned,))
     assert z > 8
     np.testing.assert_array_equal(placement.matrix, matrix)
     assert units_off(placement, matrix, offset, large[1]) <= 1e-9
     # scores at full resolution were not asked for
-    assert {reduction for reduction, _ in planes._weighted} == {2}
+    assert {reduction for reduction, _ in planes.computed} == {2}
 
 
 @pytest.mark.parametrize("move", ["as it was", "cropped", "turned by 180"])
 def test_a_negative_is_told_from_a_positive(marked, carrier, move):
     plane, matrix, offset = moved(255 - marked[0], move)
-    torus = TorusSpectrum(ScorePlanes(plane), matrix)
+    torus = torus_of(ScorePlanes(plane), matrix)
     for placement in (torus.place(carrier), torus.place_densely(carrier)[1]):
         assert placement.inverted
         np.testing.assert_allclose(placement.matrix, matrix, atol=1e-12)
@@ -366,7 +369,7 @@ def test_a_negative_is_told_from_a_positive(marked, carrier, move):
 
 
 def test_a_quarter_of_the_picture_finds_its_place(marked, carrier):
-    torus = TorusSpectrum(ScorePlanes(marked[0]), np.eye(2))
+    torus = torus_of(ScorePlanes(marked[0]), np.eye(2))
     for region in ((0, 0.5, 0, 0.5), (0.25, 0.75, 0.25, 0.75), (0.5, 1, 0.5, 1)):
         placement = torus.restricted(region).place(carrier)
         assert units_off(placement, np.eye(2), np.zeros(2), marked[1]) < 0.6
@@ -374,7 +377,7 @@ def test_a_quarter_of_the_picture_finds_its_place(marked, carrier):
 
 
 def test_coherence_is_high_at_the_origin_alone(marked, carrier, other_carrier):
-    torus = TorusSpectrum(ScorePlanes(marked[0]), np.eye(2))
+    torus = torus_of(ScorePlanes(marked[0]), np.eye(2))
     y, x = marked[1]
     assert torus.coherence(carrier, 96, (y, x)) > 40
     assert torus.coherence(carrier, 96, (y + TORUS, x - TORUS)) == pytest.approx(
@@ -387,15 +390,15 @@ def test_coherence_is_high_at_the_origin_alone(marked, carrier, other_carrier):
 
 def test_an_unmarked_plane_and_another_key_find_nothing(marked, carrier, other_carrier):
     for plane, of in ((HOST, carrier), (marked[0], other_carrier)):
-        placement = TorusSpectrum(ScorePlanes(plane), np.eye(2)).place(of)
+        placement = torus_of(ScorePlanes(plane), np.eye(2)).place(of)
         assert placement.log_p > np.log(1e-3)
 
 
 @pytest.mark.parametrize("level", [0.0, 77.0, 255.0])
 def test_flat_planes_find_nothing_and_nothing_breaks(level, carrier):
     plane = np.full((130, 170), level, np.float32)
-    torus = TorusSpectrum(ScorePlanes(plane), np.eye(2))
+    torus = torus_of(ScorePlanes(plane), np.eye(2))
     assert torus.place(carrier).log_p >= 0
     assert torus.place_densely(carrier)[0] < 5
-    placement = place_candidate(level_of(plane), Candidate(np.eye(2), 48, 5.0), carrier)
+    placement = place_candidate(Candidate(np.eye(2), 48, 5.0, level_of(plane)), carrier)
     assert placement.log_p >= 0

@@ -6,22 +6,11 @@ from pictures import grey, photograph
 from PIL import Image
 from planted import moved, planted
 
+from fastmark.detection.levels import ScanLevel
 from fastmark.detection.logpolar import GRIDS, Templates
-from fastmark.detection.noise import NoiseLevel, power_spectrum, tukey
-from fastmark.detection.scan import (
-    LARGE_PLANE,
-    Candidate,
-    Level,
-    Look,
-    PaddedSpectrum,
-    distinct,
-    levels,
-    refine,
-    scan,
-    score_of,
-)
+from fastmark.detection.plan import LevelPlan
+from fastmark.detection.scan import Candidate, ScanPass, distinct, refine, scan, scan_passes, score_of
 from fastmark.detection.scores import ScorePlanes
-from fastmark.kernels.spectrum import sinc_table, spectrum_at
 
 LEAST_SCALE = 0.2
 
@@ -37,7 +26,8 @@ def marked(carrier):
 
 
 def level_of(plane, factor=1, least_scale=LEAST_SCALE):
-    return Level(ScorePlanes(np.ascontiguousarray(plane)), factor, least_scale)
+    plan = LevelPlan.of(plane.shape, factor, least_scale)
+    return ScanLevel(ScorePlanes(np.ascontiguousarray(plane)), plan)
 
 
 def turned(plane, degrees, scale=1.0):
@@ -102,8 +92,10 @@ def test_small_levels_are_scanned_too(carrier, templates, degrees):
     plane, _ = planted(grey(photograph("astronaut", 250)).astype(np.float32), carrier, strength=1.5)
     plane, matrix = turned(plane, degrees, 0.9)
     level = level_of(plane)
-    assert [view.grid.pool for view in level.views] == [2, 4]
-    assert [view.grid.pool for view in level_of(np.pad(plane, 20)).views] == [1, 2, 4]
+    assert list(level.views) == [2, 4]
+    assert list(level_of(np.pad(plane, 20)).views) == [1, 2, 4]
+    for view in (level, level_of(np.pad(plane, 20))):
+        assert [spectrum.grid.pool for spectrum in view.views.values()] == list(view.views)
     # bins are wider than those of larger levels by as much
     assert miss(scan(level, templates)[0], matrix) < 0.004
 
@@ -157,117 +149,32 @@ def test_small_and_flat_planes_are_scanned_without_harm(templates, shape):
 # ---- what is looked at -----------------------------------------------------------------------------
 
 
-def test_a_look_tries_every_strain_mirror_image_and_rotation_once():
+def test_a_pass_tries_every_strain_mirror_image_and_rotation_once():
     matrices = [np.eye(2), np.diag([1.1, 1 / 1.1])]
-    everywhere = Look.at(2, matrices, None, (0, 1), 96, 5.0, 0.01)
+    everywhere = ScanPass.of(2, matrices, None, (0, 1), 96, 5.0, 0.01)
     assert {tuple(row) for row in everywhere.hypotheses} == {
         (strain, mirrored, row) for strain in (0, 1) for mirrored in (0, 1) for row in range(256)
     }
     assert len(everywhere.hypotheses) == 2 * 2 * 256
     # upright and lying on their side, and a row or two beside
-    upright = Look.at(2, matrices, 2, (1,), 96, 5.0, 0.01)
+    upright = ScanPass.of(2, matrices, 2, (1,), 96, 5.0, 0.01)
     rows = {254, 255, 0, 1, 2, 126, 127, 128, 129, 130}
     assert {tuple(row) for row in upright.hypotheses} == {(s, 1, row) for s in (0, 1) for row in rows}
     assert len(upright.hypotheses) == 2 * len(rows)
     assert upright.strains.rows.shape == (2, GRIDS[2].n_angles)
 
 
-# ---- levels ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("shape", "expected"),
-    [
-        # one level alone is large enough to show tones; of the least scale, 0.2, there is nothing below
-        ((48, 48), {1: 0.2}),
-        ((130, 500), {1: 0.2}),
-        ((255, 255), {1: 0.2}),
-        # a coarser one for enlarged pictures
-        ((256, 300), {1: 0.2, 2: 0.75}),
-        ((480, 2000), {1: 0.2, 2: 0.75}),
-        ((511, 511), {1: 0.2, 2: 0.75}),
-        ((600, 900), {1: 0.2, 2: 0.75, 4: 0.75}),
-        ((999, 2048), {1: 0.2, 2: 0.75, 4: 0.75}),
-        # large planes are not looked at as they are; what is shown small in them is sought all the same
-        ((1000, 1000), {2: 0.2, 4: 0.75}),
-        ((2048, 1200), {2: 0.2, 4: 0.75}),
-    ],
-    ids=str,
-)
-def test_large_planes_are_scanned_at_half_resolution_alone_and_coarser_ones_for_enlarged_marks(
-    shape, expected
-):
-    found = levels(shape)
-    assert list(found) == list(expected)
-    assert found == pytest.approx(expected)
-    assert (min(found) == 1) == (min(shape) < LARGE_PLANE)
-
-
-def test_levels_leave_no_gap_between_their_scales():
-    for side in range(48, 1300, 7):
-        found = levels((side, side))
-        for finer, coarser in zip(list(found), list(found)[1:], strict=False):
-            # in samples of the plane, of which a level sees up to 1.6 a unit
-            assert coarser * found[coarser] <= 1.6 * finer
-
-
-def test_a_spectrum_is_white_but_for_its_tones(marked, templates):
-    level = level_of(marked)
-    n_rows, n_columns = level.white.shape
-    # 1.4 and 1.25 times 400 and 600 samples, and sizes that are fast to transform
-    assert (n_rows, n_columns) == (640, 768 // 2 + 1)
-    assert level.white.min() >= 0
-    assert level.white.max() <= 8
-    assert level.mean == pytest.approx(1, abs=0.1)
-    bins = np.rint(templates.tones[:96] * (640, 768)).astype(int)
-    bins *= np.where(bins[:, 1:] < 0, -1, 1)
-    assert np.median(level.white[bins[:, 0], bins[:, 1]]) > 2.5 * level.mean
-    assert (level.factor, level.shape, level.least_scale) == (1, (400, 600), LEAST_SCALE)
-
-
-def test_a_level_takes_a_spectrum_that_is_at_hand(marked, templates):
-    planes = ScorePlanes(marked)
-    spectrum = np.fft.rfft2(planes.weighted(), s=(512, 640)).astype(np.complex64)
-    power = power_spectrum(spectrum)
-    level = Level(planes, 1, 0.5, (power, NoiseLevel.of(power, 12, 11)))
-    assert level.white.shape == power.shape
-    assert miss(scan(level, templates)[0], np.eye(2)) < 0.002
-    # what is interpolated is transformed apart, when it is asked for
-    assert level.padded.power.shape == (640, 385)
-    assert level.padded is level.padded
-
-
-# ---- the padded spectrum ---------------------------------------------------------------------------
-
-
-def test_only_the_middle_of_a_large_plane_is_transformed():
-    plane = np.random.default_rng(0).normal(0, 1, (1100, 1300)).astype(np.float32)
-    padded = PaddedSpectrum.of(plane)
-    assert (padded.size, padded.corner) == ((1024, 1024), (38, 138))
-    middle = plane[38:1062, 138:1162] * tukey(1024)[:, None] * tukey(1024)
-    assert padded.spectrum.shape == (1280, 641)
-    np.testing.assert_allclose(padded.spectrum, np.fft.rfft2(middle, s=(1280, 1280)), atol=0.02)
-
-
-@pytest.mark.parametrize("shape", [(48, 60), (130, 301), (300, 500), (481, 600)], ids=str)
-def test_a_padded_spectrum_is_interpolated_as_the_samples_would_be_summed(shape):
-    plane = np.random.default_rng(list(shape)).normal(size=shape).astype(np.float32)
-    padded = PaddedSpectrum.of(plane)
-    assert (padded.size, padded.corner) == (shape, (0, 0))
-    rows, columns = padded.power.shape
-    assert rows >= max(256, 1.25 * shape[0])
-    assert 2 * (columns - 1) >= max(256, 1.25 * shape[1])
-    np.testing.assert_allclose(padded.power, np.abs(padded.spectrum) ** 2, rtol=1e-4)
-    frequencies = np.random.default_rng(1).uniform(-0.48, 0.48, (60, 2))
-    found = np.empty(60, np.complex128)
-    spectrum_at(padded.spectrum, *padded.size, frequencies, sinc_table(), found)
-    # each of the sums by itself, from the middle of the samples
-    y, x = (np.arange(n) - (n - 1) / 2 for n in shape)
-    windowed = plane.astype(np.float64) * tukey(shape[0])[:, None] * tukey(shape[1])
-    exact = [np.exp(-2j * np.pi * fy * y) @ windowed @ np.exp(-2j * np.pi * fx * x) for fy, fx in frequencies]
-    # a long side is padded less, and leaves more between its bins than the interpolation can tell
-    worst = 0.003 if min(rows / shape[0], 2 * (columns - 1) / shape[1]) >= 1.4 else 0.05
-    assert np.abs(found - exact).max() < worst * np.abs(exact).max()
+@pytest.mark.parametrize("small", [False, True])
+def test_passes_use_the_grids_that_a_level_has(small):
+    whole = scan_passes((1, 2, 4), small=small)
+    assert [one.pool for one in whole] == [1, 1, 2, 2, 4]
+    # small levels have no finest grid, and nothing is coarse enough for strains at any rotation
+    assert [one.pool for one in scan_passes((2, 4), small=small)] == [2, 2, 2, 2]
+    # more tones are looked for where there is time to spare
+    assert [one.n_tones for one in whole] == ([384, 192, 192, 192, 192] if small else [192, 96, 96, 96, 96])
+    # aspects either way and shears, along the axes, and upright alone
+    assert [len(one.strains.matrices) for one in whole] == [1, 1, 18, 4, 16]
+    assert [len(one.hypotheses) for one in whole] == [512, 512, 18 * 2 * 6, 4 * 2 * 14, 16 * 128]
 
 
 # ---- repeats ---------------------------------------------------------------------------------------
@@ -276,8 +183,8 @@ def test_a_padded_spectrum_is_interpolated_as_the_samples_would_be_summed(shape)
 def test_repeats_and_half_turns_are_dropped():
     matrices = [np.eye(2), -1.001 * np.eye(2), 1.2 * np.eye(2), np.array([[0.0, 1], [-1, 0]])]
     candidates = [
-        Candidate(matrix, 48, score) for matrix, score in zip(matrices, (5.0, 7.0, 6.0, 4.0), strict=True)
+        Candidate(matrix, 48, score, None)
+        for matrix, score in zip(matrices, (5.0, 7.0, 6.0, 4.0), strict=True)
     ]
     assert [c.score for c in distinct(candidates)] == [7.0, 6.0, 4.0]
-    assert [c.score for c in distinct(candidates, [Candidate(1.2 * np.eye(2), 96, 1.0)])] == [7.0, 4.0]
     assert distinct([]) == []

@@ -1,4 +1,4 @@
-"""The search over geometries: what is read, what is left out and counted all the same, and what it proves."""
+"""The search over geometries: which are tried and read, in which order, and what each of them pays."""
 
 import math
 
@@ -6,22 +6,22 @@ import numpy as np
 import pytest
 from pictures import MESSAGE, drawn, grey, photograph
 from PIL import Image
-from planted import planted
+from planted import CODE, place, planted
+from planted import MESSAGE as PLANTED
 
 import fastmark as fm
-from fastmark.codec.message import MessageCode
-from fastmark.detection import evidence, search
+from fastmark.detection import evidence
+from fastmark.detection.analysis import Analysis
+from fastmark.detection.evidence import DETECTED, LOG_SHARES
 from fastmark.detection.logpolar import Templates
-from fastmark.detection.placement import LOG_SHIFTS, Placement, TorusSpectrum
-from fastmark.detection.scan import LARGE_PLANE
+from fastmark.detection.placement import LOG_SHIFTS
+from fastmark.detection.reading import FLOORS
+from fastmark.detection.scan import Candidate
 from fastmark.detection.scores import ScorePlanes
-from fastmark.detection.search import DETECTED, FLOORS, LOG_SHARES, Analysis, Search
-from fastmark.detection.soft_bits import ChipBlocks
+from fastmark.detection.search import PlacedCandidate, Search, choose_pieces, choose_to_straighten
+from fastmark.detection.torus import TorusSpectrum
 
-CODE = MessageCode(64)
-PLANTED = 0x0F1E2D3C4B5A6978  # what planted planes say
-AGREES = math.log(1e-4) - LOG_SHIFTS  # log_phases of a place that is read whatever its chips show
-DISAGREES = 0.0
+MOST_DENSE_LOOKS = 3
 
 
 @pytest.fixture(scope="module")
@@ -40,324 +40,166 @@ def large(carrier, draw_plane):
     return planted(draw_plane("textured", 1012, 1020), carrier)
 
 
-@pytest.fixture
-def looked(monkeypatch):
-    """The floors under which chips are read at full resolution, and the steps of all readings, in order."""
-    floors, steps = [], []
-    resample, of = search.resample, ChipBlocks.of
-
-    def resampled(*arguments, floor, **options):
-        floors.append(floor)
-        return resample(*arguments, floor=floor, **options)
-
-    def read(scores, inside=None, step=1):
-        steps.append(step)
-        return of(scores, inside, step)
-
-    monkeypatch.setattr(search, "resample", resampled)
-    monkeypatch.setattr(ChipBlocks, "of", read)
-    return floors, steps
-
-
 def search_of(plane, carrier, templates):
     return Search(Analysis(ScorePlanes(plane)), carrier, templates, CODE)
 
 
-def place(log_phases, offset=(0.0, 0.0), matrix=None):
-    matrix = np.eye(2) if matrix is None else matrix
-    return Placement(matrix, np.array(offset), False, 96, log_phases, LOG_SHIFTS)
+def agreeing(log_p):
+    """A placement whose bound, places paid for, has this logarithm."""
+    return place(log_p - LOG_SHIFTS)
 
 
-# ---- readings --------------------------------------------------------------------------------------
+def placed(placements):
+    """Candidates of different scales with these placements."""
+    return [
+        PlacedCandidate(Candidate((1 + 0.02 * n) * np.eye(2), 96, 6.0, None), placement, 1.0 + n)
+        for n, placement in enumerate(placements)
+    ]
 
 
-def test_where_phases_agree_every_floor_is_read(unmarked, carrier, templates, looked):
-    of = search_of(unmarked, carrier, templates)
-    assert not of._read(place(AGREES), 0.0)
-    assert looked == ([*FLOORS], [1, 1, 1])
-    assert of._readings == len(FLOORS)
+def floors_and_steps(search):
+    return [(reading.floor, reading.step) for reading in search.readings]
 
 
-def test_where_neither_phases_nor_soft_bits_show_anything_floors_are_left_out_and_counted(
-    unmarked, carrier, templates, looked
-):
-    of = search_of(unmarked, carrier, templates)
-    places = 40
-    for n in range(places):
-        assert not of._read(place(DISAGREES, (-8.0 * n, 24.0)), 0.0)
-        assert of._readings == (n + 1) * len(FLOORS)
-    read = [looked[0].count(floor) for floor in FLOORS]
-    # half a standard deviation is what chance exceeds three times in ten
-    assert read[0] == places
-    assert read[1] <= 0.5 * places
-    assert read[2] <= read[1]
+# ---- the image as it is ----------------------------------------------------------------------------
 
 
-def test_where_a_reading_promises_more_the_next_floor_is_read(
-    unmarked, carrier, templates, looked, monkeypatch
-):
-    """What is read and what is left out add up to the same."""
-    for promises, read in (([True, False], 2), ([True, True, False], 3), ([False], 1)):
-        of = search_of(unmarked, carrier, templates)
-        promise = iter(promises)
-        looked[0].clear()
-
-        def weigh(*_, of=of, promise=promise):
-            of._readings += 1
-            return False, next(promise)
-
-        monkeypatch.setattr(of, "_weigh_evidence", weigh)
-        assert not of._read(place(DISAGREES), 0.0)
-        assert looked[0] == list(FLOORS[:read])
-        assert of._readings == len(FLOORS)
-
-
-def test_a_proven_message_ends_the_reading_and_the_rest_is_counted(carrier, templates, looked):
-    plane, origin = planted(grey(photograph("astronaut", 400)).astype(np.float32), carrier)
-    of = search_of(plane, carrier, templates)
-    offset = -np.array(origin, np.float64)
-    assert of._read(place(DISAGREES, offset), 0.0)
-    assert looked == ([FLOORS[0]], [1])
-    assert of._readings == len(FLOORS)
-    assert of.finding.message.message == PLANTED
-    # another, whatever became of the first, is the fourth of the list
-    before = of.finding.message_log_p
-    of.finding.message_log_p = 0.0
-    assert of._read(place(DISAGREES, offset), 0.0)
-    paid = evidence.open_list(len(FLOORS) + 1) - evidence.open_list(1)
-    assert of.finding.message_log_p - before == pytest.approx(paid)
-    assert of._readings == 2 * len(FLOORS)
-
-
-def test_a_field_of_shifts_is_read_under_every_floor(unmarked, carrier, templates, looked):
-    of = search_of(unmarked, carrier, templates)
-    field = np.zeros((6, 9, 2), np.float32)
-    assert not of._read(place(DISAGREES), 0.0, field)
-    assert looked[0] == list(FLOORS)
-    assert of._readings == len(FLOORS)
-
-
-def test_phases_count_for_nothing_where_they_chose_the_shifts(unmarked, carrier, templates):
-    """Though they may be as good as they like."""
-    of = search_of(unmarked, carrier, templates)
-    of._read(place(-500.0), 0.0, np.zeros((6, 9, 2), np.float32))
-    assert of.finding.log_p > -10
-    of._read(place(-500.0), 0.0)
-    assert of.finding.log_p < -400
-
-
-# ---- half the resolution ---------------------------------------------------------------------------
-
-
-def test_a_large_picture_is_read_at_half_its_resolution(large, carrier, templates, looked):
+def test_a_large_image_is_read_at_half_its_resolution(large, carrier, templates):
     plane, origin = large
-    of = search_of(plane, carrier, templates)
-    of.run(deep=False)
-    assert looked == ([], [2])
-    assert of.finding.message.message == PLANTED
-    assert of.finding.message_log_p <= DETECTED - LOG_SHARES
+    planes = ScorePlanes(plane)
+    search = Search(Analysis(planes), carrier, templates, CODE)
+    search.run(deep=False)
+    assert floors_and_steps(search) == [(FLOORS[0], 2)]
+    assert search.finding.message.message == PLANTED
+    assert search.finding.message_log_p <= DETECTED - LOG_SHARES
     # nothing was computed at full resolution
-    assert {reduction for reduction, _ in of._analysis.planes._weighted} == {2}
-    assert of._readings == len(FLOORS) + 1
-    np.testing.assert_array_equal(np.mod(of.finding.placement.offset + origin, 1024), 0)
+    assert {reduction for reduction, _ in planes.computed} == {2}
+    assert search.reader.n_paid == len(FLOORS) + 1
+    np.testing.assert_array_equal(np.mod(search.finding.placement.offset + origin, 1024), 0)
 
 
 @pytest.mark.parametrize("crop", [(6, 2), (3, 18), (1, 3)], ids=str)
 def test_a_crop_is_read_at_half_its_resolution_if_blocks_start_at_even_samples(
-    large, carrier, templates, looked, crop
+    large, carrier, templates, crop
 ):
     plane = np.ascontiguousarray(large[0][crop[0] : 1000 + crop[0], crop[1] : 1002 + crop[1]])
-    of = search_of(plane, carrier, templates)
-    of.run(deep=False)
-    assert of.finding.message.message == PLANTED
+    search = search_of(plane, carrier, templates)
+    search.run(deep=False)
+    assert search.finding.message.message == PLANTED
     odd = any(n % 2 for n in crop)
-    assert looked == (([FLOORS[0]], [1]) if odd else ([], [2]))
+    assert floors_and_steps(search) == [(FLOORS[0], 1 if odd else 2)]
     # nothing at half the resolution could be read of the odd one, and nothing is paid for
-    assert of._readings == len(FLOORS) + (0 if odd else 1)
+    assert search.reader.n_paid == len(FLOORS) + (0 if odd else 1)
 
 
-def test_blocks_at_half_the_resolution_lie_where_those_of_units_do(large, carrier, templates):
-    plane, origin = large
-    of = search_of(plane, carrier, templates)
-    for away in ((0, 0), (-8, 16), (2, 4), (-6, 10)):
-        placement = place(DISAGREES, np.array(away) - np.array(origin, np.float64))
-        blocks, first = of._blocks_at_half(placement)
-        grid = search.resample(of._analysis.planes, placement.matrix, placement.offset)
-        assert first == tuple(place // 8 for place in grid.origin)
-        assert blocks.inside.shape == tuple(n // 8 for n in grid.scores.shape)
-    half = of._blocks_at_half(place(DISAGREES, -np.array(origin, np.float64)))[0].coefficients[0]
-    grid = search.resample(of._analysis.planes, np.eye(2), -np.array(origin, np.float64))
-    whole = ChipBlocks.of(grid.scores).coefficients[0]
-    # the same chips, seen at two resolutions; and not those beside them
-    assert np.corrcoef(half.ravel(), whole.ravel())[0, 1] > 0.5
-    for beside in (np.roll(whole, 1, axis=0), np.roll(whole, 1, axis=1)):
-        assert abs(np.corrcoef(half.ravel(), beside.ravel())[0, 1]) < 0.3
+def test_an_image_as_it_is_needs_no_scan(carrier, templates):
+    plane, _ = planted(grey(photograph("astronaut", 400)).astype(np.float32), carrier)
+    search = search_of(plane, carrier, templates)
+    search.run(deep=True)
+    (trial,) = search.trials
+    assert (trial.kind, trial.log_trials, trial.read) == ("identity", evidence.open_list(1), True)
+    assert trial.z > 8
+    assert trial.placement is search.finding.placement
+    assert search.finding.proven
 
 
-@pytest.mark.parametrize(
-    "placement",
-    [
-        place(DISAGREES, (1.0, 0.0)),
-        place(DISAGREES, (-4.0, 3.0)),
-        place(DISAGREES, (0.5, 0.0)),
-        place(DISAGREES, (0.0, 0.0), 1.001 * np.eye(2)),
-        place(DISAGREES, (0.0, 0.0), -np.eye(2)),
-    ],
-)
-def test_what_does_not_start_at_an_even_sample_is_not_read_at_half_the_resolution(
-    large, carrier, templates, placement
-):
-    assert search_of(large[0], carrier, templates)._blocks_at_half(placement) is None
+# ---- geometries of the scan ------------------------------------------------------------------------
 
 
-def test_small_pictures_are_not_read_at_half_their_resolution(unmarked, carrier, templates):
-    assert min(unmarked.shape) < LARGE_PLANE
-    assert search_of(unmarked, carrier, templates)._blocks_at_half(place(AGREES)) is None
+def test_no_geometry_is_free_and_later_ones_cost_more(carrier, other_carrier):
+    """They are numbered in the scan's order, before any phase is seen, and tried in that of their phases."""
+    plane = planted(grey(photograph("astronaut", 300)).astype(np.float32), carrier)[0]
+    search = search_of(plane, other_carrier, Templates(other_carrier))
+    found = search.place_candidates()
+    assert len(found) > 1
+    by_score = sorted(found, key=lambda one: -one.candidate.score)
+    assert [one.log_trials for one in by_score] == [evidence.open_list(n + 1) for n in range(len(found))]
+    search = search_of(plane, other_carrier, Templates(other_carrier))
+    search.run(deep=False)
+    first, *others = (t for t in search.trials if t.kind in ("identity", "candidate"))
+    assert (first.kind, first.log_trials) == ("identity", evidence.open_list(1))
+    assert sorted(t.log_trials for t in others) == [evidence.open_list(n + 2) for n in range(len(found))]
+    log_ps = [t.placement.log_p for t in others]
+    assert log_ps == sorted(log_ps)
 
 
-# ---- geometries ------------------------------------------------------------------------------------
-
-
-def test_levels_and_the_identity_are_analysed_once(unmarked):
-    analysis = Analysis(ScorePlanes(unmarked))
-    assert analysis.identity is analysis.identity
-    first = analysis.levels()
-    assert [level.factor for level in first] == [1, 2]
-    assert all(level is same for level, same in zip(first, analysis.levels(), strict=True))
-
-
-def test_the_level_of_a_large_picture_shares_the_torus_transform(large):
-    analysis = Analysis(ScorePlanes(large[0]))
-    level = analysis.levels()[0]
-    assert level.factor == 2
-    assert level.white.shape == analysis.identity.power.shape
-    # what is interpolated, and what was not needed yet, was not transformed
-    assert "padded" not in vars(level)
-
-
-def test_a_picture_beyond_the_torus_has_a_transform_of_its_own(draw_plane):
-    """Folded, tones between the torus' frequencies would be lost."""
-    analysis = Analysis(ScorePlanes(draw_plane("textured", 1000, 1040)))
-    level = analysis.levels()[0]
-    assert level.white.shape == level.padded.power.shape != analysis.identity.power.shape
-
-
-def test_a_picture_beyond_2048_samples_is_analysed_in_the_middle():
-    analysis = Analysis(ScorePlanes(np.zeros((100, 2100), np.float32)))
-    assert analysis.planes.shape == (100, 2048)
-
-
-def test_no_geometry_is_free_and_later_ones_cost_more(unmarked, carrier, templates):
-    of = search_of(unmarked, carrier, templates)
-    prices = [of._next_price() for _ in range(6)]
-    assert prices == [evidence.open_list(n) for n in range(1, 7)]
-
-
-def test_pictures_turned_by_180_degrees_are_found_by_the_scan(carrier, templates):
+def test_images_turned_by_180_degrees_are_found_by_the_scan(carrier, templates):
     """The first look is at upright ones alone."""
     plane, _ = planted(grey(photograph("astronaut", 400)).astype(np.float32), carrier)
-    of = search_of(np.ascontiguousarray(plane[::-1, ::-1]), carrier, templates)
-    z, _ = of._analysis.identity.place_densely(carrier, turns=(False,))
-    assert z < 6
-    of.run(deep=False)
-    assert of.finding.message.message == PLANTED
-    np.testing.assert_allclose(of.finding.placement.matrix, -np.eye(2), atol=0.002)
+    search = search_of(np.ascontiguousarray(plane[::-1, ::-1]), carrier, templates)
+    search.run(deep=False)
+    assert search.trials[0].kind == "identity"
+    assert search.trials[0].z < 6
+    assert search.trials[-1].kind == "candidate"
+    assert search.finding.message.message == PLANTED
+    np.testing.assert_allclose(search.finding.placement.matrix, -np.eye(2), atol=0.002)
 
 
-def test_only_some_geometries_are_looked_at_densely(unmarked, carrier, templates, monkeypatch):
+def test_only_some_geometries_are_looked_at_densely(unmarked, carrier, templates):
     """Those of the scan whose phases come close, and no more than a few."""
-    of = search_of(unmarked, carrier, templates)
-    close, far = place(1.0 - LOG_SHIFTS), place(0.0)
-    most = search._MAX_DENSE_LOOKS
-    made = []
-    torus = search.TorusSpectrum
-    monkeypatch.setattr(search, "TorusSpectrum", lambda planes, m: made.append(m[0, 0]) or torus(planes, m))
-    placements = [far, *[close, far] * most, close]
-    candidates = [search.Candidate((1 + 0.02 * n) * np.eye(2), 96, 6.0) for n in range(len(placements))]
-    hopefuls = [search.Hopeful(c, p, 1.0) for c, p in zip(candidates, placements, strict=True)]
-    monkeypatch.setattr(of, "_hopefuls", lambda: hopefuls)
-    assert not of._scan(sure=False)
-    expected = [c.matrix[0, 0] for c, p in zip(candidates, placements, strict=True) if p is close][:most]
-    assert made == expected
+    search = search_of(unmarked, carrier, templates)
+    close, far = agreeing(1.0), agreeing(LOG_SHIFTS)
+    candidates = placed([far, *[close, far] * MOST_DENSE_LOOKS, close])
+    assert not search.try_candidates(candidates, identity_agrees=False)
+    dense = [t for t in search.trials if t.kind == "dense"]
+    expected = [one for one in candidates if one.placement is close][:MOST_DENSE_LOOKS]
+    seen = [abs(t.placement.matrix[0, 0]) for t in dense]
+    assert seen == [one.candidate.matrix[0, 0] for one in expected]
+    # a second look at a geometry is no other geometry
+    assert [t.log_trials for t in dense] == [one.log_trials for one in expected]
+    assert not any(t.read for t in search.trials if t.kind == "candidate")
+    assert [t.read for t in dense] == [t.z >= 5.6 or t.placement.log_p <= math.log(1e-3) for t in dense]
 
 
-# ---- bent pictures ---------------------------------------------------------------------------------
+def test_candidates_whose_phases_agree_are_read_and_the_likeliest_is_straightened(
+    unmarked, carrier, templates
+):
+    search = search_of(unmarked, carrier, templates)
+    candidates = placed([agreeing(-9.0), agreeing(-8.0), agreeing(9.0)])
+    assert not search.try_candidates(candidates, identity_agrees=False)
+    tried = [(t.kind, t.read) for t in search.trials]
+    assert tried == [*[("candidate", True)] * 2, ("candidate", False), ("straightened", True)]
+    assert search.trials[-1].placement is candidates[0].placement
+    assert search.trials[-1].log_trials == evidence.open_list(2)
+    assert floors_and_steps(search) == [(floor, 1) for floor in FLOORS] * 3
 
 
-class Pieces:
-    """In place of a torus spectrum: its pieces agree as much as they are told to."""
-
-    def __init__(self, log_ps):
-        self.log_ps = iter(log_ps)
-
-    def restricted(self, region):
-        return self
-
-    def place(self, carrier):
-        return place(next(self.log_ps) - LOG_SHIFTS)
+# ---- bent images -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("log_ps", "straightened"),
+    ("log_ps", "chosen"),
     [
         ([2.0, 0.0, -0.5, 1.0, -0.9], []),
-        ([2.0, -1.5, 0.0, 0.0, 0.0], [-1.5]),
+        ([2.0, -1.5, 0.0, 0.0, 0.0], [(-1.5, 2)]),
         # the likeliest first, and no more than two
-        ([-1.5, -3.0, 0.0, -1.1, -2.0], [-3.0, -2.0]),
+        ([-1.5, -3.0, 0.0, -1.1, -2.0], [(-3.0, 2), (-2.0, 3)]),
     ],
     ids=str,
 )
-def test_pieces_must_agree_before_they_are_straightened(
-    unmarked, carrier, templates, monkeypatch, log_ps, straightened
-):
-    of = search_of(unmarked, carrier, templates)
-    seen = []
-    monkeypatch.setattr(of, "_straighten", lambda *given: seen.append(given) or False)
-    assert not of._examine_pieces([Pieces(log_ps)])
-    assert [placement.log_p for placement, _ in seen] == pytest.approx(straightened)
-    # the first number is the picture's as it is, whether or not that was straightened
-    assert [number for _, number in seen] == [2, 3][: len(seen)]
-
-
-def test_straightened_pictures_are_paid_for_by_their_number(unmarked, carrier, templates, monkeypatch):
-    of = search_of(unmarked, carrier, templates)
-    prices = []
-    monkeypatch.setattr(of, "_read", lambda placement, price, field: prices.append(price) or False)
-    for number in (2, 1, 3):
-        assert not of._straighten(place(DISAGREES), number)
-    assert prices == [evidence.open_list(number) for number in (2, 1, 3)]
+def test_pieces_must_agree_before_they_are_straightened(log_ps, chosen):
+    """The first number is that of the image as it is, whether or not that was straightened."""
+    found = choose_pieces([agreeing(log_p) for log_p in log_ps])
+    assert [(round(placement.log_p, 6), number) for placement, number in found] == chosen
 
 
 @pytest.mark.parametrize(
-    ("sure", "as_it_is", "of_scan", "number"),
+    ("as_it_is", "of_scan", "chosen"),
     [
-        (False, -9.0, [], None),
-        (True, -9.0, [], 1),
-        (True, 0.0, [], None),
-        (False, -9.0, [-8.0, -7.5, 0.0], 2),
-        (True, -9.0, [-8.0, -10.0], 2),
-        (True, -9.0, [-8.0, 3.0], 1),
+        (None, [], None),
+        (-9.0, [], (-9.0, 1)),
+        (0.0, [], None),
+        (None, [-8.0, -7.5, 0.0], (-8.0, 2)),
+        (-9.0, [-8.0, -10.0], (-10.0, 2)),
+        (-9.0, [-8.0, 3.0], (-9.0, 1)),
+        (None, [-6.0, 0.0], None),
     ],
 )
-def test_the_likeliest_geometry_is_straightened_by_phases_alone(
-    unmarked, carrier, templates, monkeypatch, sure, as_it_is, of_scan, number
-):
-    """One of the scan, or the picture as it is; not where no one shift agrees."""
-    of = search_of(unmarked, carrier, templates)
-    seen = []
-    monkeypatch.setattr(of, "_straighten", lambda *given: seen.append(given) or False)
-    monkeypatch.setattr(of, "_judge", lambda *_: False)
-    monkeypatch.setattr(of, "_dense_looks", 99)
-    hopefuls = [
-        search.Hopeful(search.Candidate(np.eye(2), 96, 6.0), place(log_p - LOG_SHIFTS), 1.0)
-        for log_p in of_scan
-    ]
-    monkeypatch.setattr(of, "_hopefuls", lambda: hopefuls)
-    monkeypatch.setattr(of._analysis.identity, "place", lambda carrier: place(as_it_is - LOG_SHIFTS))
-    assert not of._scan(sure=sure)
-    assert [given[1] for given in seen] == ([] if number is None else [number])
-    if number is not None:
-        assert seen[0][0].log_p == pytest.approx(min(of_scan) if number == 2 else as_it_is)
+def test_the_likeliest_geometry_is_straightened_by_phases_alone(as_it_is, of_scan, chosen):
+    """One of the scan, or the image as it is; not where no one shift agrees."""
+    identity = None if as_it_is is None else agreeing(as_it_is)
+    found = choose_to_straighten([agreeing(log_p) for log_p in of_scan], identity)
+    assert (found and (round(found[0].log_p, 6), found[1])) == chosen
 
 
 def bent(picture, size, period):
@@ -368,18 +210,19 @@ def bent(picture, size, period):
     return picture[np.clip(rows, 0, y.max()), np.clip(columns, 0, x.max())]
 
 
-def test_bent_pictures_are_straightened_where_one_shift_is_not_enough(marker, marked, monkeypatch):
+def test_bent_images_are_straightened_where_one_shift_is_not_enough(marked, carrier, templates):
     straightened = []
-    straighten = Search._straighten
-    monkeypatch.setattr(
-        Search,
-        "_straighten",
-        lambda self, p, *rest: straightened.append(p.log_p) or straighten(self, p, *rest),
-    )
     for size, period in ((3, 300), (4, 500)):
-        assert marker.detect(bent(marked[1], size, period)).message == MESSAGE
+        plane = grey(bent(marked[1], size, period)).astype(np.float32)
+        search = search_of(plane, carrier, templates)
+        search.run(deep=False)
+        assert search.finding.message.message == MESSAGE
+        straightened += [t for t in search.trials if t.kind == "straightened"]
     assert straightened
-    assert max(straightened) <= -1
+    assert all(t.read for t in straightened)
+    assert max(t.placement.log_p for t in straightened) <= -1
+    # at most two pieces, or one whole image, are straightened, and pay as the first three of a list
+    assert {t.log_trials for t in straightened} <= {evidence.open_list(n) for n in (1, 2, 3)}
 
 
 # ---- what is reported ------------------------------------------------------------------------------
@@ -446,10 +289,10 @@ def test_one_analysis_serves_many_keys_as_one_each(noisy, key, other_key):
 
 def test_torus_spectra_of_one_analysis_do_not_change_each_other(unmarked, carrier):
     planes = ScorePlanes(unmarked)
-    before = TorusSpectrum(planes, np.eye(2))
+    before = TorusSpectrum(planes, np.eye(2), 1)
     z, placement = before.place_densely(carrier)
     before.restricted((0, 0.5, 0, 0.5)).place_densely(carrier)
-    TorusSpectrum(planes, 0.9 * np.eye(2)).place_densely(carrier)
+    TorusSpectrum(planes, 0.9 * np.eye(2), 1).place_densely(carrier)
     again, same = before.place_densely(carrier)
     assert again == z
     np.testing.assert_array_equal(same.offset, placement.offset)

@@ -12,13 +12,16 @@ from PIL import Image
 import fastmark as fm
 from fastmark.codec.carrier import BLOCK, Carrier
 from fastmark.codec.message import MessageCode
-from fastmark.detection import evidence, search
+from fastmark.detection import evidence
+from fastmark.detection.analysis import Analysis
 from fastmark.detection.logpolar import Templates
-from fastmark.detection.placement import STEP, TorusSpectrum
+from fastmark.detection.plan import HALF
+from fastmark.detection.reading import FLOORS, power_excess
 from fastmark.detection.scan import scan
 from fastmark.detection.scores import ScorePlanes
-from fastmark.detection.search import Analysis, Search
+from fastmark.detection.search import Search
 from fastmark.detection.soft_bits import ChipBlocks
+from fastmark.detection.torus import TorusSpectrum
 
 PHOTOGRAPHS = (
     "astronaut",
@@ -33,6 +36,8 @@ PHOTOGRAPHS = (
     "gravel",
 )
 N_KEYS = 5
+IDENTITY_SCORE = 5.2  # z at which an image as it is is read
+POWER_AGREES = 0.5  # standard deviations of the soft bits' power that make another reading worth it
 
 
 def keys(purpose, count=N_KEYS):
@@ -125,7 +130,7 @@ def test_a_picture_that_repeats_with_the_torus_has_no_small_p_value():
     assert {f.message for f in found} == {None}
 
 
-@pytest.mark.parametrize("step", [1, STEP])
+@pytest.mark.parametrize("step", [1, HALF])
 @pytest.mark.parametrize("kind", ["tiled", "photograph"])
 def test_sums_of_chips_have_the_variance_that_is_claimed(carrier, kind, step):
     """At full resolution, and at half of it."""
@@ -154,7 +159,7 @@ def test_the_best_place_of_random_phases_keeps_its_bound(carrier, key, kind):
         picture = np.random.default_rng(1).integers(0, 256, (200, 200, 3), np.uint8)
     if kind == "marked by another":
         picture = fm.Watermarker(key).embed(picture, 3)
-    torus = TorusSpectrum(ScorePlanes(grey(picture).astype(np.float32)), np.eye(2))
+    torus = TorusSpectrum(ScorePlanes(grey(picture).astype(np.float32)), np.eye(2), 1)
     of = copy.copy(carrier)
     rng = np.random.default_rng(2)
     log_ps = []
@@ -188,7 +193,7 @@ def analysis(request):
 
 def blocks_of(analysis):
     """The chips of a picture as they are read first."""
-    step = analysis.identity.step
+    step = analysis.plan.step
     return ChipBlocks.of(analysis.planes.weighted(step), step=step)
 
 
@@ -217,23 +222,21 @@ def test_the_best_place_of_pilot_and_anchors_keeps_its_bound(analysis, carriers)
     z = np.array([z for z, _ in found])
     # of a hundred thousand independent shifts, as they are and inverted, the best has z = 4.6 or so
     assert 4.1 < np.median(z) < 5.1
-    assert np.mean(z >= search._IDENTITY_SCORE) < 0.25
+    assert np.mean(z >= IDENTITY_SCORE) < 0.25
 
 
-def test_what_is_reported_of_the_first_look_keeps_its_bound(analysis, carriers, monkeypatch):
+def test_what_is_reported_of_the_first_look_keeps_its_bound(analysis, carriers):
     """Whatever z is, chips and anchors are read there: the choice of the place is what could flatter them."""
-    monkeypatch.setattr(search, "_IDENTITY_SCORE", 0.0)
-    monkeypatch.setattr(Search, "_scan", lambda self, **_: False)
     code = MessageCode(64)
     log_ps, message_log_ps, readings = [], [], []
     for carrier in carriers:
         of = Search(analysis, carrier, None, code)
-        of.run(deep=False)
+        of.try_identity(least=0.0)
         log_ps.append(of.finding.log_p)
         message_log_ps.append(of.finding.message_log_p)
-        readings.append(of._readings)
+        readings.append(of.reader.n_paid)
     # at half the resolution as well, where the picture is large and the place even
-    assert set(readings) <= {len(search.FLOORS), len(search.FLOORS) + analysis.large}
+    assert set(readings) <= {len(FLOORS), len(FLOORS) + analysis.plan.half}
     for kept in (log_ps, message_log_ps):
         assert_kept(np.array(kept) / math.log(10), slack=0)
 
@@ -246,16 +249,16 @@ def test_soft_bits_show_power_no_more_often_than_chance_gives(analysis, carrier)
     excess = []
     for _ in range(150):
         of.signs = rng.choice(np.array([-1, 1], np.float32), carrier.signs.shape)
-        excess.append(search.power_excess(blocks.soft_bits(of, (0, 0))))
+        excess.append(power_excess(blocks.soft_bits(of, (0, 0))))
     assert abs(np.mean(excess)) < 4 / math.sqrt(150)
     assert np.std(excess) < 1.2
-    assert 0.1 < np.mean(np.array(excess) > search._POWER_AGREES) < 0.5
+    assert 0.1 < np.mean(np.array(excess) > POWER_AGREES) < 0.5
 
 
 def test_the_scan_seldom_finds_anything_in_a_large_unmarked_picture(carriers):
     """What it finds costs time and, by the number of geometries, evidence."""
     noise = np.random.default_rng(6).integers(0, 256, (1000, 1030)).astype(np.float32)
-    levels = Analysis(ScorePlanes(noise)).levels()
+    levels = Analysis(ScorePlanes(noise)).levels
     found = [any(scan(level, templates) for level in levels) for templates in map(Templates, carriers)]
     assert np.mean(found) < 0.25
 

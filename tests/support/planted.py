@@ -5,6 +5,7 @@ from PIL import Image
 
 from fastmark.codec.carrier import TORUS
 from fastmark.codec.message import MessageCode
+from fastmark.detection.placement import LOG_SHIFTS, Placement
 from fastmark.embedding.host import prepare
 from fastmark.embedding.marking import make_delta
 
@@ -17,6 +18,12 @@ def planted(plane, carrier, n_tones=96, strength=1.0):
     """The plane with a mark of this strength in it, float32, and its origin on the torus."""
     host = prepare(plane, 1, carrier)
     return plane + np.float32(strength) * make_delta(host, carrier, CODEWORD, n_tones), host.origin
+
+
+def place(log_phases, offset=(0.0, 0.0), matrix=None):
+    """A made-up placement of the whole plane, whose phases agree as well as they are told to."""
+    matrix = np.eye(2) if matrix is None else matrix
+    return Placement(matrix, np.array(offset), False, 96, log_phases, LOG_SHIFTS)
 
 
 def moved(plane, name):

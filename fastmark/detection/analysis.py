@@ -1,0 +1,41 @@
+"""An opened image before any key: its score planes, its spectra, and the plan by which they are made."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from fastmark.detection.levels import ScanLevel
+from fastmark.detection.plan import MAX_SIDE, LevelPlan, ScanPlan
+from fastmark.detection.scores import ScorePlanes
+from fastmark.detection.torus import TorusSpectrum
+
+
+class Analysis:
+    """What is known of an image before any key is looked at, computed when first needed.
+
+    Attributes:
+        planes: scores of the middle of the image's plane, at most 2048 samples a side.
+        plan: at which resolutions it is looked at.
+    """
+
+    def __init__(self, planes: ScorePlanes) -> None:
+        """Plan for the middle of an image's plane; nothing is computed yet."""
+        self.planes = planes.middle(MAX_SIDE)
+        self.plan = ScanPlan.of(self.planes.shape)
+
+    @functools.cached_property
+    def identity(self) -> TorusSpectrum:
+        """The spectrum on the torus of the plane as it is."""
+        return TorusSpectrum(self.planes, np.eye(2), self.plan.step)
+
+    @functools.cached_property
+    def levels(self) -> tuple[ScanLevel, ...]:
+        """The whitened spectra of the plane at the resolutions that are scanned, finest first."""
+        return tuple(self._level(plan) for plan in self.plan.levels)
+
+    def _level(self, plan: LevelPlan) -> ScanLevel:
+        shared = plan.factor == self.plan.step and self.plan.shares_spectrum
+        # the torus has shown this level's scores already, as finely as they need
+        return ScanLevel(self.planes, plan, self.identity.power if shared else None)
