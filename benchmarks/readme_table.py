@@ -148,8 +148,9 @@ def brief_survival(results: Path) -> str:
     wrong, trials = (sum(int(row[name]) for row in rows) for name in ("wrong", "n"))
     everyday = LABELS["everyday"].removeprefix("everyday: ")
     words = (
-        f"*Everyday handling*: {everyday}. {wrong} of all {trials} trials gave a wrong"
-        " message. The table of all attacks is in [benchmarks/README.md](benchmarks/README.md)."
+        f"*Everyday handling*: {everyday}. {wrong or 'None'} of the {trials} trials gave a wrong message."
+        f"{by_size(results / 'robustness.csv')} The table of all attacks is in"
+        " [benchmarks/README.md](benchmarks/README.md)."
         f" {measured(head, path.name, 'benchmarks/results/')}"
     )
     return "\n".join([*markdown(lines), "", words])
@@ -161,15 +162,19 @@ def by_size(path: Path) -> str:
         return ""
     _, rows = read_commented(path)
     everyday = [row for row in rows if row["group"] == "everyday"]
-    parts = []
-    for name, part in (
-        ("of at least 500 pixels per side", [row for row in everyday if least_side(row) >= SMALL_SIDE]),
-        ("of smaller ones", [row for row in everyday if least_side(row) < SMALL_SIDE]),
+    read, found = [], []
+    for part in (
+        [row for row in everyday if least_side(row) >= SMALL_SIDE],
+        [row for row in everyday if least_side(row) < SMALL_SIDE],
     ):
-        read = percent(str(100 * sum(row["message_ok"] == "1" for row in part) / max(len(part), 1)))
-        found = percent(str(100 * sum(row["state"] == "detected" for row in part) / max(len(part), 1)))
-        parts.append(f"{name} {read} and {found}")
-    return f" Everyday, read and detected: images {', '.join(parts)}."
+        n = max(len(part), 1)
+        read.append(percent(str(100 * sum(row["message_ok"] == "1" for row in part) / n)))
+        found.append(percent(str(100 * sum(row["state"] == "detected" for row in part) / n)))
+    return (
+        f" Small images hold less: of the everyday trials, the message is read in {read[0]} on images of at"
+        f" least {SMALL_SIDE} pixels per side and in {read[1]} on smaller ones (detected: {found[0]} and"
+        f" {found[1]})."
+    )
 
 
 def least_side(row: Mapping[str, str]) -> int:

@@ -295,6 +295,15 @@ NULL = """\
 p <=,trials
 1e-1,2
 """
+TRIALS = """\
+# robustness: fastmark 9.9.9, pictures 2
+height,width,group,state,message_ok
+500,900,everyday,detected,1
+600,700,everyday,detected,0
+900,499,everyday,detected,0
+200,200,everyday,absent,0
+900,900,none,absent,0
+"""
 MEASURED = "Measured with fastmark 9.9.9 on some processor, 2 cores: "
 
 
@@ -363,7 +372,15 @@ def test_the_short_table_of_survival_adds_groups_up(readme_table, results):
         "| JPEG 10 | 62.5 % | 100 % | 8 |",
         "| Cropped to 10 % | 60 % | 70 % | 10 |",
     ]
-    assert ". 1 of all 39 trials gave a wrong message. " in words
+    assert ". 1 of the 39 trials gave a wrong message. " in words
+
+
+def test_small_images_are_counted_apart(readme_table, tmp_path):
+    (tmp_path / "robustness.csv").write_text(TRIALS)
+    assert readme_table.by_size(tmp_path / "robustness.csv") == (
+        " Small images hold less: of the everyday trials, the message is read in 50 % on images of at least"
+        " 500 pixels per side and in 0 % on smaller ones (detected: 100 % and 50 %)."
+    )
 
 
 def test_the_short_table_of_survival_fits_a_phone(readme_table):
