@@ -21,7 +21,7 @@ from fastmark.images import boxes, jpeg, png, tiff
 from fastmark.images.findings import EXIF_DAMAGED, GAIN_MAP_DROPPED, Findings
 from fastmark.images.formats import PREFIX_BYTES, Encoded, factory_of, format_by_prefix
 from fastmark.images.ifd import exif_is_damaged, orientation_of
-from fastmark.images.reading import check_size, label_of, read_image, reading
+from fastmark.images.reading import check_size, label_of, most_bytes, read_image, reading
 
 __all__ = [
     "MAX_PIXELS",
@@ -225,7 +225,7 @@ def open_file(image: Any, label: str, max_pixels: int | None) -> Opened:
         InvalidImageError, UnsupportedImageError: if it cannot be opened, or is too large.
     """
     limit = MAX_PIXELS if max_pixels is None else max_pixels
-    name, data, junk = read_image(image, label)
+    name, data, junk = read_image(image, label, most_bytes(limit))
     findings = _examine(name, data)
     if junk:
         findings.damaged.insert(0, f"{junk} bytes before the beginning of the image were left out")

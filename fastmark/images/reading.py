@@ -52,6 +52,10 @@ def label_of(image: object) -> str:
     )
 
 
+_BYTES_PER_PIXEL = 8  # 16 bits of red, green, blue and alpha, not compressed
+_METADATA_BYTES = 64 << 20
+
+
 @contextlib.contextmanager
 def reading(label: str) -> Iterator[None]:
     """Turn whatever goes wrong while an image is read into InvalidImageError, one line that names it."""
@@ -94,23 +98,36 @@ def check_size(width: int, height: int, limit: int, label: str) -> None:
         raise InvalidImageError(f"{label} claims {width} x {height} pixels, more than the limit of {limit}")
 
 
-def read_image(image: Any, label: str) -> tuple[str, bytes, int]:
+def most_bytes(max_pixels: int) -> int:
+    """How large a file of ``max_pixels`` can be with any reason; larger ones are not read into memory."""
+    return max_pixels * _BYTES_PER_PIXEL + _METADATA_BYTES
+
+
+def too_large(size: int, limit: int) -> str:
+    """The error of a file of more bytes than ``most_bytes``."""
+    return f"{size} bytes are more than the {limit} that images of --max-pixels (max_pixels) need"
+
+
+def read_image(image: Any, label: str, limit: int) -> tuple[str, bytes, int]:
     """The format of an encoded image, its bytes, and how many before its signature were left out.
 
     Args:
         image: an ``Encoded``.
         label: how errors name it.
+        limit: most bytes of files and file objects, see ``most_bytes``.
 
     Raises:
         ImageNotFoundError: if there is no such file.
-        InvalidImageError: if it cannot be read, or is something else than an image.
+        InvalidImageError: if it cannot be read, is too large, or is something else than an image.
     """
     if isinstance(image, str | os.PathLike):
-        data = _file(os.fspath(image), label)
+        data = _file(os.fspath(image), label, limit)
     elif isinstance(image, bytes | bytearray | memoryview):
         data = bytes(image)
     else:
-        data = _object(image, label)
+        data = _object(image, label, limit)
+    if len(data) > limit and not isinstance(image, bytes | bytearray | memoryview):
+        raise InvalidImageError(f"{label} is too large: {too_large(len(data), limit)}")
     if not data:
         raise InvalidImageError(f"{label} is empty: 0 bytes")
     name = format_by_prefix(data[:PREFIX_BYTES])
@@ -123,13 +140,16 @@ def read_image(image: Any, label: str) -> tuple[str, bytes, int]:
     raise UnidentifiedImageError
 
 
-def _file(path: str | bytes, label: str) -> bytes:
-    """A file's bytes, all if it begins like an image, else its first."""
+def _file(path: str | bytes, label: str, limit: int) -> bytes:
+    """A file's bytes, up to one beyond the limit if it begins like an image, else its first."""
     try:
         with open(path, "rb") as file:  # noqa: PTH123  (a path of bytes, too)
             start = file.read(_START)
             if format_by_prefix(start[:PREFIX_BYTES]) or junk_before(start):
-                return start + file.read()
+                if file.seekable():  # once more from the start, instead of joining a copy to the rest
+                    file.seek(0)
+                    return file.read(limit + 1)
+                return start + file.read(limit + 1 - len(start))
             return start
     except IsADirectoryError:
         raise _folder(label) from None
@@ -143,18 +163,22 @@ def _folder(label: str) -> InvalidImageError:
     return InvalidImageError(f"{label} is a folder: use `fastmark scan {label}`, or fastmark.bulk.scan")
 
 
-def _object(file: Any, label: str) -> bytes:
-    """All that a file object holds; its position is put back."""
+def _object(file: Any, label: str, limit: int) -> bytes:
+    """All that a file object holds, unless it is too large; its position is put back."""
     if isinstance(file, io.TextIOBase):
         raise _text(label)
     if getattr(file, "closed", False) is True:
         raise InvalidImageError(f"{label} is a closed file: open it again")
-    place = None
+    place, size = None, 0
     with contextlib.suppress(Exception):  # a stream that cannot go back is read from where it is
         if file.seekable():
             place = file.tell()
+            size = file.seek(0, os.SEEK_END)
             file.seek(0)
     try:
+        if isinstance(size, int) and size > limit:
+            raise InvalidImageError(f"{label} is too large: {too_large(size, limit)}")
+        # NOTE: all at once: of what it is asked for, a raw stream gives what one call of the system gave
         data = file.read()
     finally:
         if place is not None:

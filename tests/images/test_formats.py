@@ -689,3 +689,16 @@ def test_options_that_fit():
     assert encode_image(image, "jpg") == encode_image(
         image, "JPEG", quality=95, subsampling="4:4:4", lossless=False
     )
+
+
+def test_a_file_that_is_larger_than_its_pixels_can_be_is_not_read(tmp_path):
+    """Unread, as its pixels may be few: the rest would fill the memory."""
+    path = tmp_path / "a.png"
+    path.write_bytes(encoded(Image.fromarray(COLOUR), "PNG"))
+    with path.open("ab") as file:
+        file.truncate(1 << 38)  # a hole: nothing of it is on the disk
+    limit = COLOUR.shape[0] * COLOUR.shape[1]
+    with path.open("rb") as file:
+        for image in (path, file):
+            with pytest.raises(InvalidImageError, match="too large"):
+                open_luma(image, max_pixels=limit)
