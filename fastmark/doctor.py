@@ -1,4 +1,4 @@
-"""What a bug report needs: versions, processor, FFT, kernel cache, and a test of marking and detecting."""
+"""The facts that a bug report needs: versions, processor, FFT, kernel cache, a test of the installation."""
 
 from __future__ import annotations
 
@@ -15,29 +15,30 @@ from numpy.typing import NDArray
 from fastmark import Key, Watermarker, fft
 from fastmark._version import VERSION
 
-_PACKAGES = ("numpy", "numba", "llvmlite", "pillow", "pyfftw", "pyarrow", "fsspec", "tqdm", "ray")
+_PACKAGES = ("numpy", "numba", "llvmlite", "pillow", "pyfftw")
+_OPTIONAL = ("pillow-heif", "pillow-jxl-plugin", "pyarrow", "fsspec", "tqdm", "ray")
 _MESSAGE = 0x0123456789ABCDEF
 
 
 def examine() -> bool:
-    """Print one line for each thing worth knowing to stdout; false if the self-test failed."""
+    """Print the facts to stdout, one per line; false if the self-test failed."""
     _row("fastmark", VERSION)
     _row("python", f"{platform.python_version()} ({platform.platform()})")
-    for package in _PACKAGES:
+    for package in (*_PACKAGES, *_OPTIONAL):
         try:
             _row(package, importlib.metadata.version(package))
         except importlib.metadata.PackageNotFoundError:
             _row(package, "not installed")
     _row("cpu", f"{llvmlite.binding.get_host_cpu_name()}, {os.cpu_count()} cores")
     _row("fft", _fft_library())
-    # twice: the first time kernels are compiled, or loaded from their cache
+    # the first test also compiles the kernels, or loads them from their cache; the second shows the speed
     healthy = _self_test("first") and _self_test("warm")
     _row("kernel cache", _kernel_cache())
     return healthy
 
 
 def _row(name: str, value: str) -> None:
-    print(f"{name:<14} {value}", flush=True)
+    print(f"{name:<17} {value}", flush=True)
 
 
 def _fft_library() -> str:
@@ -49,11 +50,11 @@ def _fft_library() -> str:
 
 
 def _self_test(turn: str) -> bool:
-    """Mark a drawn picture and read it back, timed; true if the message came back."""
-    picture = _draw()
+    """Embed a message in a drawn image and read it back, timed; true if it came back."""
+    image = _draw()
     marker = Watermarker(Key.generate(), message_bits=64)
     start = time.perf_counter()
-    marked = marker.embed(picture, _MESSAGE)
+    marked = marker.embed(image, _MESSAGE)
     middle = time.perf_counter()
     found = marker.detect(marked)
     embed_ms, detect_ms = (middle - start) * 1e3, (time.perf_counter() - middle) * 1e3
@@ -64,16 +65,16 @@ def _self_test(turn: str) -> bool:
 
 
 def _draw() -> NDArray[np.uint8]:
-    """Waves and grain, 512 x 512 RGB."""
+    """Draw waves under grain: uint8 ``(512, 512, 3)``, RGB."""
     y, x = np.mgrid[0:512, 0:512].astype(np.float32)
     waves = 128 + 50 * np.sin(x / 31 + np.cos(y / 47) * 2) + 30 * np.cos(y / 13 - x / 57)
     grain = np.random.default_rng(1).normal(0, 6, (512, 512, 3))
-    picture: NDArray[np.uint8] = np.clip(waves[..., None] + grain, 0, 255).astype(np.uint8)
-    return picture
+    image: NDArray[np.uint8] = np.clip(waves[..., None] + grain, 0, 255).astype(np.uint8)
+    return image
 
 
 def _kernel_cache() -> str:
-    """Where numba keeps the compiled kernels, asked of the kernels that the self-test has loaded."""
+    """Return the folder of the compiled kernels, which numba tells of those that the self-test has loaded."""
     for name, module in sorted(sys.modules.items()):
         if name.startswith("fastmark.kernels."):
             for value in vars(module).values():
