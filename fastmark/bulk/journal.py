@@ -1,8 +1,11 @@
-"""Journal: what a run has done, on disk as it happens, so that the same command goes on where it stopped.
+"""Journal: the results of a run, on disk as they come, so that the same command resumes it.
 
-An SQLite file beside the output. A picture is known by its file and its position in it; it is done when it
+An SQLite file beside the output. An item is known by its file and its position in it; it is done when it
 has a row that is no error and its file has not changed since. Rows are added in transactions: a process that
-is killed loses at most the last moment's, and never half of one.
+is killed loses at most the rows of the last half second, and never half a row.
+
+Every row has the number of the last run that it belongs to. Methods that find an item done (``claim_done``,
+``adopt_shard``, ``adopt_items``, ``adopt_all``) therefore write: they make its row one of the current run.
 """
 
 from __future__ import annotations
@@ -14,11 +17,10 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fastmark.bulk.readers import Picture
+from fastmark.bulk.records import Item, Result
 from fastmark.bulk.storage import printable
 from fastmark.errors import OutputError
 
@@ -36,29 +38,6 @@ CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 
 
-@dataclass(slots=True)
-class Result:
-    """What came of one picture.
-
-    Attributes:
-        source: with ``position``, which picture; see ``Picture``.
-        position: as there.
-        stamp: as there.
-        state: "detected", "possible", "absent", "marked", "error", or "companion" of a file that was copied.
-        row: of the table; None for companions.
-        name: of embedding: below the output folder.
-        data: of embedding: what is to be written, unless it has been.
-    """
-
-    source: str
-    position: int
-    stamp: str
-    state: str
-    row: dict[str, Any] | None = field(default=None)
-    name: str = ""
-    data: bytes | None = None
-
-
 class Journal:
     """An open journal; any thread may use it, one process at a time."""
 
@@ -67,18 +46,18 @@ class Journal:
 
         Args:
             path: of the file.
-            settings: what must be the same for results to be mixed: keys, lengths, options.
-            output: what it belongs to, for messages.
-            force: begin anew whatever there is.
+            settings: must be equal in all runs of a journal: keys, lengths, options.
+            output: the output it belongs to, for messages.
+            force: start over, whatever there is.
 
         Raises:
-            OutputError: if it is in use, of another command, damaged, or cannot be written.
+            OutputError: if it is in use, has other settings, is damaged, or cannot be written.
         """
         self.path = path
         self._lock = threading.RLock()
         self._committed = time.monotonic()
         if force:
-            self._make_way()
+            self._remove()
         try:
             self._db = sqlite3.connect(path, timeout=0.5, isolation_level=None, check_same_thread=False)
             self._open(dict(settings), output)
@@ -106,8 +85,8 @@ class Journal:
             differing = sorted(k for k in {*before, *settings} if before.get(k) != settings.get(k))
             db.close()
             raise OutputError(
-                f"{printable(output)} was begun with other settings ({', '.join(differing)}):"
-                " use those, --force to begin anew, or another output"
+                f"{printable(output)} was started with different settings ({', '.join(differing)}):"
+                " use the same ones, --force to start over, or another output"
             )
         self.run: int = self.get("run") + 1
         self.set("run", self.run)
@@ -120,9 +99,9 @@ class Journal:
             return f"{printable(output)} is being written by another run of fastmark"
         if "unable to open" in str(error) or "readonly" in str(error):
             return f"the journal {shown} cannot be written: {error}"
-        return f"{shown} is not a journal that can be gone on with ({error}): move it away, or use --force"
+        return f"{shown} is not a journal, or damaged ({error}): move it away, or use --force"
 
-    def _make_way(self) -> None:
+    def _remove(self) -> None:
         for ending in ("", "-wal", "-shm"):
             try:
                 Path(self.path + ending).unlink(missing_ok=True)
@@ -131,33 +110,33 @@ class Journal:
                     f"the journal {printable(self.path)} cannot be removed: {error.strerror}"
                 ) from None
 
-    # ---- settings of its own ------------------------------------------------------------------------
+    # ---- named values ------------------------------------------------------------------------------
 
     def get(self, name: str, default: Any = None) -> Any:
-        """A value kept under a name."""
+        """The value stored under a name."""
         with self._lock:
             found = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return default if found is None else json.loads(found[0])
 
     def set(self, name: str, value: Any) -> None:
-        """Keep a value, of JSON, from the next commit on."""
+        """Store a value, which JSON can hold; it lasts from the next commit on."""
         with self._lock:
             self._write("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, json.dumps(value)))
 
     def _write(self, statement: str, values: tuple[Any, ...]) -> None:
-        # NOTE: an error, a full disk's for one, may have ended the transaction; a row that were written then
-        # would last by itself, whatever became of the picture
+        # NOTE: an error, a full disk's for one, may have ended the transaction; a row written then
+        # would be committed by itself, whatever became of its image
         if not self._db.in_transaction:
             raise sqlite3.OperationalError("an earlier write failed")
         self._db.execute(statement, values)
 
-    # ---- pictures ------------------------------------------------------------------------------------
+    # ---- items -------------------------------------------------------------------------------------
 
-    def is_done(self, picture: Picture) -> bool:
-        """Whether a picture has a row that is no error; if so, the row is one of this run too."""
+    def claim_done(self, item: Item) -> bool:
+        """Make the row of an item that is done one of this run; false if the item is not done."""
         if self.fresh:
             return False
-        key = (self.run, picture.source, picture.position, picture.stamp)
+        key = (self.run, item.source, item.position, item.stamp)
         with self._lock:
             changed = self._db.execute(
                 "UPDATE rows SET run = ?"
@@ -166,16 +145,20 @@ class Journal:
             ).rowcount
         return changed > 0
 
-    def row(self, picture: Picture) -> dict[str, Any]:
-        """The row of a picture that is done."""
+    def row(self, item: Item) -> dict[str, Any]:
+        """The row of an item that is done."""
         with self._lock:
             (row,) = self._db.execute(
-                "SELECT row FROM rows WHERE source = ? AND position = ?", (picture.source, picture.position)
+                "SELECT row FROM rows WHERE source = ? AND position = ?", (item.source, item.position)
             ).fetchone()
         return dict(json.loads(row))
 
-    def finished(self, source: str, stamp: str) -> int | None:
-        """How many pictures a shard has, if each has a row that is no error; it is not opened for that."""
+    def adopt_shard(self, source: str, stamp: str) -> int | None:
+        """Make the rows of a shard whose items are all done rows of this run, without opening the shard.
+
+        Returns:
+            How many images it has; None if an item is not done, or it has not been read to its end.
+        """
         if self.fresh or not stamp:
             return None
         with self._lock:
@@ -191,13 +174,13 @@ class Journal:
             self._db.execute("UPDATE rows SET run = ? WHERE source = ?", (self.run, source))
         return int(rows)
 
-    def finish(self, source: str, stamp: str, pictures: int) -> None:
-        """Note how many pictures a shard has."""
+    def finish_shard(self, source: str, stamp: str, items: int) -> None:
+        """Store how many items a shard has, companions included."""
         with self._lock:
-            self._write("INSERT OR REPLACE INTO shards VALUES (?, ?, ?)", (source, stamp, pictures))
+            self._write("INSERT OR REPLACE INTO shards VALUES (?, ?, ?)", (source, stamp, items))
 
-    def keep(self, source: str, stamp: str) -> list[int]:
-        """Which pictures of a shard have a row that is no error; those rows are of this run too."""
+    def adopt_items(self, source: str, stamp: str) -> list[int]:
+        """Make the rows of a shard's items that are done rows of this run; the positions of those items."""
         if self.fresh:
             return []
         where = "WHERE source = ? AND stamp = ? AND state != 'error'"
@@ -207,16 +190,16 @@ class Journal:
         return [position for (position,) in found]
 
     def add(self, result: Result) -> None:
-        """Add or replace a picture's row."""
+        """Add or replace an item's row."""
         row = None if result.row is None else json.dumps(result.row)
         key = (result.source, result.position, result.stamp, self.run, result.state, row)
         with self._lock:
             self._write("INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?, ?, ?)", key)
 
-    def claim(self, name: str, picture: Picture) -> bool:
-        """Reserve a name, of any bytes, below the output folder; false if another image has it."""
+    def claim_name(self, name: str, item: Item) -> bool:
+        """Reserve a name, of any bytes, below the output folder; false if another item has it."""
         name = printable(name)
-        key = (name, picture.source, picture.position)
+        key = (name, item.source, item.position)
         with self._lock:
             self._write("INSERT OR IGNORE INTO names VALUES (?, ?, ?)", key)
             owner = self._db.execute("SELECT * FROM names WHERE name = ?", (name,)).fetchone()
@@ -225,7 +208,7 @@ class Journal:
     # ---- as a whole ----------------------------------------------------------------------------------
 
     def rows(self, *, of_this_run: bool, leave_out: str = "") -> Iterator[dict[str, Any]]:
-        """The rows by source and position, without those of the state ``leave_out``."""
+        """The rows in order of source and position, without those of the state ``leave_out``."""
         since = self.run if of_this_run else 0
         reader = self._db.cursor()
         reader.execute(
@@ -236,14 +219,14 @@ class Journal:
         for (row,) in reader:
             yield json.loads(row)
 
-    def keep_all(self) -> int:
-        """Have all rows be of this run too; how many pictures they are of."""
+    def adopt_all(self) -> int:
+        """Make all rows rows of this run; the number of images they are of."""
         with self._lock:
             self._db.execute("UPDATE rows SET run = ?", (self.run,))
             return int(self._db.execute("SELECT count(row) FROM rows").fetchone()[0])
 
     def counts(self, *, of_this_run: bool) -> dict[str, int]:
-        """How many rows there are of every state."""
+        """The number of rows per state."""
         since = self.run if of_this_run else 0
         with self._lock:
             found = self._db.execute(
@@ -252,25 +235,25 @@ class Journal:
         return dict(found)
 
     def commit_is_due(self) -> bool:
-        """Whether the last commit is some time ago."""
+        """Whether more than ``COMMIT_SECONDS`` have passed since the last commit."""
         return time.monotonic() - self._committed > COMMIT_SECONDS
 
     def commit(self) -> None:
-        """Make everything up to here last, whatever happens to this process."""
+        """Commit: everything so far survives a crash."""
         with self._lock:
             self._db.execute("COMMIT")  # an error, if an earlier one has ended the transaction
             self._db.execute("BEGIN")
             self._committed = time.monotonic()
 
     def roll_back(self) -> None:
-        """Forget what came since the last commit."""
+        """Undo everything since the last commit."""
         with self._lock:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             self._db.execute("BEGIN")
 
     def close(self) -> None:
-        """Commit, and give the file free."""
+        """Commit, and unlock the file."""
         with self._lock:
             try:
                 if self._db.in_transaction:
@@ -280,23 +263,23 @@ class Journal:
 
 
 @contextlib.contextmanager
-def journalled(output: str) -> Iterator[None]:
-    """Tell of trouble with the journal of an output as OutputError."""
+def journal_errors(output: str) -> Iterator[None]:
+    """Raise errors of an output's journal as OutputError."""
     try:
         yield
     except sqlite3.Error as error:
         raise OutputError(
             f"the journal {printable(journal_path(output))} cannot be written: {error};"
-            " once that is mended, the same command goes on"
+            " once that is mended, run the same command again to resume"
         ) from error
 
 
-def begun(output: str) -> bool:
-    """Whether there is a journal of an output."""
+def has_journal(output: str) -> bool:
+    """Whether an earlier run of an output left its journal."""
     return os.path.lexists(journal_path(output))
 
 
 def journal_path(output: str) -> str:
-    """Where the journal of an output lies: beside it, for remote storage in the working directory."""
+    """The path of an output's journal: beside it, for remote storage in the working directory."""
     plain = output.rstrip("/\\")
     return f"{os.path.basename(plain) if '://' in plain else plain}.journal"

@@ -11,14 +11,14 @@ from typing import Literal
 
 from fastmark.images.decoding import PREFIX_BYTES, format_by_prefix
 
-Kind = Literal["picture", "tar", "parquet", "error"]
+Kind = Literal["image", "tar", "parquet", "error"]
 
-Found = Literal["picture", "tar", "parquet", "archive", "key", "metadata", "other"]
+Found = Literal["image", "tar", "parquet", "archive", "key", "metadata", "other"]
 """What a file in a folder or a tar is: "archive" is one that is not opened, "metadata" macOS's of another."""
 
-Content = Literal["picture", "tar", "parquet", "archive", "key", "metadata", "text"]
+Content = Literal["image", "tar", "parquet", "archive", "key", "metadata", "text"]
 
-_PICTURE_ENDINGS = """
+_IMAGES = """
     jpg jpeg jpe jfif mpo png webp avif gif tif tiff bmp ppm pgm pbm pnm jp2 j2k jpx qoi heic heif hif jxl
 """
 _OTHER_ENDINGS = """
@@ -30,7 +30,7 @@ _ARCHIVE_ENDINGS = """
     zip 7z rar tzst tlz cab iso cbz cbr cb7 lzh lha arj arrow feather tfrecord tfrecords h5 hdf5 lmdb
 """
 
-PICTURES = frozenset(f".{ending}" for ending in _PICTURE_ENDINGS.split())
+IMAGE_ENDINGS = frozenset(f".{ending}" for ending in _IMAGES.split())
 """Endings of what is taken for an image whatever it holds; a damaged one is reported."""
 
 # what is not opened to see whether it is an image
@@ -66,12 +66,12 @@ KEY_BYTES = 8192
 """How much of a file is searched for the sign of a key file, which is much smaller."""
 
 
-def kind_by_ending(name: str) -> Literal["picture", "tar", "parquet", "archive", "other"] | None:
+def kind_by_ending(name: str) -> Literal["image", "tar", "parquet", "archive", "other"] | None:
     """What a file's name tells; None where it tells nothing."""
     lower = name.lower()
     suffix = PurePosixPath(lower).suffix
-    if suffix in PICTURES:
-        return "picture"
+    if suffix in IMAGE_ENDINGS:
+        return "image"
     if lower.endswith(_TARS):
         return "tar"
     if lower.endswith(_PARQUETS):
@@ -88,13 +88,13 @@ def kind_by_content(start: bytes) -> Content | None:
     if _reads_as_text(start):  # a path may begin like a file: BMW/1.jpg, Pyrenees/2.jpg
         if is_key_file(start):
             return "key"
-        return "picture" if _PLAIN_PIXELS.match(start) else "text"
+        return "image" if _PLAIN_PIXELS.match(start) else "text"
     if start[:4] == b"PAR1":
         return "parquet"
     if start[257:262] == b"ustar" or compression(start):
         return "tar"
     if format_by_prefix(start[:PREFIX_BYTES]):
-        return "picture"
+        return "image"
     if start.startswith(_ARCHIVE_STARTS):
         return "archive"
     if is_apple_double(start):

@@ -1,4 +1,4 @@
-"""Messages: which image is to say what."""
+"""Messages: the message of each image, given, drawn, counted or listed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Protocol
 
 from fastmark._checks import parse_message
 from fastmark.bulk.journal import Journal
-from fastmark.bulk.readers import Picture
+from fastmark.bulk.records import Item
 from fastmark.bulk.storage import open_input, printable, storable
 from fastmark.bulk.texts import text_lines
 from fastmark.errors import InvalidMessageError, SourceError, SourceNotFoundError, reason_of
@@ -22,17 +22,17 @@ RANDOM, COUNTER = "random", "counter"
 
 
 class Messages(Protocol):
-    """Tells each picture's message."""
+    """Where messages come from."""
 
     in_order: bool
-    """Whether every picture must be shown, in the order of the sources, those that are done too."""
+    """Whether messages go by the order of all images, so that images done earlier must be counted too."""
 
-    def of(self, picture: Picture, index: int) -> str:
+    def of(self, item: Item, index: int) -> str:
         """The message in hex.
 
         Args:
-            picture: what is to be marked.
-            index: its number among all pictures of the sources, from 0.
+            item: the image that is to be marked.
+            index: its number among all images of the sources, from 0.
 
         Raises:
             InvalidMessageError: if there is none for it.
@@ -40,16 +40,16 @@ class Messages(Protocol):
 
 
 class Constant:
-    """The same for all."""
+    """The same message for every image."""
 
     in_order = False
 
     def __init__(self, message: bytes) -> None:
-        """Say ``message`` everywhere."""
+        """Keep ``message`` as hex."""
         self._hex = message.hex()
 
-    def of(self, picture: Picture, index: int) -> str:
-        """That message."""
+    def of(self, item: Item, index: int) -> str:
+        """The message that all images get."""
         return self._hex
 
 
@@ -59,26 +59,26 @@ class Random:
     in_order = False
 
     def __init__(self, message_bits: int) -> None:
-        """Draw so many bits."""
+        """Draw messages of ``message_bits`` bits."""
         self._bytes = message_bits // 8
 
-    def of(self, picture: Picture, index: int) -> str:
-        """A new one."""
+    def of(self, item: Item, index: int) -> str:
+        """A newly drawn message."""
         return secrets.token_hex(self._bytes)
 
 
 class Counter:
-    """0, 1, 2, ... in the order in which images are read; a resumed run goes on counting."""
+    """0, 1, 2, ... in the order in which images are read; a resumed run continues the count."""
 
     in_order = False
 
     def __init__(self, message_bits: int, journal: Journal) -> None:
-        """Go on from where the journal's runs stopped."""
+        """Continue from the count stored in the journal."""
         self._bits = message_bits
         self._journal = journal
         self._next: int = journal.get("counter", 0)
 
-    def of(self, picture: Picture, index: int) -> str:
+    def of(self, item: Item, index: int) -> str:
         """The next number."""
         value = self._next
         if value >> self._bits:
@@ -91,12 +91,12 @@ class Counter:
 
 
 class Listed:
-    """Those of a file: a line of hex digits per image, or a table with the columns source and message.
+    """Messages of a file: a line of hex digits per image, or a table with columns source and message.
 
     The table, CSV or JSON Lines with ``member`` as a third column if need be, may be the manifest of an
     earlier run. ``source`` may also be the image's path below its source folder.
 
-    Errors never repeat what a line holds: somebody may have given the wrong file, of secrets.
+    Errors never quote a line: the file may be the wrong one, and hold secrets.
     """
 
     def __init__(self, path: str, message_bits: int) -> None:
@@ -124,19 +124,19 @@ class Listed:
             except InvalidMessageError:
                 raise InvalidMessageError(f"{place}: {_fault(text, message_bits)}") from None
             except sqlite3.IntegrityError:
-                raise InvalidMessageError(f"{place}: a second one for the same image") from None
+                raise InvalidMessageError(f"{place}: the image has a message already") from None
         if not number:
             raise SourceError(f"{self._path} holds no messages")
 
-    def of(self, picture: Picture, index: int) -> str:
-        """Its own."""
+    def of(self, item: Item, index: int) -> str:
+        """The message that the file has for the image."""
         keys = (
             [(str(index), "")]
             if self.in_order
             else [
-                (picture.source, picture.member or ""),
-                (printable(picture.name), ""),
-                (picture.member or "", ""),
+                (item.source, item.member or ""),
+                (printable(item.name), ""),
+                (item.member or "", ""),
             ]
         )
         for key in keys:
@@ -189,7 +189,7 @@ class Listed:
 
 
 def _fault(text: str, message_bits: int) -> str:
-    """What is wrong with a message, without repeating it."""
+    """The fault of a message, without quoting it."""
     digits = text[2:] if text[:2] in ("0x", "0X") else text
     if not digits or any(digit not in "0123456789abcdefABCDEF" for digit in digits):
         return f"its {len(text)} characters are not all hexadecimal: use the digits 0-9 and a-f"
@@ -203,7 +203,7 @@ def _fault(text: str, message_bits: int) -> str:
 
 
 def messages_of(choice: str, message_bits: int) -> Messages | None:
-    """What ``--messages`` names, "random" or a file; None for "counter", which needs a journal."""
+    """The source that ``--messages`` names, "random" or a file; None for "counter", which needs a journal."""
     if choice == COUNTER:
         return None
     return Random(message_bits) if choice == RANDOM else Listed(choice, message_bits)

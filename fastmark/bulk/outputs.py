@@ -1,4 +1,4 @@
-"""Outputs: where marked images go, a folder or a tar, to be gone on with after an interruption."""
+"""Outputs: where watermarked images go, a folder or a tar; both can be resumed after an interruption."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO, Protocol
 
-from fastmark.bulk.journal import Journal, Result
+from fastmark.bulk.journal import Journal
+from fastmark.bulk.records import Result
 from fastmark.bulk.storage import exists, file_system, is_url, printable, unwritable
 from fastmark.errors import OutputError
 from fastmark.images.encoding import TEMPORARY, format_by_ending
 
 
 class Output(Protocol):
-    """A place for marked pictures."""
+    """A place for watermarked images."""
 
     @property
     def folder(self) -> str | None:
-        """Where workers write pictures themselves; None if they are to be handed to ``put``."""
+        """The folder that workers write images to; None if their bytes are to be handed to ``put``."""
 
     @property
     def ordered(self) -> bool:
@@ -29,16 +30,16 @@ class Output(Protocol):
 
     @property
     def excluded(self) -> tuple[str, ...]:
-        """Real paths of its own, which are no sources."""
+        """Real paths of the output itself, which are never sources."""
 
     def put(self, result: Result) -> None:
-        """Take a picture's bytes."""
+        """Take the bytes of a result."""
 
     def settle(self) -> None:
-        """Make sure of what was put, before the journal says that it is there."""
+        """Put everything taken so far on disk, before the journal is committed."""
 
     def close(self, *, complete: bool) -> None:
-        """End; ``complete`` if nothing is missing."""
+        """Close the output; ``complete`` if nothing is missing."""
 
 
 def open_output_of(path: str, journal: Journal) -> Output:
@@ -62,7 +63,7 @@ def check_output_of(path: str, *, known: bool, force: bool) -> None:
             f" (write {shown}/ for a folder of that name)"
         )
     if lower.endswith((".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")):
-        raise OutputError(f"{shown}: encoded pictures do not get smaller: write a plain .tar")
+        raise OutputError(f"{shown}: compression does not make encoded images smaller: write a plain .tar")
     if lower.endswith(".tar") and is_url(path):
         raise OutputError(f"{shown}: a tar is written to a local path; copy it from there")
     if is_url(path):
@@ -77,17 +78,17 @@ def check_output_of(path: str, *, known: bool, force: bool) -> None:
             raise OutputError(f"{shown} is a file: name a folder, or a .tar")
         used = exists(path) and bool(os.listdir(path))
     if used and not known and not force:
-        what = "exists already" if lower.endswith(".tar") else "holds files already"
-        raise OutputError(f"{shown} {what}, not of an earlier run: choose another output, or --force")
+        what = "exists already" if lower.endswith(".tar") else "is not empty"
+        raise OutputError(f"{shown} {what} and is not from an earlier run: choose another output, or --force")
 
 
 class LocalFolder:
-    """A folder that workers write to, each picture whole or not at all."""
+    """A folder that workers write to, each image whole or not at all."""
 
     ordered = False
 
     def __init__(self, path: str, journal: Journal) -> None:
-        """Make the folder; sweep up what a killed run left unfinished."""
+        """Make the folder; remove unfinished files of a run that was killed."""
         self.folder = path
         self.excluded = (os.path.realpath(path),)
         try:
@@ -99,13 +100,13 @@ class LocalFolder:
             raise unwritable(path, error) from None
 
     def put(self, result: Result) -> None:
-        """Nothing: it is written."""
+        """Do nothing: the worker has written the file."""
 
     def settle(self) -> None:
-        """Nothing: it is written."""
+        """Do nothing: each file was complete once written."""
 
     def close(self, *, complete: bool) -> None:
-        """Nothing."""
+        """Do nothing: no file is open."""
 
 
 class RemoteFolder:
@@ -116,7 +117,7 @@ class RemoteFolder:
     excluded: tuple[str, ...] = ()
 
     def __init__(self, path: str) -> None:
-        """Connect."""
+        """Connect to the remote storage."""
         self._path = path
         self._remote, self._inner = file_system(path)
 
@@ -131,20 +132,20 @@ class RemoteFolder:
             raise unwritable(f"{self._path}/{result.name}", error) from error
 
     def settle(self) -> None:
-        """Nothing: it is written."""
+        """Do nothing: each file was complete once written."""
 
     def close(self, *, complete: bool) -> None:
-        """Nothing."""
+        """Do nothing: no file is open."""
 
 
 class TarOutput:
-    """A tar, members in the order of the sources; beside it as ``.partial`` until it is complete."""
+    """A tar with its members in the order of the sources; named ``.partial`` until it is complete."""
 
     ordered = True
     folder = None
 
     def __init__(self, path: str, journal: Journal) -> None:
-        """Begin, or go on after the last member that the journal knows of."""
+        """Start a new file, or continue after the last member in the journal."""
         self._path = path
         self._partial = f"{path}.partial"
         self._journal = journal
@@ -154,18 +155,22 @@ class TarOutput:
             if exists(self._partial):  # a run ended just before it gave the archive its name
                 os.replace(self._partial, path)
             if not exists(path):
-                raise OutputError(f"{printable(path)} was finished and is gone: --force makes it anew")
+                raise OutputError(
+                    f"{printable(path)} was complete and has been removed: --force writes it again"
+                )
             return
         end: int = journal.get("tar_end", 0)
         try:
             self._file: IO[bytes] = open(self._partial, "r+b" if end else "wb")  # noqa: SIM115  # closed by close
         except FileNotFoundError:
-            raise OutputError(f"{printable(self._partial)} is gone: --force begins anew") from None
+            raise OutputError(f"{printable(self._partial)} has been removed: --force starts over") from None
         except OSError as error:
             raise unwritable(self._partial, error) from None
         if self._file.seek(0, os.SEEK_END) < end:
             self._file.close()
-            raise OutputError(f"{printable(self._partial)} has been cut or replaced: --force begins anew")
+            raise OutputError(
+                f"{printable(self._partial)} has been truncated or replaced: --force starts over"
+            )
         self._file.truncate(end)
         self._file.seek(end)
         self._end = end
@@ -184,7 +189,7 @@ class TarOutput:
         self._end = self._file.tell()
 
     def settle(self) -> None:
-        """Have the disk hold what was put, and the journal know where it ends."""
+        """Flush to disk, and store in the journal where the last member ends."""
         if self.finished:
             return
         try:
@@ -195,7 +200,7 @@ class TarOutput:
         self._journal.set("tar_end", self._end)
 
     def close(self, *, complete: bool) -> None:
-        """End the archive and give it its name, or leave it to be gone on with."""
+        """Complete the archive and give it its name, or leave it to be resumed."""
         if self.finished:
             return
         try:
@@ -214,16 +219,16 @@ class TarOutput:
 
 
 class InOrder:
-    """Hands batches of results on in the order of their pictures, those that come early kept back."""
+    """Hands batches of results on in the order of their items; those that come early wait."""
 
     def __init__(self, hand_on: Callable[[list[Result]], None]) -> None:
-        """Nothing has come."""
+        """Start at item 0; ``hand_on`` is called with each batch in turn."""
         self._hand_on = hand_on
         self._early: dict[int, list[Result]] = {}
         self._next = 0
 
     def take(self, order: int, results: list[Result]) -> int:
-        """Take the batch that begins at ``order``; how many were handed on."""
+        """Take the batch that begins with item ``order``; the number of batches handed on."""
         self._early[order] = results
         count = 0
         while (batch := self._early.pop(self._next, None)) is not None:

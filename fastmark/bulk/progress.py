@@ -1,4 +1,4 @@
-"""Progress: how far, how fast, how long still; and the summary at the end."""
+"""Progress: images done, images per second and time left; and the summary at the end."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import importlib.util
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,25 +17,25 @@ from fastmark.bulk.sources import Named, can_be_read_twice, entries
 from fastmark.bulk.walk import Walk
 from fastmark.errors import FastmarkError
 
-_SECONDS_A_LINE = 0.5
+_SHOW_SECONDS = 0.5
 
 
 @dataclass(slots=True)
 class Summary:
-    """What a run over many images came to.
+    """Totals of a run over many images.
 
     Attributes:
-        counts: images by state, those of earlier runs that were gone on with included: "detected",
+        counts: images per state, those of the earlier runs that this one resumed included: "detected",
             "possible", "absent", "marked", "error".
-        resumed: how many of them were done before this run.
+        resumed: how many of them were done by earlier runs.
         others: files passed over because they are not images.
-        unopened: the names of the first archives, of kinds that are not opened: zip, 7z, rar, tar.zst, ...
-        unopened_count: how many there are in all.
-        complete: false if the run was stopped before the end; the same call goes on.
-        seconds: that this run took.
+        unopened: the names of the first 20 archives of kinds that are not opened: zip, 7z, rar, tar.zst, ...
+        unopened_count: how many such archives there are in all.
+        complete: false if the run was stopped before the end; the same call resumes it.
+        seconds: duration of this run.
         output: the table that was written; empty if rows went elsewhere.
         stages: seconds of work by stage, over all workers.
-        remarks: what else is worth knowing, a sentence each.
+        remarks: other things worth knowing, one sentence each.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
@@ -49,24 +50,30 @@ class Summary:
     remarks: list[str] = field(default_factory=list)
 
     @property
-    def pictures(self) -> int:
-        """How many there are in all."""
+    def images(self) -> int:
+        """Number of images in all states."""
         return sum(self.counts.values())
 
     @property
+    def pictures(self) -> int:
+        """Deprecated name of ``images``; removed in the next version."""
+        warnings.warn("Summary.pictures is now called images", DeprecationWarning, stacklevel=2)
+        return self.images
+
+    @property
     def errors(self) -> int:
-        """How many came to nothing."""
+        """Number of images that failed."""
         return self.counts.get("error", 0)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as JSON values."""
-        return {"pictures": self.pictures, **dataclasses.asdict(self)}
+        """All attributes, and ``images``, as JSON values; for one more version ``pictures``, its old name."""
+        return {"images": self.images, "pictures": self.images, **dataclasses.asdict(self)}
 
     def table(self, states: Sequence[str]) -> str:
-        """Lines for people, ``states`` being those that are shown though there may be none."""
-        this_run = self.pictures - self.resumed
+        """Lines for people; ``states`` are shown even where their count is 0."""
+        this_run = self.images - self.resumed
         rate = f"{this_run / self.seconds:.1f} images per second" if self.seconds and this_run else ""
-        lines = [("images", self.pictures, f"{self.resumed} of them by earlier runs" if self.resumed else "")]
+        lines = [("images", self.images, f"{self.resumed} of them by earlier runs" if self.resumed else "")]
         lines += [(state, self.counts.get(state, 0), "") for state in (*states, "error")]
         if self.others:
             lines.append(("other files", self.others, "not images, passed over"))
@@ -79,13 +86,13 @@ class Summary:
 
 
 class Meter:
-    """Shows progress on stderr: tqdm's bar where tqdm is installed, else a line; or nothing."""
+    """Shows progress on stderr: tqdm's bar where tqdm is installed, otherwise a line; or nothing."""
 
     def __init__(self, states: Sequence[str], *, shown: bool) -> None:
-        """Begin to count.
+        """Start to count.
 
         Args:
-            states: whose numbers are worth showing.
+            states: those whose counts are shown.
             shown: false to show nothing.
         """
         self._states = states
@@ -107,7 +114,7 @@ class Meter:
         return self._plain or self._bar is not None
 
     def passed(self, count: int) -> None:
-        """Count images that are done already."""
+        """Count images that earlier runs have done."""
         self._done += count
 
     def worked(self, state: str, size: int) -> None:
@@ -118,13 +125,13 @@ class Meter:
         self._counts[state] = self._counts.get(state, 0) + 1
 
     def show(self) -> None:
-        """Bring what is shown up to date, unless that was just done."""
+        """Update the display, at most every ``_SHOW_SECONDS``."""
         now = time.monotonic()
-        if not self.active or now - self._shown < _SECONDS_A_LINE:
+        if not self.active or now - self._shown < _SHOW_SECONDS:
             return
         self._shown = now
         mean = self._work_bytes / self._work if self._work else 0.0
-        total = self.expected.pictures(mean)
+        total = self.expected.images(mean)
         counts = ", ".join(f"{self._counts[s]} {s}" for s in (*self._states, "error") if self._counts.get(s))
         if self._bar is not None:
             self._bar.total = None if total is None else max(total, self._done)
@@ -136,7 +143,7 @@ class Meter:
             sys.stderr.flush()
 
     def line(self, now: float, total: int | None) -> str:
-        """How far, how fast and how long still, in words."""
+        """Images done, images per second and time left, in words."""
         rate = self._work / max(now - self._start, 1e-9)
         of = "" if total is None else f" of {max(total, self._done)}"
         text = f"{self._done}{of} images, {rate:.1f} per second"
@@ -158,16 +165,16 @@ class Meter:
 
 
 class Expected:
-    """How many images there will be, counted by a walk of its own through the sources."""
+    """The number of images to expect, counted by a separate walk through the sources."""
 
     def __init__(self) -> None:
-        """Nothing is known."""
+        """Start with nothing counted."""
         self._files = 0
         self._shard_bytes = 0
         self._known = False
 
     def count(self, sources: Sequence[Named], walk: Walk) -> None:
-        """Begin to count, in a thread of its own; shards are not opened: their size tells how many."""
+        """Start to count, in a separate thread; shards are not opened: their size is the estimate."""
         if not all(can_be_read_twice(source) for source in sources):
             return
 
@@ -184,8 +191,8 @@ class Expected:
 
         threading.Thread(target=walked, name="counter", daemon=True).start()
 
-    def pictures(self, mean_bytes: float) -> int | None:
-        """All of them, taking those of shards to be of ``mean_bytes`` each; None if not known yet."""
+    def images(self, mean_bytes: float) -> int | None:
+        """The expected number, if images in shards have ``mean_bytes`` each; None if not known yet."""
         if not self._known or (self._shard_bytes and not mean_bytes):
             return None
         return self._files + (round(self._shard_bytes / mean_bytes) if self._shard_bytes else 0)

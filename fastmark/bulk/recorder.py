@@ -1,4 +1,8 @@
-"""Recorder: takes results as they come, to the journal, the output, the summary and the meter."""
+"""Recorder: takes results as they come, to the journal, the output, the summary and the meter.
+
+Methods named ``pass_...`` find out whether something was done by an earlier run; if so they count it and make
+it part of this run. They are called once per item, shard or run.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +13,13 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from fastmark.bulk.journal import Journal, Result
+from fastmark.bulk.journal import Journal
 from fastmark.bulk.outputs import InOrder, Output
 from fastmark.bulk.progress import Meter, Summary
-from fastmark.bulk.readers import Picture, ShardEnd
+from fastmark.bulk.records import Entry, Item, Passed, Result, ShardEnd, Work, add_seconds
 from fastmark.bulk.storage import printable
 from fastmark.bulk.tables import Columns, json_line, write_table
-from fastmark.bulk.walk import Entry, Passed, Walk
-from fastmark.bulk.worker import Work, add_seconds
+from fastmark.bulk.walk import Walk
 from fastmark.errors import OutputError
 
 
@@ -25,9 +28,10 @@ class Recorder:
 
     Attributes:
         journal: None where rows go to stdout.
+        output: of marked images; None for a scan.
         summary: grows with the run.
-        meter: shows it.
-        walk: what the sources leave out.
+        meter: shows progress.
+        walk: counts the files that the sources leave out.
     """
 
     def __init__(
@@ -41,16 +45,16 @@ class Recorder:
         shown: bool = False,
         column: str | None = None,
     ) -> None:
-        """Begin.
+        """Start to measure the time.
 
         Args:
             journal: where rows go; without one, they are printed as JSON Lines.
-            states: whose numbers are worth showing.
+            states: those that progress shows the counts of.
             columns: of the table.
             leave_out: the state whose rows are not written.
             output: of marked images.
-            shown: whether progress is.
-            column: of Parquet files, that the user has named.
+            shown: whether to show progress.
+            column: of Parquet files, as the user named it.
         """
         self.journal = journal
         self.summary = Summary()
@@ -58,34 +62,34 @@ class Recorder:
         self.walk = Walk(excluded=output.excluded if output else ())
         self._columns = columns
         self._leave_out = leave_out
-        self._output = output
+        self.output = output
         self._column = column
         self._start = time.monotonic()
         self._in_order = InOrder(self._keep) if output and output.ordered else None
 
-    # ---- before a picture is worked on ---------------------------------------------------------------
+    # ---- before an item is worked on ---------------------------------------------------------------
 
-    def is_done(self, picture: Picture) -> bool:
-        """Whether a picture needs no more work; if so, it is counted."""
-        done = self.journal is not None and self.journal.is_done(picture)
-        if done and not picture.companion:
+    def pass_done(self, item: Item) -> bool:
+        """Count an item that is done; false if it is not."""
+        done = self.journal is not None and self.journal.claim_done(item)
+        if done and not item.companion:
             self._pass(1)
         return done
 
-    def is_finished(self, entry: Entry) -> bool:
-        """Whether that holds of all pictures of a shard; if so, they are counted."""
+    def pass_shard(self, entry: Entry) -> bool:
+        """Count the images of a shard whose items are all done; false if they are not, or it is no shard."""
         if self.journal is None or not entry.is_shard:
             return False
         source = printable(entry.path)
-        pictures = self.journal.finished(source, entry.stamp)
-        if pictures is None:
+        images = self.journal.adopt_shard(source, entry.stamp)
+        if images is None:
             return False
         self.walk.add(Passed(**self.journal.get(f"passed {source}", {})))
-        self._pass(pictures)
+        self._pass(images)
         return True
 
     def finisher(self, entry: Entry) -> Callable[[ShardEnd], None]:
-        """What ``read`` is to call at the end of an entry."""
+        """A function for ``read`` to call at the end of an entry."""
 
         def finished(end: ShardEnd) -> None:
             if entry.is_shard:
@@ -94,24 +98,24 @@ class Recorder:
         return finished
 
     def finish_shard(self, source: str, stamp: str, end: ShardEnd) -> None:
-        """Note how many images a shard has, and what else."""
+        """Record how many items a shard has, and the files in it that were passed over."""
         self.walk.add(end.passed)
         if self.journal is not None:
-            self.journal.finish(source, stamp, end.pictures)
+            self.journal.finish_shard(source, stamp, end.items)
             self.journal.set(f"passed {source}", dataclasses.asdict(end.passed))
 
-    def done_of(self, entry: Entry) -> list[int]:
-        """Which pictures of a shard need no more work; they are counted."""
+    def pass_items(self, entry: Entry) -> list[int]:
+        """Count the items of a shard that are done; their positions."""
         if self.journal is None:
             return []
-        positions = self.journal.keep(printable(entry.path), entry.stamp)
+        positions = self.journal.adopt_items(printable(entry.path), entry.stamp)
         self._pass(len(positions))
         return positions
 
-    def keep_all(self) -> None:
-        """Have every picture of the journal stay as it is."""
+    def pass_all(self) -> None:
+        """Count every item of the journal as done, failed ones included."""
         assert self.journal is not None
-        self._pass(self.journal.keep_all())
+        self._pass(self.journal.adopt_all())
 
     def _pass(self, count: int) -> None:
         self.summary.resumed += count
@@ -119,11 +123,11 @@ class Recorder:
 
     # ---- afterwards ----------------------------------------------------------------------------------
 
-    def take(self, batch: list[Picture], work: Work) -> int:
-        """Take what came of a batch; how many batches need not be thought of any more."""
+    def take(self, batch: list[Item], work: Work) -> int:
+        """Take the results of a batch; the number of batches fully handled (frees that many slots)."""
         add_seconds(self.summary.stages, work.seconds)
-        for picture, result in zip(batch, work.results, strict=True):
-            self.meter.worked(result.state, picture.size)
+        for item, result in zip(batch, work.results, strict=True):
+            self.meter.worked(result.state, item.size)
         if self._in_order:
             return self._in_order.take(batch[0].order, work.results)
         self._keep(work.results)
@@ -131,8 +135,8 @@ class Recorder:
 
     def _keep(self, results: list[Result]) -> None:
         for result in results:
-            if self._output and result.data is not None:
-                self._output.put(result)
+            if self.output and result.data is not None:
+                self.output.put(result)
             if self.journal is not None:
                 self.journal.add(result)
             else:
@@ -144,7 +148,7 @@ class Recorder:
             sys.stdout.flush()
 
     def tick(self) -> None:
-        """Make lasting what has come, now and then, and show progress."""
+        """Commit if it is time to, and show progress."""
         if self.journal is not None and self.journal.commit_is_due():
             self._commit()
         self.meter.show()
@@ -152,28 +156,33 @@ class Recorder:
     def _commit(self) -> None:
         assert self.journal is not None
         try:
-            if self._output:
-                self._output.settle()
+            if self.output:
+                self.output.settle()
         except BaseException:
-            self.journal.roll_back()  # it must not know of what may not be there
+            self.journal.roll_back()  # it must not have rows of images that may not be written
             raise
         self.journal.commit()
 
     def abandon(self) -> None:
-        """End where something went wrong; what has come is kept, as far as it can be."""
+        """End after an error; everything recorded so far is kept, as far as possible."""
         self.meter.close()
         if self.journal is not None:
-            # the first error is the one to be told
+            # the first error is the one to report
             with contextlib.suppress(OutputError, sqlite3.Error):
                 self._commit()
             with contextlib.suppress(OutputError):
-                if self._output:
-                    self._output.close(complete=False)
+                if self.output:
+                    self.output.close(complete=False)
             with contextlib.suppress(sqlite3.Error):
                 self.journal.close()
 
     def finish(self, path: str, *, complete: bool) -> Summary:
-        """Write the table of all rows, or if the run was stopped of those there are; end."""
+        """Write the table and end.
+
+        Args:
+            path: of the table.
+            complete: whether the run came to its end; the table of one that did not has the rows so far.
+        """
         self.meter.close()
         self.summary.complete = complete
         self.summary.others = self.walk.others
@@ -186,8 +195,8 @@ class Recorder:
         if self.journal is not None:
             try:
                 self._commit()
-                if self._output:
-                    self._output.close(complete=complete)
+                if self.output:
+                    self.output.close(complete=complete)
                 rows = self.journal.rows(of_this_run=complete, leave_out=self._leave_out)
                 write_table(path, self._columns, rows)
                 self.summary.output = printable(path)

@@ -1,4 +1,4 @@
-"""Runner: a pool of processes fed by one thread that reads, results recorded as they come.
+"""Runner: a pool of processes, fed by one thread that reads; results are recorded as they come.
 
 ::
 
@@ -6,7 +6,7 @@
                                         +--> main thread: hands out, records, commits, shows progress
     processes: read, decode, work  -----+
 
-So many batches may be between being read and being recorded, and no more: memory is bounded by that.
+``IN_HAND`` batches per worker may be between being read and being recorded, which bounds the memory.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ from concurrent.futures.process import BrokenProcessPool
 from types import FrameType
 from typing import Any
 
-from fastmark.bulk.readers import Picture
-from fastmark.bulk.worker import Job, Work, add_seconds, failed, start, work
+from fastmark.bulk.records import Item, Work, add_seconds, failed
+from fastmark.bulk.worker import Job, start, work
 from fastmark.errors import FastmarkError
 
 IN_HAND = 3
-"""Batches a worker: one being worked on, one waiting for it, one being read."""
+"""Batches per worker: one being worked on, one waiting for it, one being read."""
 
-BATCH_PICTURES, BATCH_BYTES = 16, 1 << 20
-DIED = "the process that worked on this picture died: out of memory, or a fault in a decoder"
+BATCH_ITEMS, BATCH_BYTES = 16, 1 << 20
+DIED = "the process that worked on this image died: out of memory, or a fault in a decoder"
 
 
 class Stop:
-    """Whether to stop, told by Ctrl-C or SIGTERM; a second Ctrl-C stops at once."""
+    """The request to stop, by Ctrl-C or SIGTERM; a second Ctrl-C stops at once."""
 
     def __init__(self, *, quiet: bool) -> None:
-        """Nobody has asked yet."""
+        """Start with no request; ``quiet`` to print nothing when one comes."""
         self.asked = threading.Event()
         self._quiet = quiet
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Take signals, where this thread may: others than the main one leave that to their program."""
+        """Take the signals, if this is the main thread; in others they are left to the program."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -64,14 +64,14 @@ class Stop:
         self.asked.set()
         if not self._quiet:
             # NOTE: not print: the signal may have come in the middle of one
-            os.write(2, b"\nfastmark: finishing the pictures in hand; once more stops at once\n")
+            os.write(2, b"\nfastmark: finishing the images in hand; once more stops at once\n")
 
 
 class Pool:
-    """Worker processes, made anew when one dies."""
+    """Worker processes, started again when one dies."""
 
     def __init__(self, job: Job, workers: int) -> None:
-        """Nothing is started before the first batch."""
+        """Prepare the pool; no process is started before the first batch."""
         self._job = job
         self._workers = workers
         self._executor = self._make(workers)
@@ -81,7 +81,7 @@ class Pool:
         context = multiprocessing.get_context("spawn")
         return ProcessPoolExecutor(workers, mp_context=context, initializer=start, initargs=(self._job,))
 
-    def submit(self, batch: list[Picture]) -> Future[Work]:
+    def submit(self, batch: list[Item]) -> Future[Work]:
         """Hand a batch out."""
         with _interrupts_blocked():  # by the processes that this starts
             try:
@@ -90,8 +90,8 @@ class Pool:
                 self.restart()
                 return self._executor.submit(work, batch)
 
-    def work_through(self, batch: list[Picture]) -> Work:
-        """Work on a batch and wait for it; should a process die of it, on its pictures one by one."""
+    def work_through(self, batch: list[Item]) -> Work:
+        """Work on a batch and wait for it; if its process dies, work on its items one by one."""
         try:
             return self.submit(batch).result()
         except BrokenProcessPool:
@@ -99,26 +99,26 @@ class Pool:
             return self.one_by_one(batch)
 
     def restart(self) -> None:
-        """Leave a broken pool behind."""
+        """Replace a broken pool."""
         self._executor.shutdown(wait=False)
         self._executor = self._make(self._workers)
 
-    def one_by_one(self, batch: list[Picture]) -> Work:
-        """Work on pictures alone, each with the machine to itself; one that a process dies of is reported.
+    def one_by_one(self, batch: list[Item]) -> Work:
+        """Work on items one at a time; one that its process dies of is an error.
 
         Raises:
-            FastmarkError: if processes die without any picture.
+            FastmarkError: if a process dies without any item.
         """
         whole = Work()
         alone = self._make(1)
         try:
-            for picture in batch:
+            for item in batch:
                 try:
                     with _interrupts_blocked():
-                        future = alone.submit(work, [picture])
+                        future = alone.submit(work, [item])
                     done = future.result()
                 except BrokenProcessPool:
-                    whole.results.append(failed(picture, DIED))
+                    whole.results.append(failed(item, DIED))
                     alone.shutdown(wait=False)
                     alone = self._make(1)
                     self._check(alone)
@@ -137,12 +137,12 @@ class Pool:
             future.result()
         except BrokenProcessPool:
             raise FastmarkError(
-                "worker processes die as they start; a script that calls fastmark.bulk does so under"
+                "worker processes die as they start; a script must call fastmark.bulk under"
                 " if __name__ == '__main__'"
             ) from None
 
     def close(self, *, at_once: bool) -> None:
-        """End the processes; what they are working on is finished first unless ``at_once``."""
+        """End the processes; they finish their batches first unless ``at_once``."""
         if at_once:
             # public from Python 3.14 on, as kill_workers
             for process in list((getattr(self._executor, "_processes", None) or {}).values()):
@@ -152,7 +152,7 @@ class Pool:
 
 @contextlib.contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """Have processes that are started inside never see Ctrl-C, not even while they start."""
+    """Block Ctrl-C in processes that are started inside, even while they start."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -164,26 +164,26 @@ def _interrupts_blocked() -> Iterator[None]:
 
 
 def run(
-    batches: Iterator[list[Picture]],
+    batches: Iterator[list[Item]],
     job: Job,
     workers: int,
-    record: Callable[[list[Picture], Work], int],
+    record: Callable[[list[Item], Work], int],
     tick: Callable[[], None],
     stop: Stop,
 ) -> None:
-    """Work on every batch and record what comes of it, until there are no more or ``stop`` is asked.
+    """Work on every batch and record the results, until there are no more or ``stop`` is asked.
 
     Args:
-        batches: read in a thread of its own.
-        job: what to do.
-        workers: processes.
-        record: called in this thread with every batch and its results, in any order; tells how many
-            batches are off its hands since it was last called.
+        batches: read in a separate thread.
+        job: done with every item.
+        workers: number of processes.
+        record: called in this thread with every batch and its results, in any order; returns how many
+            batches it has fully handled since it was last called.
         tick: called in this thread several times a second.
-        stop: ends it early; what is in hand is still worked on and recorded.
+        stop: ends it early; batches in hand are still worked on and recorded.
 
     Raises:
-        whatever reading the batches raised, once all that was read before has been recorded.
+        any error of reading the batches, once the batches before it have been recorded.
     """
     events: queue.SimpleQueue[Any] = queue.SimpleQueue()
     room = threading.Semaphore(IN_HAND * workers)
@@ -201,7 +201,7 @@ def run(
             events.put(error)
 
     pool = Pool(job, workers)
-    in_hand: dict[Future[Work], list[Picture]] = {}
+    in_hand: dict[Future[Work], list[Item]] = {}
     trouble: BaseException | None = None
     reading = True
     at_once = True
@@ -239,13 +239,13 @@ def run(
 
 def _settle(
     future: Future[Work],
-    in_hand: dict[Future[Work], list[Picture]],
+    in_hand: dict[Future[Work], list[Item]],
     pool: Pool,
-    record: Callable[[list[Picture], Work], int],
+    record: Callable[[list[Item], Work], int],
     room: threading.Semaphore,
     stop: Stop,
 ) -> BaseException | None:
-    """Record a batch that is done; where its process died, try all that died with it one by one."""
+    """Record a batch that is done; if its process died, try all batches that died with it item by item."""
     batch = in_hand.pop(future, None)
     if batch is None:  # cancelled, or of a pool that broke
         return None
@@ -259,11 +259,11 @@ def _settle(
     suspects = [(future, batch), *in_hand.items()]
     in_hand.clear()
     pool.restart()
-    for other, pictures in suspects:
+    for other, items in suspects:
         if other.done() and not other.cancelled() and other.exception() is None:
-            _release(room, record(pictures, other.result()))
+            _release(room, record(items, other.result()))
         elif not stop.asked.is_set():  # else they are left for the next run
-            _release(room, record(pictures, pool.one_by_one(pictures)))
+            _release(room, record(items, pool.one_by_one(items)))
     return None
 
 
@@ -273,7 +273,7 @@ def _release(room: threading.Semaphore, batches: int) -> None:
 
 
 def default_workers() -> int:
-    """One a core that this process may use."""
+    """One per core that this process may use."""
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

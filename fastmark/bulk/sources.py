@@ -25,13 +25,11 @@ from fastmark.bulk.kinds import (
     stem,
 )
 from fastmark.bulk.parquet import check_columns
+from fastmark.bulk.records import STDIN, Entry
 from fastmark.bulk.storage import is_url, open_input, printable, storable
 from fastmark.bulk.texts import check_text, text_lines
-from fastmark.bulk.walk import Entry, Walk, error_entry, folder_entries, is_folder, sized, start_of
+from fastmark.bulk.walk import Walk, error_entry, folder_entries, is_folder, sized, start_of
 from fastmark.errors import FastmarkError, SourceError, SourceNotFoundError, reason_of
-
-STDIN = "-"
-"""The source, and the path of an entry, that stands for standard input."""
 
 AnyPath = str | os.PathLike[str]
 
@@ -104,7 +102,7 @@ def check_sources(sources: Sequence[Named], column: str | None = None) -> None:
         kinds.add("url" if is_url(source.path) else kind)
         if kind == "parquet":
             check_columns(source.path, column)
-    if column is not None and kinds <= {"picture", "tar"}:
+    if column is not None and kinds <= {"image", "tar"}:
         raise SourceError("--column goes with Parquet files: there is none among the sources")
 
 
@@ -128,7 +126,7 @@ def _source(source: Named, below: str, walk: Walk) -> Iterator[Entry]:
             yield from _list(file, shown, walk)
     else:
         yield sized(
-            Entry(path, kind, os.path.join(below, os.path.basename(path)) if kind == "picture" else below)
+            Entry(path, kind, os.path.join(below, os.path.basename(path)) if kind == "image" else below)
         )
 
 
@@ -184,11 +182,11 @@ def _kind_of_file(path: str, shown: str, holds: Content | None) -> Kind | Litera
             f"{shown} is macOS's metadata (AppleDouble) of another file, not an image:"
             " take it out of the sources"
         )
-    if holds == "picture" or holds == "tar" or holds == "parquet":
+    if holds == "image" or holds == "tar" or holds == "parquet":
         return holds
     by_name = kind_by_ending(path)
     # by its name a damaged image is still one, to be reported as such
-    if by_name == "picture" or by_name == "tar" or by_name == "parquet":
+    if by_name == "image" or by_name == "tar" or by_name == "parquet":
         return by_name
     if holds == "archive" or (by_name == "archive" and holds is None):
         raise SourceError(_unopened_error(shown))
@@ -222,7 +220,7 @@ def _stdin(stream: IO[bytes], source: Named, walk: Walk) -> Iterator[Entry]:
     elif kind == "key":
         raise SourceError(key_file_error("standard input"))
     else:
-        held = {"picture": "one image", "parquet": "a Parquet file", "archive": "an archive"}.get(kind, kind)
+        held = {"image": "one image", "parquet": "a Parquet file", "archive": "an archive"}.get(kind, kind)
         raise SourceError(f"standard input holds {held}: it takes a tar, or a list with a path per line")
 
 
@@ -245,7 +243,7 @@ def _list(file: IO[bytes], shown: str, walk: Walk) -> Iterator[Entry]:
         kind = kind_by_ending(path)
         shard = kind == "tar" or kind == "parquet"
         below = stem(_below(path)) if shard else _below(path)
-        entry = sized(Entry(path, kind if kind == "tar" or kind == "parquet" else "picture", below))
+        entry = sized(Entry(path, kind if kind == "tar" or kind == "parquet" else "image", below))
         if entry.kind != "error" and not is_url(path):
             yield from _listed(entry, walk)
         elif entry.kind == "error" and _SECRET.fullmatch(line):

@@ -9,13 +9,12 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fastmark.bulk.kinds import (
     KEY_BYTES,
     Found,
-    Kind,
     key_file_error,
     kind_by_ending,
     kind_of_file,
@@ -23,63 +22,10 @@ from fastmark.bulk.kinds import (
     stem,
 )
 from fastmark.bulk.parquet import has_columns
+from fastmark.bulk.records import Entry, Passed
 from fastmark.bulk.storage import file_system, is_url, open_input, printable, storable
 from fastmark.errors import reason_of
 from fastmark.images.encoding import TEMPORARY
-
-NAMES_TOLD = 20
-"""How many files that were not opened are told by name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One file of a source.
-
-    Attributes:
-        path: as it is opened: a local path, a URL, or ``-``.
-        kind: one image, a tar shard, a Parquet file; or "error", which ``error`` explains.
-        name: where its images go below an output folder: a path of its own, or for shards the folder.
-        size: bytes; 0 if not known.
-        stamp: changes when the file does; empty if not known.
-        error: what is wrong with it.
-    """
-
-    path: str
-    kind: Kind
-    name: str = ""
-    size: int = 0
-    stamp: str = ""
-    error: str = ""
-
-    @property
-    def is_shard(self) -> bool:
-        """Whether it holds many images."""
-        return self.kind in ("tar", "parquet")
-
-
-@dataclass(slots=True)
-class Passed:
-    """Files that were passed over.
-
-    Attributes:
-        others: how many are no images.
-        unopened_count: how many are archives of kinds that are not opened.
-        unopened: the names of the first of them.
-    """
-
-    others: int = 0
-    unopened_count: int = 0
-    unopened: list[str] = field(default_factory=list)
-
-    def leave(self, name: str) -> None:
-        """Count an archive that is not opened."""
-        self.add(Passed(0, 1, [printable(name)]))
-
-    def add(self, more: Passed) -> None:
-        """Count what others have counted."""
-        self.others += more.others
-        self.unopened_count += more.unopened_count
-        self.unopened += more.unopened[: NAMES_TOLD - len(self.unopened)]
 
 
 @dataclass(slots=True)
@@ -138,7 +84,7 @@ def _local_folder(folder: str, below: str, walk: Walk) -> Iterator[Entry]:
             else:
                 yield error_entry(path, error, name)
             continue
-        yield from _file(Entry(path, "picture", name, status.st_size, _stamp(status)), status, walk)
+        yield from _file(Entry(path, "image", name, status.st_size, _stamp(status)), status, walk)
 
 
 def _names(folder: str) -> Iterator[str]:
@@ -175,13 +121,13 @@ def _of_kind(entry: Entry, kind: Found, walk: Walk) -> Iterator[Entry]:
         kind = "other"
     if kind == "tar" and os.path.realpath(entry.path) in walk.excluded:
         return
-    if kind == "picture":
+    if kind == "image":
         yield entry
     elif kind == "tar" or kind == "parquet":
         yield replace(entry, kind=kind, name=stem(entry.name))
     elif kind == "archive":
         walk.leave(entry.path)
-    elif kind == "key" and kind_by_ending(entry.path) == "picture":
+    elif kind == "key" and kind_by_ending(entry.path) == "image":
         yield replace(entry, kind="error", error=key_file_error(printable(entry.path)))
     else:
         walk.others += 1
@@ -198,7 +144,7 @@ def _remote_folder(url: str, below: str, walk: Walk) -> Iterator[Entry]:
             for child, about in sorted(files.items()):
                 name = os.path.join(below, folder[len(root) :].strip("/"), child)
                 path = remote.unstrip_protocol(f"{folder}/{child}")
-                entry = Entry(path, "picture", name, about.get("size") or 0, _remote_stamp(about))
+                entry = Entry(path, "image", name, about.get("size") or 0, _remote_stamp(about))
                 # NOTE: to open each file of unknown ending would cost a request each: their names decide
                 kind = "metadata" if may_be_apple_double(child) else kind_by_ending(child) or "other"
                 yield from _of_kind(entry, kind, walk)
@@ -222,7 +168,7 @@ def is_folder(path: str) -> bool:
 def sized(entry: Entry) -> Entry:
     """The entry with its size and stamp, or as an error if it is not there."""
     if is_url(entry.path):
-        if entry.kind == "picture":  # a request each; known when it is read
+        if entry.kind == "image":  # a request each; known when it is read
             return entry
         try:
             remote, inner = file_system(entry.path)

@@ -1,4 +1,4 @@
-"""Workers: what is done with one picture, in whichever process; everything they need is made once.
+"""Workers: scan or watermark one image; what they need (carriers, plans) is made once per process.
 
 Imports of numpy and numba wait for the processes that use them.
 """
@@ -11,14 +11,14 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from multiprocessing import parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fastmark.bulk.journal import Result
-from fastmark.bulk.readers import Picture, most_bytes, too_large
+from fastmark.bulk.limits import most_bytes, too_large
+from fastmark.bulk.records import Item, Result, Work, add_seconds, failed
 from fastmark.bulk.storage import printable, storable, unwritable
 from fastmark.errors import FastmarkError, InvalidImageError, OutputError, one_line
 from fastmark.images.decoding import PREFIX_BYTES, format_by_prefix
@@ -27,33 +27,19 @@ from fastmark.key import Key
 if TYPE_CHECKING:
     from fastmark.results import Detection
 
-# nothing that is tried again could be written either: the run ends, to be gone on with
+# no other image could be written either: the run ends, and can be resumed
 _FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
-@dataclass(slots=True)
-class Work:
-    """What came of some pictures, in their order, and the seconds that each stage took."""
-
-    results: list[Result] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-
-
-def add_seconds(total: dict[str, float], more: Mapping[str, float]) -> None:
-    """Add the seconds of some work to ``total``, stage by stage."""
-    for stage, seconds in more.items():
-        total[stage] = total.get(stage, 0.0) + seconds
-
-
 class Job(Protocol):
-    """What is to be done: small, picklable, the same for all pictures."""
+    """The task of a run: small, picklable, the same for all images."""
 
     def worker(self) -> Worker:
-        """Make what does it."""
+        """Make the worker that does it."""
 
 
 class Worker:
-    """Does something with pictures, one at a time; errors become rows."""
+    """Works on items, one at a time; errors become rows."""
 
     max_pixels: int
 
@@ -62,48 +48,55 @@ class Worker:
         self._seconds: dict[str, float] = {}
         self._clock = 0.0
 
-    def __call__(self, pictures: Sequence[Picture]) -> Work:
-        """Work on pictures in order.
+    def __call__(self, items: Sequence[Item]) -> Work:
+        """Work on items in order.
 
         Raises:
-            OutputError: if nothing more can be written: a full disk, for one.
+            OutputError: if nothing more can be written, as on a full disk.
         """
         self._seconds = {}
-        results = [self._one(picture) for picture in pictures]
+        results = [self._one(item) for item in items]
         return Work(results, self._seconds)
 
-    def work(self, data: bytes, picture: Picture) -> tuple[str, dict[str, Any], bytes | None]:
-        """State, columns and bytes to be written of one picture; any FastmarkError becomes a row."""
+    def work(self, data: bytes, item: Item) -> tuple[str, dict[str, Any], bytes | None]:
+        """Work on one image.
+
+        Args:
+            data: its encoded bytes.
+            item: the image.
+
+        Returns:
+            Its state, columns of its row, and the bytes to be written, if any.
+
+        Raises:
+            FastmarkError: becomes a row.
+        """
         raise NotImplementedError
 
-    def _one(self, picture: Picture) -> Result:
-        if picture.companion and not picture.error:
-            return Result(
-                picture.source, picture.position, picture.stamp, "companion", None, picture.name, picture.data
-            )
+    def _one(self, item: Item) -> Result:
+        if item.companion and not item.error:
+            return Result(item.source, item.position, item.stamp, "companion", None, item.name, item.data)
         self._clock = time.perf_counter()
         try:
-            if picture.error:
-                return failed(picture, picture.error)
-            data = picture.data if picture.data is not None else self._read(picture)
+            if item.error:
+                return failed(item, item.error)
+            data = item.data if item.data is not None else self._read(item)
             self.lap("reading")
             start = time.perf_counter()
-            state, columns, out = self.work(data, picture)
+            state, columns, out = self.work(data, item)
             ms = round((time.perf_counter() - start) * 1e3, 1)
         except OutputError as error:
             if error.errno in _FATAL:
                 raise
-            return failed(picture, _line(error))
+            return failed(item, _line(error))
         except FastmarkError as error:
-            return failed(picture, _line(error))
+            return failed(item, _line(error))
         except MemoryError:
-            return failed(picture, "not enough memory for this picture")
-        except Exception as error:  # one picture must not end the run; it is reported
-            return failed(
-                picture, f"internal error, please report it: {type(error).__name__}: {_line(error)}"
-            )
-        row = {"source": picture.source, "member": picture.member, "state": state, **columns, "ms": ms}
-        return Result(picture.source, picture.position, picture.stamp, state, row, picture.name, out)
+            return failed(item, "not enough memory for this image")
+        except Exception as error:  # one image must not end the run; it is reported
+            return failed(item, f"internal error, please report it: {type(error).__name__}: {_line(error)}")
+        row = {"source": item.source, "member": item.member, "state": state, **columns, "ms": ms}
+        return Result(item.source, item.position, item.stamp, state, row, item.name, out)
 
     def lap(self, stage: str) -> None:
         """Count the time since the last call for a stage."""
@@ -111,23 +104,17 @@ class Worker:
         add_seconds(self._seconds, {stage: now - self._clock})
         self._clock = now
 
-    def _read(self, picture: Picture) -> bytes:
-        assert picture.path is not None
+    def _read(self, item: Item) -> bytes:
+        assert item.path is not None
         limit = most_bytes(self.max_pixels)
         try:
-            if picture.size > limit:
-                raise InvalidImageError(too_large(picture.size, limit))
-            return Path(picture.path).read_bytes()
+            if item.size > limit:
+                raise InvalidImageError(too_large(item.size, limit))
+            return Path(item.path).read_bytes()
         except FileNotFoundError:
-            raise InvalidImageError(f"{picture.source}: no such file") from None
+            raise InvalidImageError(f"{item.source}: no such file") from None
         except OSError as error:
-            raise InvalidImageError(f"{picture.source} cannot be read: {error.strerror or error}") from None
-
-
-def failed(picture: Picture, reason: str) -> Result:
-    """The row of a picture that came to nothing."""
-    row = {"source": picture.source, "member": picture.member, "state": "error", "error": reason}
-    return Result(picture.source, picture.position, picture.stamp, "error", row)
+            raise InvalidImageError(f"{item.source} cannot be read: {error.strerror or error}") from None
 
 
 def _line(error: BaseException) -> str:
@@ -139,20 +126,20 @@ def _line(error: BaseException) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ScanJob:
-    """Looking for marks; see ``fastmark.bulk.scan``."""
+    """The task of ``fastmark.bulk.scan``."""
 
     keys: tuple[Key, ...]
     message_bits: int
     deep: bool
     max_pixels: int
 
-    def worker(self) -> Scanner:
-        """Keys with their carriers derived."""
-        return Scanner(self)
+    def worker(self) -> ScanWorker:
+        """Derive the carriers of the keys."""
+        return ScanWorker(self)
 
 
-class Scanner(Worker):
-    """Opens a picture, looks for every key's mark, reports the most certain."""
+class ScanWorker(Worker):
+    """Opens an image, looks for the watermark of every key, reports the most certain."""
 
     def __init__(self, job: ScanJob) -> None:
         """Derive the carriers."""
@@ -163,8 +150,8 @@ class Scanner(Worker):
         self.max_pixels = job.max_pixels
         self.detector = Detector(job.keys, job.message_bits)
 
-    def work(self, data: bytes, picture: Picture) -> tuple[str, dict[str, Any], None]:
-        """The row of one picture."""
+    def work(self, data: bytes, item: Item) -> tuple[str, dict[str, Any], None]:
+        """The row of one image."""
         from fastmark.codec.plane import pixels_per_unit
         from fastmark.images.opening import open_luma
 
@@ -185,13 +172,13 @@ def scan_columns(found: Detection, width: int, height: int) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class EmbedJob:
-    """Marking; see ``fastmark.bulk.embed``.
+    """The task of ``fastmark.bulk.embed``.
 
     Attributes:
-        format: that all are written in, lower case, or None for each picture's own.
+        format: of all images, lower case; None for each image's own.
         encoding: options of ``encode_image``.
         verify: whether the encoded bytes are read back.
-        folder: where the worker writes them; None to hand them over.
+        folder: where the worker writes images; None if it hands their bytes over.
     """
 
     key: Key
@@ -201,15 +188,15 @@ class EmbedJob:
     format: str | None
     encoding: dict[str, Any]
     verify: bool
-    folder: str | None
+    folder: str | None = None
 
-    def worker(self) -> Marker:
-        """The key with its carriers derived."""
-        return Marker(self)
+    def worker(self) -> EmbedWorker:
+        """Derive the carrier of the key."""
+        return EmbedWorker(self)
 
 
-class Marker(Worker):
-    """Opens a picture, marks and encodes it, reads it back if asked to, and writes it."""
+class EmbedWorker(Worker):
+    """Opens an image, watermarks and encodes it, reads it back if asked to, and writes it."""
 
     def __init__(self, job: EmbedJob) -> None:
         """Derive the carriers."""
@@ -220,16 +207,16 @@ class Marker(Worker):
         self.max_pixels = job.max_pixels
         self.marker = Watermarker(job.key, job.message_bits, job.strength)
 
-    def work(self, data: bytes, picture: Picture) -> tuple[str, dict[str, Any], bytes | None]:
-        """Mark one picture."""
+    def work(self, data: bytes, item: Item) -> tuple[str, dict[str, Any], bytes | None]:
+        """Watermark one image."""
         from fastmark.images.encoding import encode_image, fitting, losses
 
-        job, message = self.job, bytes.fromhex(picture.message)
+        job, message = self.job, bytes.fromhex(item.message)
         name = job.format or format_by_prefix(data[:PREFIX_BYTES]) or ""
         marked, report = self.marker.embed_report(data, message, max_pixels=job.max_pixels)
         self.lap("marking")
         try:
-            # a mix of formats may hold some that an option is nothing for
+            # of a mix of formats, some may not have every option
             encoded = encode_image(marked, name, **fitting(name, job.encoding))
         except OutputError as error:
             raise OutputError(
@@ -238,10 +225,10 @@ class Marker(Worker):
         self.lap("encoding")
         warnings = "; ".join((*report.warnings, *losses(marked, name)))
         columns = {
-            "output": printable(picture.name),
+            "output": printable(item.name),
             "width": marked.width,
             "height": marked.height,
-            "message": picture.message,
+            "message": item.message,
             **report.to_dict(),
             "key_id": job.key.id,
             "warnings": warnings or None,
@@ -250,7 +237,7 @@ class Marker(Worker):
             columns["verified_log10_p"] = self._verify(encoded, message, name)
         if job.folder is None:
             return "marked", columns, encoded
-        self._write(os.path.join(job.folder, picture.name), encoded)
+        self._write(os.path.join(job.folder, item.name), encoded)
         return "marked", columns, None
 
     def _verify(self, encoded: bytes, message: bytes, name: str) -> float:
@@ -277,8 +264,8 @@ _worker: Worker | None = None
 
 
 def start(job: Job) -> None:
-    """Make this process ready to ``work``."""
-    global _worker  # what an initialiser of a pool leaves for its tasks
+    """Prepare this process for ``work``."""
+    global _worker  # how a pool's initialiser reaches its tasks
     one_thread_each()
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # decoders' remarks on odd metadata, in the midst of progress
@@ -287,14 +274,14 @@ def start(job: Job) -> None:
     _worker = job.worker()
 
 
-def work(pictures: list[Picture]) -> Work:
-    """Work on pictures in a process that has been started."""
+def work(items: list[Item]) -> Work:
+    """Work on items in a process that has been prepared."""
     assert _worker is not None
-    return _worker(pictures)
+    return _worker(items)
 
 
 def one_thread_each() -> None:
-    """Have the libraries that are imported from here on use one thread: there is a process a core."""
+    """Limit libraries imported from here on to one thread, as there is a process per core."""
     for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
 
@@ -307,7 +294,7 @@ def ignore_interrupts() -> None:
 
 
 def end_with_parent() -> None:
-    """End this process when its parent does, even by ``kill -9``: nobody else would tell it."""
+    """End this process when its parent ends, even by ``kill -9``."""
     parent = parent_process()
     if parent is None:
         return

@@ -115,15 +115,15 @@ def _end(summary: Summary, states: Sequence[str], options: argparse.Namespace, *
     elif not options.quiet:
         print(summary.table(states), file=talk)
     if not summary.complete:
-        rows = f"{summary.pictures} images are done" + (summary.output and f", rows in {summary.output}")
+        rows = f"{summary.images} images are done" + (summary.output and f", rows in {summary.output}")
         how = "it cannot be resumed" if to_stdout else "run the same command again to resume"
         print(f"fastmark: stopped before the end: {rows}; {how}", file=sys.stderr)
         return INTERRUPTED
     if summary.errors:
         where = f"; see the `error` column of {summary.output}" if summary.output else ""
-        fail(f"{summary.errors} of {summary.pictures} images failed{where}")
+        fail(f"{summary.errors} of {summary.images} images failed{where}")
         return PARTLY
-    return DONE if summary.pictures else _nothing()
+    return DONE if summary.images else _nothing()
 
 
 def _nothing() -> int:

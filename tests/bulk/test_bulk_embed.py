@@ -185,7 +185,7 @@ def test_lines_that_no_longer_belong_to_their_pictures_are_told(archives, tmp_pa
         write(tmp_path / "in" / f"{name}.jpg", jpeg(288, 352, seed=1))
         assert run(*arguments, cwd=tmp_path).returncode == 0
     write(tmp_path / "in" / "a.jpg", jpeg(288, 352, seed=1))
-    assert_refused(run(*arguments, cwd=tmp_path), "b.jpg says 0000000000000001", "source and message")
+    assert_refused(run(*arguments, cwd=tmp_path), "b.jpg carries 0000000000000001", "source and message")
 
 
 def test_lists_and_shards_need_no_more_than_their_names(archives, tmp_path):
@@ -206,7 +206,7 @@ def test_pictures_that_want_the_same_place_are_told(archives, tmp_path):
     assert run("embed", tmp_path / "in", "-o", tmp_path / "out", *options).returncode == 3
     manifest = rows((tmp_path / "out" / "manifest.jsonl").read_bytes())
     assert [(row["output"], row["state"]) for row in manifest] == [("a.jpg", "marked"), (None, "error")]
-    assert "a.jpg, is another image's" in manifest[1]["error"]
+    assert "another image already has the output name a.jpg" in manifest[1]["error"]
 
 
 def test_marking_into_the_source_folder_does_not_mark_what_is_marked(archives, tmp_path):
@@ -222,7 +222,7 @@ def test_embeddings_refused(archives, tmp_path):
     (tmp_path / "bad.txt").write_text("0x1\nxyz\n")
     start = ("embed", archives.archive, "--key", archives.key)
     for arguments, says in (
-        (("-o", "full", "--messages", "random"), "full holds files already"),
+        (("-o", "full", "--messages", "random"), "full is not empty"),
         (("-o", "out", "--messages", "rndom"), "or random, or counter"),
         (("-o", "out", "--messages", "bad.txt"), "message 2"),
         (("-o", "out", "--message", "1"), "write 0x1"),
@@ -290,12 +290,12 @@ def test_numbers_that_mean_nothing(archives, tmp_path, key):
         bulk.scan(archives.archive, tmp_path / "r.csv", [])
     with pytest.raises(ValueError, match="strength"):
         bulk.embed(archives.archive, tmp_path / "out", key, strength=9)
-    assert json.loads(json.dumps(bulk.Summary().to_dict()))["pictures"] == 0
+    assert json.loads(json.dumps(bulk.Summary().to_dict()))["images"] == 0
     assert not list(tmp_path.iterdir())
 
 
 def test_options_that_are_not_given_are_the_usual_ones(tmp_path, key):
-    """In the journal too, so that what was begun with them is gone on with without."""
+    """In the journal too, so that a run started with them is resumed without."""
     source = write(tmp_path / "in" / "a.jpg", jpeg(288, 352, seed=1))
     usual = {"quality": 95, "subsampling": "4:4:4", "lossless": False}
     for options, resumed in (({}, 0), (usual, 1), ({"quality": None}, 1)):

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from fastmark.bulk.journal import Journal, Result, begun, journal_path, journalled
-from fastmark.bulk.readers import Picture
+from fastmark.bulk.journal import Journal, has_journal, journal_errors, journal_path
+from fastmark.bulk.records import Item, Result
 from fastmark.errors import OutputError
 
 
@@ -27,7 +27,7 @@ def result(source, position=0, state="absent", stamp="s"):
 
 
 def is_done(journal, source, position=0, stamp="s"):
-    return journal.is_done(Picture(source, position, stamp=stamp))
+    return journal.claim_done(Item(source, position, stamp=stamp))
 
 
 def test_what_is_done_is_done_in_later_runs(tmp_path):
@@ -78,30 +78,30 @@ def test_shards_are_finished_when_all_their_pictures_are(tmp_path):
         for position in range(3):
             journal.add(result("t", position))
         journal.add(Result("t", 3, "s", "companion"))
-        journal.finish("t", "s", 4)
+        journal.finish_shard("t", "s", 4)
         journal.add(result("u", 0))
         journal.add(result("u", 1, "error"))
-        journal.finish("u", "s", 2)
+        journal.finish_shard("u", "s", 2)
         journal.add(result("v", 0))
-        assert journal.finished("t", "s") is None  # a first run skips nothing
+        assert journal.adopt_shard("t", "s") is None  # a first run skips nothing
     with opened(tmp_path) as journal:
-        assert journal.finished("t", "s") == 3
-        assert journal.finished("t", "other") is None
-        assert journal.finished("u", "s") is None
-        assert journal.finished("v", "s") is None
-        assert journal.keep("u", "s") == [0]
+        assert journal.adopt_shard("t", "s") == 3
+        assert journal.adopt_shard("t", "other") is None
+        assert journal.adopt_shard("u", "s") is None
+        assert journal.adopt_shard("v", "s") is None
+        assert journal.adopt_items("u", "s") == [0]
         assert len(list(journal.rows(of_this_run=True))) == 4
-        assert journal.keep_all() == 6
+        assert journal.adopt_all() == 6
 
 
 def test_names_belong_to_the_first_that_claims_them(tmp_path):
     with opened(tmp_path) as journal:
-        assert journal.claim("x.jpg", Picture("a"))
-        assert journal.claim("x.jpg", Picture("a"))
-        assert not journal.claim("x.jpg", Picture("b"))
-        assert not journal.claim("x.jpg", Picture("a", 1))
+        assert journal.claim_name("x.jpg", Item("a"))
+        assert journal.claim_name("x.jpg", Item("a"))
+        assert not journal.claim_name("x.jpg", Item("b"))
+        assert not journal.claim_name("x.jpg", Item("a", 1))
     with opened(tmp_path) as journal:
-        assert not journal.claim("x.jpg", Picture("b"))
+        assert not journal.claim_name("x.jpg", Item("b"))
 
 
 def test_names_of_any_bytes_do_not_matter(tmp_path):
@@ -117,8 +117,8 @@ def test_trouble_while_it_is_written_is_told(tmp_path):
         size = journal._db.execute("PRAGMA page_count").fetchone()[0]
         journal._db.execute(f"PRAGMA max_page_count = {size}")  # as a disk that is full
         with (
-            pytest.raises(OutputError, match=r"out\.csv\.journal cannot be written.*full.*goes on"),
-            journalled("out.csv"),
+            pytest.raises(OutputError, match=r"out\.csv\.journal cannot be written.*full.*to resume"),
+            journal_errors("out.csv"),
         ):
             for position in range(10_000):
                 journal.add(result("a", position))
@@ -138,7 +138,7 @@ def test_other_settings_are_refused_by_name(tmp_path):
     with opened(tmp_path, settings={"keys": ["k"], "deep": False}) as journal:
         journal.add(result("a"))
     with (
-        pytest.raises(OutputError, match=r"other settings \(deep\).*--force"),
+        pytest.raises(OutputError, match=r"different settings \(deep\).*--force"),
         opened(tmp_path, settings={"keys": ["k"], "deep": True}),
     ):
         pass
@@ -178,14 +178,15 @@ def test_where_journals_lie(tmp_path, monkeypatch):
     assert journal_path("a/rows.csv") == "a/rows.csv.journal"
     assert journal_path("marked/") == "marked.journal"
     assert journal_path("s3://bucket/rows.csv") == "rows.csv.journal"
-    assert not begun("rows.csv")
+    assert not has_journal("rows.csv")
     (tmp_path / "rows.csv.journal").touch()
-    assert begun("rows.csv")
+    assert has_journal("rows.csv")
 
 
 KILLED = """
 import os, signal, sys
-from fastmark.bulk.journal import Journal, Result
+from fastmark.bulk.journal import Journal
+from fastmark.bulk.records import Result
 journal = Journal(sys.argv[1], {"keys": ["k"]}, output="out.csv")
 for i in range(1000):
     journal.add(Result(f"{i:04d}", 0, "s", "absent", {"source": str(i)}))

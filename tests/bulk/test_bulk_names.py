@@ -12,9 +12,9 @@ from archives import jpeg, members_of, tar_of, write
 
 from fastmark import bulk
 from fastmark.bulk.journal import Journal
-from fastmark.bulk.readers import Picture, read
+from fastmark.bulk.readers import read
+from fastmark.bulk.records import Entry, Item
 from fastmark.bulk.storage import printable, storable
-from fastmark.bulk.walk import Entry
 
 ODD = os.fsdecode(b"caf\xe9.jpg")
 LIKE = r"caf\xe9.jpg"  # what ODD would be, written without thought
@@ -36,10 +36,10 @@ def test_names_become_text_and_stay_apart():
 
 def test_claims_are_told_apart(tmp_path):
     journal = Journal(str(tmp_path / "j.journal"), {}, output="out")
-    assert journal.claim(ODD, Picture("a"))
-    assert journal.claim(LIKE, Picture("b"))
-    assert not journal.claim(ODD, Picture("c"))
-    assert journal.claim(ODD, Picture("a"))
+    assert journal.claim_name(ODD, Item("a"))
+    assert journal.claim_name(LIKE, Item("b"))
+    assert not journal.claim_name(ODD, Item("c"))
+    assert journal.claim_name(ODD, Item("a"))
     journal.close()
 
 

@@ -14,9 +14,10 @@ from fastmark import bulk
 from fastmark.bulk.progress import Summary
 from fastmark.bulk.readers import read
 from fastmark.bulk.recorder import Recorder
+from fastmark.bulk.records import Entry, Passed
 from fastmark.bulk.sources import check_sources, entries, named
 from fastmark.bulk.tables import SCAN_COLUMNS
-from fastmark.bulk.walk import Entry, Passed, Walk
+from fastmark.bulk.walk import Walk
 from fastmark.errors import SourceError
 
 ONE, TWO, THREE = jpeg(seed=1), jpeg(seed=2), jpeg(seed=3)
@@ -65,7 +66,7 @@ def test_a_tar_in_a_tar_is_read(tmp_path, pack, outer):
         (2, f"d/inner{ending}/k/2.jpg", "below/d/inner/k/2.jpg", TWO),
         (4, "3.jpg", "below/3.jpg", THREE),
     ]
-    assert (end.pictures, end.passed) == (3, Passed(others=2))
+    assert (end.items, end.passed) == (3, Passed(others=2))
 
 
 def test_a_tar_in_a_tar_is_known_by_what_it_holds(tmp_path):
@@ -81,7 +82,7 @@ def test_what_is_done_in_an_inner_tar_is_not_read_again(tmp_path):
     path = tar_of(tmp_path / "s.tar", [("i.tar", inner), ("1.jpg", ONE)])
     pictures, (end,) = reading(path, done=lambda picture: picture.position == 1)
     assert [(p.position, p.data) for p in pictures] == [(2, THREE), (3, ONE)]
-    assert end.pictures == 3
+    assert end.items == 3
 
 
 def test_tars_are_read_so_deep_and_no_deeper(tmp_path):
@@ -99,7 +100,7 @@ def test_tars_are_read_so_deep_and_no_deeper(tmp_path):
     (error,) = (p for p in pictures if p.error)
     assert error.member == "t5.tar/t4.tar/t3.tar/t2.tar/t1.tar"
     assert "more than 4 tars" in error.error
-    assert end.pictures == 6
+    assert end.items == 6
 
 
 def test_a_damaged_tar_in_a_tar_is_told_and_the_rest_is_read(tmp_path):
@@ -112,14 +113,14 @@ def test_a_damaged_tar_in_a_tar_is_told_and_the_rest_is_read(tmp_path):
     assert set(errors) == {"cut.tar", "no.tgz", "empty.tar"}
     assert f"{tmp_path}/s.tar: cut.tar cannot be read to its end" in errors["cut.tar"]
     assert "is empty" in errors["empty.tar"]
-    assert end.pictures == 5
+    assert end.items == 5
     assert len({p.position for p in pictures}) == 5
 
 
 def test_a_tar_without_members_is_no_fault(tmp_path):
     pictures, (end,) = reading(tar_of(tmp_path / "s.tar", [("none.tar", packed(tmp_path)), ("1.jpg", ONE)]))
     assert [(p.member, p.error) for p in pictures] == [("1.jpg", "")]
-    assert end.pictures == 1
+    assert end.items == 1
 
 
 # ---- what is not opened ----------------------------------------------------------------------------

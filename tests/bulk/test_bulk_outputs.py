@@ -1,4 +1,4 @@
-"""Outputs: folders and tars that can be gone on with, and nothing of anybody else's overwritten."""
+"""Outputs: folders and tars that can be resumed, and nothing of anybody else's overwritten."""
 
 import contextlib
 import io
@@ -9,7 +9,7 @@ import pytest
 from archives import members_of, tar_of, write
 
 from fastmark.bulk import outputs
-from fastmark.bulk.journal import Journal, Result
+from fastmark.bulk.journal import Journal
 from fastmark.bulk.outputs import (
     InOrder,
     LocalFolder,
@@ -18,10 +18,9 @@ from fastmark.bulk.outputs import (
     check_output_of,
     open_output_of,
 )
-from fastmark.bulk.readers import Picture
 from fastmark.bulk.recorder import Recorder
+from fastmark.bulk.records import Item, Result, Work
 from fastmark.bulk.tables import MANIFEST_COLUMNS
-from fastmark.bulk.worker import Work
 from fastmark.errors import OutputError
 
 
@@ -81,10 +80,10 @@ def test_a_tar_that_was_tampered_with_is_refused(tmp_path, journal):
     output.close(complete=False)
     partial = tmp_path / "out.tar.partial"
     partial.write_bytes(partial.read_bytes()[:600])
-    with pytest.raises(OutputError, match="cut or replaced"):
+    with pytest.raises(OutputError, match="truncated or replaced"):
         TarOutput(str(path), journal)
     partial.unlink()
-    with pytest.raises(OutputError, match="is gone"):
+    with pytest.raises(OutputError, match="has been removed"):
         TarOutput(str(path), journal)
 
 
@@ -92,7 +91,7 @@ def test_a_finished_tar_that_is_gone_is_told(tmp_path, journal):
     path = tmp_path / "out.tar"
     TarOutput(str(path), journal).close(complete=True)
     path.unlink()
-    with pytest.raises(OutputError, match="finished and is gone"):
+    with pytest.raises(OutputError, match="complete and has been removed"):
         TarOutput(str(path), journal)
 
 
@@ -151,7 +150,7 @@ def test_what_cannot_be_settled_is_not_known_to_the_journal(tmp_path, journal):
             pass
 
     record = Recorder(journal, (), MANIFEST_COLUMNS, output=Unsettled())
-    record.take([Picture("s")], Work([marked("1.jpg", b"one")]))
+    record.take([Item("s")], Work([marked("1.jpg", b"one")]))
     record.abandon()  # whoever calls it has an error to tell already
     again = Journal(str(tmp_path / "j.journal"), {}, output="out")
     assert not list(again.rows(of_this_run=False))
@@ -197,7 +196,7 @@ def test_remote_folders():
     output.put(marked("a/b.jpg", b"one"))
     assert memory.cat("/out/a/b.jpg") == b"one"
     assert output.folder is None
-    with pytest.raises(OutputError, match="holds files already"):
+    with pytest.raises(OutputError, match="is not empty"):
         check_output_of("memory://out", known=False, force=False)
     check_output_of("memory://out", known=True, force=False)
     memory.rm("/out", recursive=True)
@@ -211,7 +210,7 @@ def test_outputs_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     for path, says in (
         (tar, "exists already"),
-        (tmp_path / "full", "holds files already"),
+        (tmp_path / "full", "is not empty"),
         (tmp_path / "full" / "a.jpg", "is named like one image"),
         (tmp_path / "full" / "notes", "is a file"),
         (tmp_path / "new.png", r"new.png is named like one image; .* \(write .*new.png/ for a folder"),

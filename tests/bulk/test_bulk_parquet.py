@@ -5,8 +5,9 @@ from archives import encode, jpeg, write
 from pictures import drawn
 
 from fastmark.bulk.readers import read
+from fastmark.bulk.records import Entry
 from fastmark.bulk.sources import check_sources, entries, named
-from fastmark.bulk.walk import Entry, Walk
+from fastmark.bulk.walk import Walk
 from fastmark.errors import MissingPackageError, SourceError
 
 pa = pytest.importorskip("pyarrow")
@@ -24,7 +25,7 @@ def parquet(path, **columns):
 def reading(entry, done=lambda picture: False, **options):
     ends = []
     pictures = list(read(entry, done, limit=1 << 20, finished=ends.append, **options))
-    return pictures, [(end.pictures, end.passed.others) for end in ends]
+    return pictures, [(end.items, end.passed.others) for end in ends]
 
 
 def images(entry, **options):

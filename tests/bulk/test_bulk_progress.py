@@ -21,7 +21,7 @@ from fastmark.bulk.walk import Walk
 def test_a_summary_adds_up():
     counts = {"detected": 2, "absent": 1_234_566, "error": 1}
     summary = Summary(counts, resumed=1_000_000, others=7, seconds=100.0, output="rows.csv")
-    assert (summary.pictures, summary.errors) == (1_234_569, 1)
+    assert (summary.images, summary.errors) == (1_234_569, 1)
     assert [line.split() for line in summary.table(("detected", "possible", "absent")).splitlines()] == [
         ["images", "1,234,569", "1000000", "of", "them", "by", "earlier", "runs"],
         ["detected", "2"],
@@ -31,7 +31,9 @@ def test_a_summary_adds_up():
         ["other", "files", "7", "not", "images,", "passed", "over"],
         ["seconds", "100.0", "2345.7", "images", "per", "second"],
     ]
-    assert summary.to_dict()["pictures"] == 1_234_569
+    assert summary.to_dict()["images"] == summary.to_dict()["pictures"] == 1_234_569
+    with pytest.warns(DeprecationWarning, match="images"):
+        assert summary.pictures == 1_234_569  # its name before
     assert "per second" not in Summary().table(())
 
 
@@ -49,15 +51,15 @@ def test_what_is_to_be_expected_is_counted_beforehand(tmp_path):
     for i in range(5):
         write(tmp_path / f"{i}.jpg", jpeg())
     write(tmp_path / "notes.txt", b"")
-    assert expected_of([tmp_path]).pictures(0.0) == 5
+    assert expected_of([tmp_path]).images(0.0) == 5
     tar = tar_of(tmp_path / "s.tar", [(f"{i}.jpg", bytes(1000)) for i in range(20)])
     expected = expected_of([tmp_path])
-    assert expected.pictures(0.0) is None  # before any picture's size is known
-    assert expected.pictures(1000.0) == 5 + round(tar.stat().st_size / 1000)
-    assert Expected().pictures(1.0) is None
+    assert expected.images(0.0) is None  # before any picture's size is known
+    assert expected.images(1000.0) == 5 + round(tar.stat().st_size / 1000)
+    assert Expected().images(1.0) is None
     stdin = Expected()
     stdin.count(named("-"), Walk())
-    assert stdin.pictures(1.0) is None
+    assert stdin.images(1.0) is None
 
 
 def test_a_line_tells_rate_and_time_left():

@@ -114,7 +114,7 @@ def actors():
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             with contextlib.suppress(OSError):
-                if b"ray::MapWorker(MapBatches(_Actor))" in (entry / "cmdline").read_bytes():
+                if b"ray::MapWorker(MapBatches(Actor))" in (entry / "cmdline").read_bytes():
                     found.append(int(entry.name))
     return found
 

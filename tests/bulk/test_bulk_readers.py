@@ -9,8 +9,10 @@ import pytest
 from archives import jpeg, tar_of, write
 
 from fastmark.bulk import readers
-from fastmark.bulk.readers import Picture, batches, fetched, most_bytes, read
-from fastmark.bulk.walk import Entry
+from fastmark.bulk.fetching import batches, fetched
+from fastmark.bulk.limits import most_bytes
+from fastmark.bulk.readers import read
+from fastmark.bulk.records import Entry, Item
 
 ONE, TWO, THREE = jpeg(seed=1), jpeg(seed=2), jpeg(seed=3)
 
@@ -20,7 +22,7 @@ def reading(entry, done=lambda picture: False, **options):
     ends = []
     options = {"limit": 1 << 20, "finished": ends.append} | options
     pictures = list(read(entry, done, **options))
-    return pictures, [(end.pictures, end.passed.others) for end in ends]
+    return pictures, [(end.items, end.passed.others) for end in ends]
 
 
 def tar_entry(path, **fields):
@@ -29,10 +31,10 @@ def tar_entry(path, **fields):
 
 def test_a_file_is_read_by_who_works_on_it(tmp_path):
     path = write(tmp_path / "a.jpg", ONE)
-    (picture,), ends = reading(Entry(str(path), "picture", "a.jpg", len(ONE), "stamp"))
-    assert picture == Picture(str(path), 0, None, "stamp", "a.jpg", path=str(path), size=len(ONE))
+    (picture,), ends = reading(Entry(str(path), "image", "a.jpg", len(ONE), "stamp"))
+    assert picture == Item(str(path), 0, None, "stamp", "a.jpg", path=str(path), size=len(ONE))
     assert ends == [(1, 0)]
-    assert reading(Entry(str(path), "picture"), done=lambda picture: True) == ([], [(1, 0)])
+    assert reading(Entry(str(path), "image"), done=lambda picture: True) == ([], [(1, 0)])
 
 
 def test_an_entry_in_error_is_a_picture_in_error():
@@ -210,9 +212,9 @@ def test_remote_files_are_fetched_in_order():
     memory.pipe({f"/f/{i}.jpg": bytes([i]) * (i + 1) for i in range(40)})
     pictures = []
     for i in range(40):
-        pictures.append(Picture(f"{i}", url=f"memory://f/{i}.jpg"))
-        pictures.append(Picture(f"local {i}", path="x"))
-    pictures.append(Picture("gone", url="memory://f/gone.jpg"))
+        pictures.append(Item(f"{i}", url=f"memory://f/{i}.jpg"))
+        pictures.append(Item(f"local {i}", path="x"))
+    pictures.append(Item("gone", url="memory://f/gone.jpg"))
     came = list(fetched(iter(pictures), limit=35))
     memory.store.clear()
     assert [p.source for p in came] == [p.source for p in pictures]
@@ -230,7 +232,7 @@ def test_fetching_keeps_to_a_window():
     def endless():
         while True:
             taken.append(len(taken))
-            yield Picture(str(len(taken)), path="x")
+            yield Item(str(len(taken)), path="x")
 
     stream = fetched(endless(), 100)
     for _ in range(5):
@@ -240,7 +242,7 @@ def test_fetching_keeps_to_a_window():
 
 def test_batches_keep_to_their_bounds_and_lose_nothing():
     sizes = [1, 1, 1, 50, 200, 1, 99, 1, 1, 1, 1, 1]
-    pictures = [Picture(str(i), size=size) for i, size in enumerate(sizes)]
+    pictures = [Item(str(i), size=size) for i, size in enumerate(sizes)]
     groups = list(batches(iter(pictures), 4, 100))
     assert [p for group in groups for p in group] == pictures
     assert [[p.size for p in group] for group in groups] == [

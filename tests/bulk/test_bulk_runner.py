@@ -9,13 +9,13 @@ import pytest
 from archives import QuickJob
 
 from fastmark.bulk import runner
-from fastmark.bulk.readers import Picture
+from fastmark.bulk.records import Item
 from fastmark.bulk.runner import IN_HAND, Pool, Stop, run
 from fastmark.errors import FastmarkError, OutputError
 
 
 def batches_of(contents, size=1):
-    pictures = [Picture(str(i), data=data) for i, data in enumerate(contents)]
+    pictures = [Item(str(i), data=data) for i, data in enumerate(contents)]
     return iter([pictures[i : i + size] for i in range(0, len(pictures), size)])
 
 
@@ -148,7 +148,7 @@ def test_stopping_keeps_what_is_in_hand():
     def endless():
         number = 0
         while True:
-            yield [Picture(str(number), data=b"x" * number)]
+            yield [Item(str(number), data=b"x" * number)]
             number += 1
 
     def record(batch, work):
@@ -166,7 +166,7 @@ def test_a_reader_that_waits_for_ever_does_not_keep_the_run_from_stopping():
     more, came = threading.Event(), []
 
     def silent():
-        yield [Picture("0", data=b"x")]
+        yield [Item("0", data=b"x")]
         came.append(more.wait(60))
 
     def tick():

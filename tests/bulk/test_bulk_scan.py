@@ -143,7 +143,7 @@ def test_parquet_files(archives, tmp_path):
     (row,) = rows(output.read_bytes())
     assert "(hash, thing) and none begins like an image: name the images' with --column" in row["error"]
     arguments = ["scan", tmp_path / "a.parquet", "--key", archives.key, "-o", output, "--column", "thing"]
-    assert_refused(run(*arguments), "other settings (column)")
+    assert_refused(run(*arguments), "different settings (column)")
     assert run(*arguments, "--force").returncode == 3
     table = rows(output.read_bytes())
     assert [(row["member"], row["state"]) for row in table] == [
@@ -208,7 +208,7 @@ def test_ctrl_c_finishes_what_is_in_hand_and_the_same_command_goes_on(archives, 
     assert 0 < len(part) < MANY
     assert all(row["state"] == "absent" for row in part)
     asked, told = [line for line in err.decode().splitlines() if line]
-    assert "finishing the pictures in hand" in asked
+    assert "finishing the images in hand" in asked
     assert told == (
         f"fastmark: stopped before the end: {len(part)} images are done, rows in {output};"
         " run the same command again to resume"

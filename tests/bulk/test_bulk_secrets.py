@@ -9,9 +9,10 @@ from commands import assert_refused, run
 
 from fastmark import bulk
 from fastmark.bulk import sources
+from fastmark.bulk.fetching import fetched
 from fastmark.bulk.kinds import is_key_file
 from fastmark.bulk.messages import Listed
-from fastmark.bulk.readers import fetched, read
+from fastmark.bulk.readers import read
 from fastmark.bulk.sources import check_sources, entries, named
 from fastmark.bulk.walk import Walk
 from fastmark.errors import FastmarkError, SourceError

@@ -46,11 +46,11 @@ def archive(tmp_path):
 def test_a_folder_is_walked_in_the_order_of_names(archive):
     walk = Walk()
     assert paths(archive, walk=walk) == [
-        ("a.png", "picture"),
-        ("b.JPG", "picture"),
+        ("a.png", "image"),
+        ("b.JPG", "image"),
         ("s.tar", "tar"),
-        ("c.webp", "picture"),
-        ("d", "picture"),
+        ("c.webp", "image"),
+        ("d", "image"),
     ]
     assert walk.others == 2
     for entry in found(archive):
@@ -75,7 +75,7 @@ def test_names_are_paths_below_the_source(archive):
 
 def test_what_is_excluded_is_not_looked_into(archive):
     walk = Walk(excluded=(os.path.realpath(archive / "sub"), os.path.realpath(archive / "s.tar")))
-    assert paths(archive, walk=walk) == [("a.png", "picture"), ("b.JPG", "picture")]
+    assert paths(archive, walk=walk) == [("a.png", "image"), ("b.JPG", "image")]
 
 
 def test_links_are_followed_but_not_in_circles(archive):
@@ -115,7 +115,7 @@ def test_an_unreadable_folder_becomes_an_error_entry(archive, monkeypatch):
 
     monkeypatch.setattr(sources.os, "listdir", refusing)
     kinds = [entry.kind for entry in found(archive)]
-    assert kinds == ["picture", "picture", "tar", "error"]
+    assert kinds == ["image", "image", "tar", "error"]
 
 
 def test_names_of_any_bytes_and_deep_folders(tmp_path):
@@ -131,13 +131,13 @@ def test_names_of_any_bytes_and_deep_folders(tmp_path):
     assert entry.path.endswith(odd)
 
 
-@pytest.mark.parametrize("form", ["tar", "parquet", "picture"])
+@pytest.mark.parametrize("form", ["tar", "parquet", "image"])
 def test_a_file_is_known_by_what_it_holds(tmp_path, form):
     path = tmp_path / "source.txt"  # whatever its name
     contents = {
         "tar": tar_of(tmp_path / "t", [("a.jpg", b"")]).read_bytes(),
         "parquet": b"PAR1\x15\x04 and so on",
-        "picture": jpeg(),
+        "image": jpeg(),
     }
     write(path, contents[form])
     assert [entry.kind for entry in found(path)] == [form]
@@ -147,9 +147,9 @@ def test_compressed_tars_and_damaged_pictures_are_known(tmp_path):
     write(tmp_path / "a.bin", gzip.compress(tar_of(tmp_path / "t", [("a.jpg", b"")]).read_bytes()))
     assert paths(tmp_path / "a.bin") == [("a.bin", "tar")]
     write(tmp_path / "a.jpg", b"<html>")
-    assert paths(tmp_path / "a.jpg") == [("a.jpg", "picture")]
+    assert paths(tmp_path / "a.jpg") == [("a.jpg", "image")]
     write(tmp_path / "b.jpg", bytes(600))
-    assert paths(tmp_path / "b.jpg") == [("b.jpg", "picture")]
+    assert paths(tmp_path / "b.jpg") == [("b.jpg", "image")]
 
 
 def test_a_list_may_name_folders_and_shards(archive, tmp_path, monkeypatch):
@@ -158,12 +158,12 @@ def test_a_list_may_name_folders_and_shards(archive, tmp_path, monkeypatch):
     write(tmp_path / "list.txt", "\r\n".join(lines).encode())
     listed = [(entry.path, entry.kind, entry.name) for entry in found(tmp_path / "list.txt")]
     assert listed == [
-        ("archive/b.JPG", "picture", "archive/b.JPG"),
-        ("archive/sub/c.webp", "picture", "archive/sub/c.webp"),
-        ("archive/sub/deeper/d", "picture", "archive/sub/deeper/d"),
+        ("archive/b.JPG", "image", "archive/b.JPG"),
+        ("archive/sub/c.webp", "image", "archive/sub/c.webp"),
+        ("archive/sub/deeper/d", "image", "archive/sub/deeper/d"),
         ("archive/s.tar", "tar", "archive/s"),
         ("archive/missing.tar", "error", "archive/missing"),
-        ("archive/notes.txt", "picture", "archive/notes.txt"),  # who lists it means it
+        ("archive/notes.txt", "image", "archive/notes.txt"),  # who lists it means it
     ]
 
 
@@ -222,13 +222,13 @@ def test_a_column_needs_something_that_can_hold_parquet_files(tmp_path):
 def test_a_text_is_a_list_only_where_it_is_named_as_one(tmp_path):
     content = f"{write(tmp_path / 'in.jpg', jpeg())}\n\n{tmp_path / 'nowhere.jpg'}\n".encode()
     for name in ("a.txt", "a.LST"):
-        assert [entry.kind for entry in found(write(tmp_path / name, content))] == ["picture", "error"]
+        assert [entry.kind for entry in found(write(tmp_path / name, content))] == ["image", "error"]
     for name in ("a.csv", "a.json", "a", "a.key", "README.md"):
         path = write(tmp_path / name, content)
         with pytest.raises(SourceError, match=r"no image, tar or Parquet file; a list .* --list ") as caught:
             check(path)
         assert "in.jpg" not in str(caught.value)
-        assert [entry.kind for entry in found(lists=path)] == ["picture", "error"]
+        assert [entry.kind for entry in found(lists=path)] == ["image", "error"]
 
 
 @pytest.mark.parametrize(
@@ -240,11 +240,11 @@ def test_a_list_may_begin_like_a_file_of_another_kind(tmp_path, monkeypatch, fir
     for name in ("list.txt", "list"):
         listed = write(tmp_path / name, f"{first}/1.jpg\n".encode())
         assert [entry.path for entry in found(lists=listed)] == [f"{first}/1.jpg"]
-    assert [entry.kind for entry in found("list.txt")] == ["picture"]
+    assert [entry.kind for entry in found("list.txt")] == ["image"]
 
 
 def test_pixels_in_decimals_are_an_image(tmp_path):
-    assert paths(write(tmp_path / "plain", b"P2\n# drawn\n2 1\n255\n0 255\n")) == [("plain", "picture")]
+    assert paths(write(tmp_path / "plain", b"P2\n# drawn\n2 1\n255\n0 255\n")) == [("plain", "image")]
 
 
 def test_what_is_named_as_a_list_must_be_one(tmp_path):
@@ -272,7 +272,7 @@ def test_a_list_may_come_by_a_pipe(archive):
     os.close(writer)
     path = f"/dev/fd/{reader}"
     check(lists=path)
-    assert [entry.kind for entry in found(lists=path)] == ["picture"]
+    assert [entry.kind for entry in found(lists=path)] == ["image"]
     os.close(reader)
 
 
@@ -292,7 +292,7 @@ def test_a_list_finds_out_what_its_files_are(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("a.JPEG", "picture"),
+        ("a.JPEG", "image"),
         ("a.tar", "tar"),
         ("a.tar.gz", "tar"),
         ("a.TGZ", "tar"),
@@ -324,9 +324,9 @@ def test_stdin_is_a_tar_or_a_list(archive, tmp_path, monkeypatch):
         stdin(monkeypatch, data)
         assert paths("-") == [("-", "tar")]
     stdin(monkeypatch, f"{archive / 'b.JPG'}\n".encode())
-    assert paths("-") == [("b.JPG", "picture")]
+    assert paths("-") == [("b.JPG", "image")]
     stdin(monkeypatch, f"{archive / 'b.JPG'}\n".encode())
-    assert paths(lists="-") == [("b.JPG", "picture")]
+    assert paths(lists="-") == [("b.JPG", "image")]
     stdin(monkeypatch, jpeg())
     with pytest.raises(SourceError, match="standard input holds one image"):
         found("-")
@@ -356,14 +356,14 @@ def test_folders_of_other_file_systems(memory):
     walk = Walk()
     listed = [(entry.path, entry.kind, entry.name) for entry in found("memory://top", walk=walk)]
     assert listed == [
-        ("memory:///top/b.jpg", "picture", "b.jpg"),
+        ("memory:///top/b.jpg", "image", "b.jpg"),
         ("memory:///top/s.tar", "tar", "s"),
-        ("memory:///top/sub/a.png", "picture", "sub/a.png"),
+        ("memory:///top/sub/a.png", "image", "sub/a.png"),
     ]
     assert walk.others == 2
     assert all(entry.stamp for entry in found("memory://top"))
     memory.pipe("/list.txt", b"memory://top/b.jpg\nmemory://top/s.tar\nmemory://top/t.tar\n")
-    assert [entry.kind for entry in found("memory://list.txt")] == ["picture", "tar", "error"]
+    assert [entry.kind for entry in found("memory://list.txt")] == ["image", "tar", "error"]
     with pytest.raises(SourceError, match="no such file"):
         check("memory://nowhere.jpg")
 

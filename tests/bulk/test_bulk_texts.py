@@ -9,7 +9,7 @@ from archives import jpeg, write
 
 from fastmark.bulk import sources
 from fastmark.bulk.messages import Listed
-from fastmark.bulk.readers import Picture
+from fastmark.bulk.records import Item
 from fastmark.bulk.sources import entries, named
 from fastmark.bulk.texts import text_lines
 from fastmark.bulk.walk import Walk
@@ -69,7 +69,7 @@ def test_lists_of_any_encoding(tmp_path, monkeypatch, encoding):
         write(tmp_path / name, jpeg())
     data = ENCODINGS[encoding]("a.jpg\r\n\r\n  \r\nb é.jpg\r\n")
     path = write(tmp_path / "list.txt", data)
-    expected = [("a.jpg", "picture"), ("b é.jpg", "picture")]
+    expected = [("a.jpg", "image"), ("b é.jpg", "image")]
     for given in (named(path), named((), path)):
         assert [(entry.path, entry.kind) for entry in entries(given, Walk())] == expected
     for given in (named("-"), named((), "-")):
@@ -82,7 +82,7 @@ def test_paths_of_any_bytes_in_a_list(tmp_path):
     odd = os.fsencode(tmp_path) + b"/caf\xe9.jpg"
     write(os.fsdecode(odd), jpeg())
     (entry,) = entries(named((), write(tmp_path / "list", odd + b"\n")), Walk())
-    assert (os.fsencode(entry.path), entry.kind) == (odd, "picture")
+    assert (os.fsencode(entry.path), entry.kind) == (odd, "image")
 
 
 MESSAGES = {
@@ -97,17 +97,17 @@ MESSAGES = {
 def test_messages_of_any_encoding(tmp_path, encoding, name):
     path = write(tmp_path / name, ENCODINGS[encoding](MESSAGES[name]))
     messages = Listed(str(path), 16)
-    pictures = [Picture("a.jpg"), Picture("b é.jpg")]
+    pictures = [Item("a.jpg"), Item("b é.jpg")]
     assert [messages.of(picture, i) for i, picture in enumerate(pictures)] == ["0001", "0002"]
 
 
 def test_a_table_of_messages_may_name_files_of_any_bytes(tmp_path):
     path = write(tmp_path / "m.csv", b"source,message\ncaf\xe9.jpg,0001\n")
     name = os.fsdecode(b"caf\xe9.jpg")
-    assert Listed(str(path), 16).of(Picture("elsewhere", name=name), 0) == "0001"
+    assert Listed(str(path), 16).of(Item("elsewhere", name=name), 0) == "0001"
     # as a manifest writes it
     path = write(tmp_path / "n.csv", b"source,message\ncaf\\xe9.jpg,0002\n")
-    assert Listed(str(path), 16).of(Picture("caf\\xe9.jpg"), 0) == "0002"
+    assert Listed(str(path), 16).of(Item("caf\\xe9.jpg"), 0) == "0002"
 
 
 @pytest.mark.parametrize("line", ["not hex at all", "0123456789abcdefg", "deadbeefdeadbeef"])

@@ -1,6 +1,7 @@
 """Workers: the row of one picture, marked, unmarked, damaged or hostile."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,9 +9,10 @@ from archives import QuickJob, encode, jpeg, write
 from pictures import drawn, photograph
 from PIL import Image
 
-from fastmark.bulk.readers import Picture, most_bytes
+from fastmark.bulk.limits import most_bytes
+from fastmark.bulk.records import Item, Work
 from fastmark.bulk.tables import MANIFEST_COLUMNS, SCAN_COLUMNS
-from fastmark.bulk.worker import EmbedJob, ScanJob, Work
+from fastmark.bulk.worker import EmbedJob, ScanJob
 from fastmark.detector import detect
 from fastmark.errors import OutputError
 
@@ -30,7 +32,7 @@ def marker_of(key, **options):
 
 
 def one(worker, **fields):
-    (result,) = worker([Picture("s", 3, "m", "stamp", "n", **fields)]).results
+    (result,) = worker([Item("s", 3, "m", "stamp", "n", **fields)]).results
     assert (result.source, result.position, result.stamp) == ("s", 3, "stamp")
     return result
 
@@ -97,14 +99,14 @@ def test_an_error_from_reading_is_passed_on(scanner):
 
 def test_no_picture_ends_the_run_but_a_disk_that_is_full_does():
     worker = QuickJob().worker()
-    work = worker([Picture("a", data=text) for text in (b"bug", b"memory", b"fine")])
+    work = worker([Item("a", data=text) for text in (b"bug", b"memory", b"fine")])
     errors = [result.row.get("error") for result in work.results]
     assert errors[0].startswith("internal error, please report it: ZeroDivisionError")
     assert "not enough memory" in errors[1]
     assert errors[2] is None
     assert set(work.seconds) == {"reading", "working"}
     with pytest.raises(OutputError, match="No space left"):
-        worker([Picture("a", data=b"disk full")])
+        worker([Item("a", data=b"disk full")])
 
 
 # ---- embedding -------------------------------------------------------------------------------------
@@ -157,7 +159,7 @@ def test_what_cannot_be_marked_is_a_row(key):
 
 def test_pictures_are_written_by_the_worker(key, tmp_path):
     worker = marker_of(key, folder=str(tmp_path / "out"), verify=False)
-    picture = Picture(
+    picture = Item(
         "s", name="deep/er/a.png", data=encode(photograph("astronaut", 256), "PNG"), message=MESSAGE
     )
     (result,) = worker([picture]).results
@@ -165,8 +167,7 @@ def test_pictures_are_written_by_the_worker(key, tmp_path):
     with Image.open(tmp_path / "out" / "deep" / "er" / "a.png") as written:
         assert written.size == (256, 256)
     write(tmp_path / "out" / "file", b"")
-    picture.name = "file/a.png"
-    (result,) = worker([picture]).results
+    (result,) = worker([replace(picture, name="file/a.png")]).results
     assert result.state == "error"
     assert "cannot be written" in result.row["error"]
 
