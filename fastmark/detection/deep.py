@@ -20,7 +20,7 @@ _SCALE_STEP = 0.006
 _SCALES = np.exp(np.arange(np.log(0.45), np.log(2.2), _SCALE_STEP))
 _ASPECTS = (0.8, 0.9, 1.1, 1.25)
 _TURNS_DEG = (-2.0, -1.0, 1.0, 2.0)
-# z of about 2 million shifts and 1000 geometries: chance gets there once in a hundred pictures
+# z of about 2 million shifts and 1000 geometries: chance gets there once in a hundred images
 _FIRST_LOOK = 6.2
 _STEPS = (0.002, 0.001, 0.0005)
 _MOVES = tuple(

@@ -35,12 +35,12 @@ class KeyDetector:
         self.templates = Templates(carrier)
 
     def detect(self, analysis: Analysis, k: int, n_keys: int = 1, *, deep: bool = False) -> Detection:
-        """Search one analysed picture, marked or not.
+        """Search one analysed image, marked or not.
 
         Args:
-            analysis: of the picture's plane.
+            analysis: of the image's plane.
             k: pixels per unit of that plane.
-            n_keys: how many keys are tried on this picture; their number is paid for.
+            n_keys: how many keys are tried on this image; their number is paid for.
             deep: search harder.
         """
         search = Search(analysis, self.carrier, self.templates, self.code)

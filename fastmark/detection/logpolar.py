@@ -1,7 +1,7 @@
-"""Log-polar spectra: where scaling and turning a picture are shifts, and a key's tones are slid over them.
+"""Log-polar spectra: where scaling and turning an image are shifts, and a key's tones are slid over them.
 
 Reddy & Chatterji 1996, "An FFT-based technique for translation, rotation, and scale-invariant image
-registration", with the key's tones in place of a second picture. A small strain (another aspect, shear) moves
+registration", with the key's tones in place of a second image. A small strain (another aspect, shear) moves
 the cells of every direction by the same amount, so it costs no other spectrum: its rows are read in another
 order, from other columns.
 """
@@ -26,7 +26,7 @@ MAX_SCALE = 1.6
 
 _LOG_STEP = 0.006
 _N_ANGLES = 512
-_MIN_FREQUENCY = MIN_RADIUS / TORUS / MAX_SCALE  # cycles a sample
+_MIN_FREQUENCY = MIN_RADIUS / TORUS / MAX_SCALE  # cycles per sample
 _N_RADII = 464  # up to the Nyquist frequency, 0.5
 _MIN_TONES_INSIDE = 12
 _NEUTRAL, _STEP = 3, 2.4  # bytes: of the mean, and a standard deviation
@@ -50,7 +50,7 @@ class Grid:
         self.span = int(np.log(MAX_RADIUS / MIN_RADIUS) / self.log_step) + 2  # columns of the tones
 
     def scales(self, least: float) -> NDArray[np.float64]:
-        """Return the scales searched, samples a unit: one for each shift, from 1.6 down to about ``least``.
+        """Return the scales searched, samples per unit: one for each shift, from 1.6 down to about ``least``.
 
         Their number is a multiple of 32, for what is left over of a vector takes as long as a whole one.
         """
@@ -64,7 +64,7 @@ GRIDS = {pool: Grid(pool) for pool in (1, 2, 4)}
 
 @dataclass(frozen=True, slots=True)
 class LogPolarSpectrum:
-    """A picture's spectrum on a log-polar grid, as bytes.
+    """An image's spectrum on a log-polar grid, as bytes.
 
     Attributes:
         grid: its dimensions.
@@ -199,12 +199,12 @@ class Templates:
         Of neighbouring rotations, and of prefixes, the best is returned; nothing under half of the very best.
 
         Args:
-            spectrum: of the picture.
+            spectrum: of the image.
             strains: through which it is seen.
             hypotheses: int64 ``(n, 3)``: number of the strain, 1 for mirror images, row of the rotation.
-            n_tones: the longest prefix scored; a picture with more tones shows some of its pilot's power in
+            n_tones: the longest prefix scored; an image with more tones shows some of its pilot's power in
                 it.
-            least_scale: samples a unit.
+            least_scale: samples per unit.
             least_score: in sigmas.
             threads: how many may share the work.
         """

@@ -17,7 +17,7 @@ WHITE_LIMIT = 8.0
 def tukey(n: int, share: float = 0.1) -> NDArray[np.float32]:
     """Tukey window of length n, cosine tapers over ``share`` of it in all (Harris 1978).
 
-    Scores are level, and lose by a window; but what is periodic in a picture would reach all over its
+    Scores are level, and lose by a window; but what is periodic in an image would reach all over its
     spectrum.
     """
     ramp = np.minimum(np.arange(n) + 0.5, n - np.arange(n) - 0.5) / max(share * n / 2, 1e-9)

@@ -9,8 +9,8 @@ like phases; where phases chose a field of local shifts, they count for nothing.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from fastmark.detection.plan import HALF
 from fastmark.detection.resampling import resample
 from fastmark.detection.scores import SCORE_FLOOR
 from fastmark.detection.soft_bits import ChipBlocks
+from fastmark.detection.trace import Reading, Trace
 
 FLOORS = (SCORE_FLOOR, 10.0, 1.0)
 """Floors of the scores under which chips are read, grey levels: usual, much compressed, shrunk or blurred."""
@@ -38,24 +39,6 @@ AGREES = math.log(1e-3)
 _POWER_AGREES, _EVIDENCE_AGREES = 0.5, 3.0
 _LEAST_GAIN = 0.02  # power of the signal that LLRs suppose at least, as a share of the noise's
 _LLR_LIMIT = 60.0
-
-
-class Reading(NamedTuple):
-    """What one reading of the chips gave; logarithms are natural.
-
-    Attributes:
-        floor: of the scores, grey levels.
-        step: units to a sample, 1 or 2.
-        log_p: bound of phases, anchors and chips together, trials paid for; it may exceed 0.
-        message_log_p: of the message alone, all readings so far paid for.
-        promising: whether it made another floor worth a reading.
-    """
-
-    floor: float
-    step: int
-    log_p: float
-    message_log_p: float
-    promising: bool
 
 
 @dataclass(slots=True)
@@ -89,23 +72,41 @@ class Finding:
                 self.placement = placement
 
 
+@dataclass(frozen=True, slots=True)
+class ChipView:
+    """The chips of an image as one reading sees them.
+
+    Attributes:
+        blocks: statistics of the chips, block by block.
+        origin: place of the first block on the 128 x 128 blocks of the torus.
+        floor: of the scores, grey levels.
+        step: units to a sample, 1 or 2.
+    """
+
+    blocks: ChipBlocks
+    origin: tuple[int, int]
+    floor: float
+    step: int
+
+
 class ChipReader:
     """Reads one key's chips in one image, and keeps the best that comes of it.
 
     Attributes:
         finding: the best so far.
-        readings: what was read, in order.
         n_paid: readings that are paid for, whether or not they were worth making.
     """
 
-    def __init__(self, analysis: Analysis, carrier: Carrier, code: MessageCode) -> None:
-        """Prepare to read; nothing is computed yet."""
+    def __init__(
+        self, analysis: Analysis, carrier: Carrier, code: MessageCode, trace: Trace | None = None
+    ) -> None:
+        """Prepare to read, and to note readings in ``trace``; nothing is computed yet."""
         self.finding = Finding()
-        self.readings: list[Reading] = []
         self.n_paid = 0
         self._analysis = analysis
         self._carrier = carrier
         self._code = code
+        self._trace: Trace = [] if trace is None else trace
 
     def read(self, placement: Placement, log_trials: float, field: Field | None = None) -> bool:
         """Read the chips at one placement; return whether the message is now proven.
@@ -115,45 +116,40 @@ class ChipReader:
             log_trials: of the geometry, or of the field of local shifts: natural logarithm.
             field: of local shifts, chosen by phases, which then count for nothing.
         """
-        phases = 0.0
+        half = None if field is not None else view_at_half_resolution(self._analysis, placement)
         log_trials += math.log(len(FLOORS) + 1)
-        # where phases agree all floors are read; where it is for anchors that one looks, if there may be a
-        # mark
-        sure = field is not None or placement.log_p <= AGREES
+        phases = 0.0
         if field is None:
             phases = placement.log_phases
             log_trials += placement.log_trials
-            blocks = half_resolution_blocks(self._analysis, placement)
-            if blocks is not None:
-                reading = self._weigh(*blocks, placement, log_trials, phases, (SCORE_FLOOR, HALF))
-                proven = is_proof(reading.message_log_p)
-                if proven or not (sure or reading.promising):
-                    self.n_paid += len(FLOORS)
-                    return proven
-        planes = self._analysis.planes
-        for i, floor in enumerate(FLOORS, start=1):
-            grid = resample(planes, placement.matrix, placement.offset, floor=floor, field=field)
-            origin = (grid.origin[0] // BLOCK, grid.origin[1] // BLOCK)
-            chips = ChipBlocks.of(grid.scores, grid.inside)
-            reading = self._weigh(chips, origin, placement, log_trials, phases, (floor, 1))
+        # NOTE: what is left out is paid for all the same, as what was read decided it
+        paid = self.n_paid + len(FLOORS) + (half is not None)
+        # where phases agree all floors are read; where it is for anchors that one looks, if there may be a
+        # mark
+        sure = field is not None or placement.log_p <= AGREES
+        proven = False
+        for view in self._views(placement, field, half):
+            reading = self._weigh(view, placement, log_trials, phases)
             proven = is_proof(reading.message_log_p)
             if proven or not (sure or reading.promising):
-                # NOTE: what is left out is paid for all the same, as what was read decided it
-                self.n_paid += len(FLOORS) - i
-                return proven
-        return False
+                break
+        self.n_paid = paid
+        return proven
 
-    def _weigh(
-        self,
-        blocks: ChipBlocks,
-        origin: tuple[int, int],
-        placement: Placement,
-        log_trials: float,
-        phases: float,
-        how: tuple[float, int],
-    ) -> Reading:
-        """Decode one reading of the chips, under a floor and at a step, and note what it proves."""
-        soft = blocks.soft_bits(self._carrier, origin)
+    def _views(self, placement: Placement, field: Field | None, half: ChipView | None) -> Iterator[ChipView]:
+        """Yield the chips at half resolution, if they are seen there, then those under each floor."""
+        if half is not None:
+            yield half
+        for floor in FLOORS:
+            grid = resample(
+                self._analysis.planes, placement.matrix, placement.offset, floor=floor, field=field
+            )
+            origin = (grid.origin[0] // BLOCK, grid.origin[1] // BLOCK)
+            yield ChipView(ChipBlocks.of(grid.scores, grid.inside), origin, floor, 1)
+
+    def _weigh(self, view: ChipView, placement: Placement, log_trials: float, phases: float) -> Reading:
+        """Decode one reading of the chips and note what it proves, together with the bound of the phases."""
+        soft = view.blocks.soft_bits(self._carrier, view.origin)
         if placement.inverted:
             soft[0] *= -1
         anchors = evidence.sign_sum_bound(float(soft[0, -1]), float(soft[1, -1]))
@@ -170,8 +166,8 @@ class ChipReader:
             self.finding.message_z = message_z(decoded, soft)
             self.finding.placement = placement
         promising = power_excess(soft) >= _POWER_AGREES or together <= _EVIDENCE_AGREES
-        reading = Reading(*how, together, chips, promising)
-        self.readings.append(reading)
+        reading = Reading(view.floor, view.step, together, chips, promising)
+        self._trace.append(reading)
         return reading
 
     def _message_bound(self, decoded: Decoded, soft: NDArray[np.float64]) -> float:
@@ -189,10 +185,8 @@ def is_proof(message_log_p: float) -> bool:
     return message_log_p <= evidence.DETECTED - evidence.LOG_SHARES
 
 
-def half_resolution_blocks(
-    analysis: Analysis, placement: Placement
-) -> tuple[ChipBlocks, tuple[int, int]] | None:
-    """Return the chips of a large image as they show at half its resolution, and the first block's place.
+def view_at_half_resolution(analysis: Analysis, placement: Placement) -> ChipView | None:
+    """Return the chips of a large image as they show at half its resolution.
 
     Only where blocks start at even samples, as in every image that was not cropped: else None.
     """
@@ -202,7 +196,7 @@ def half_resolution_blocks(
     y, x = (start // HALF).astype(int)
     scores = np.ascontiguousarray(analysis.planes.weighted(HALF)[y:, x:])
     place = ((start - placement.offset) // BLOCK).astype(int)
-    return ChipBlocks.of(scores, step=HALF), (int(place[0]), int(place[1]))
+    return ChipView(ChipBlocks.of(scores, step=HALF), (int(place[0]), int(place[1])), SCORE_FLOOR, HALF)
 
 
 def message_z(decoded: Decoded, soft: NDArray[np.float64]) -> float:

@@ -17,12 +17,12 @@ from fastmark.detection.scores import SCORE_FLOOR, ScorePlanes
 from fastmark.kernels import resample as kernels
 
 MAX_UNITS = 1536
-"""Units a side that are looked at; the short side of a marked picture never has more than 1200."""
+"""Units a side that are looked at; the short side of a marked image never has more than 1200."""
 
 FIELD_SPACING = 64
 """Units between the nodes of a displacement field."""
 
-# Share of a sample by which a shift may differ from a whole one that is not resampled: a quarter is a shift.
+# Share of a sample by which a shift may differ from a whole one that is not resampled: a quarter is.
 _WHOLE = 0.13
 # Reduced planes are read where the mark is shown at more samples per unit than their reduction less this.
 _EARLIER = 0.35

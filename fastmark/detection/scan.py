@@ -30,8 +30,9 @@ _LEAST_REFINED, _SMALL_LESS = 5.5, 0.8
 _TONES, _FEWER_TONES = 192, 96
 _SMALL_TONES, _FEWER_SMALL_TONES = 384, 192
 
-# Strains through which upright images are seen: other aspects in steps of a logarithm, and shears. Rotations
-# are tried as many rows of the grid either side of upright as a strain's neighbour does not cover.
+# Strains through which upright images are seen: other aspects in steps of a logarithm, and shears. Rows of
+# the grid that are tried with them, either side of upright: a shear is a strain across the axes and half as
+# much turning, which is three rows at most.
 _ASPECT_STEP, _MOST_ASPECT_STEPS, _ASPECT_ROWS = 0.03, 9, 1
 _SHEARS, _SHEAR_ROWS = (-0.08, -0.04, 0.04, 0.08), 3
 # Strains through which turned images are seen: along the axes, across, and both at once.

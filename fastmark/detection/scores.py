@@ -25,7 +25,7 @@ def scores(plane: Plane, floor: float = SCORE_FLOOR, threads: int = 1) -> Plane:
 
     Every 8 x 8 DCT coefficient x is replaced by ``clip(x / v, -1.5, 1.5) / v``, v its own neighbourhood's
     magnitude over ``floor`` grey levels; the mean is taken over four block grids (cycle spinning, Coifman &
-    Donoho 1995), without which smooth pictures show the grid. Correlating it with a weak pattern is about the
+    Donoho 1995), without which smooth images show the grid. Correlating it with a weak pattern is about the
     locally optimum detector. Planes under 8 samples a side have no scores: zeros.
     """
     out = np.zeros_like(plane)
@@ -50,7 +50,7 @@ def _add_scores(
 class ScorePlanes:
     """A plane's scores at the resolutions and floors that are asked for, each computed once.
 
-    Scores are taken on the picture's own samples, before anything is resampled: there its noise, its
+    Scores are taken on the image's own samples, before anything is resampled: there its noise, its
     compression and its host are still independent from coefficient to coefficient.
     """
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
 
 from fastmark.codec.carrier import Carrier
 from fastmark.codec.message import MessageCode
@@ -18,9 +17,10 @@ from fastmark.detection.deep import LOG_CLIMBS, coherent_geometries
 from fastmark.detection.local_shifts import local_shifts
 from fastmark.detection.logpolar import Templates
 from fastmark.detection.placement import Placement, place_candidate
-from fastmark.detection.reading import AGREES, ChipReader, Finding, Reading
+from fastmark.detection.reading import AGREES, ChipReader, Finding
 from fastmark.detection.scan import Candidate, distinct, scan
 from fastmark.detection.torus import TorusSpectrum
+from fastmark.detection.trace import Kind, Trace, Trial
 
 # z of pilot and anchors of an image as it is: chance gets there once in twenty images.
 _IDENTITY_SCORE = 5.2
@@ -36,27 +36,6 @@ _REGIONS = ((0.25, 0.75, 0.25, 0.75), (0, 0.5, 0, 0.5), (0, 0.5, 0.5, 1), (0.5, 
 # Straightened images are an open-ended list of their own: the image as it is has the first number, whether
 # or not it is straightened, the likeliest candidate the second; pieces follow from the second on.
 _STRAIGHT_IDENTITY, _STRAIGHT_CANDIDATE = 1, 2
-
-Kind = Literal["identity", "candidate", "dense", "deep", "straightened"]
-
-
-class Trial(NamedTuple):
-    """One geometry tried.
-
-    Attributes:
-        kind: the image as it is, a candidate of the scan placed by its tones, the same with its anchors, a
-            geometry of the deep search, or one with local shifts taken out.
-        placement: the best place under this geometry.
-        log_trials: natural logarithm of the number of geometries that is paid for.
-        z: of pilot and anchors together; 0 where anchors were not asked.
-        read: whether its chips were read.
-    """
-
-    kind: Kind
-    placement: Placement
-    log_trials: float
-    z: float
-    read: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +55,13 @@ class Search:
 
     Attributes:
         reader: of the chips; ``finding`` is the best that it found so far.
-        trials: the geometries tried so far, in order.
+        trace: the geometries tried so far, each followed by the readings of its chips.
     """
 
     def __init__(self, analysis: Analysis, carrier: Carrier, templates: Templates, code: MessageCode) -> None:
         """Prepare to search ``analysis`` for the mark of ``carrier``."""
-        self.reader = ChipReader(analysis, carrier, code)
-        self.trials: list[Trial] = []
+        self.trace: Trace = []
+        self.reader = ChipReader(analysis, carrier, code, self.trace)
         self._analysis = analysis
         self._carrier = carrier
         self._templates = templates
@@ -93,11 +72,6 @@ class Search:
     def finding(self) -> Finding:
         """The best that was found so far."""
         return self.reader.finding
-
-    @property
-    def readings(self) -> list[Reading]:
-        """The readings of chips so far, in order."""
-        return self.reader.readings
 
     def run(self, *, deep: bool) -> None:
         """Search until the message is proven or the hypotheses are used up."""
@@ -183,7 +157,7 @@ class Search:
         """
         self.finding.note(evidence.union_bound(placement.log_p, log_trials), placement)
         read = placement.log_p <= AGREES or z >= least
-        self.trials.append(Trial(kind, placement, log_trials, z, read))
+        self.trace.append(Trial(kind, placement, log_trials, z, read))
         return read and self.reader.read(placement, log_trials)
 
     def _straighten(self, placement: Placement, number: int) -> bool:
@@ -192,7 +166,7 @@ class Search:
         Returns whether the message is now proven.
         """
         log_trials = evidence.open_list(number)
-        self.trials.append(Trial("straightened", placement, log_trials, 0.0, True))
+        self.trace.append(Trial("straightened", placement, log_trials, 0.0, True))
         field = local_shifts(self._analysis.planes, placement, self._carrier)
         return self.reader.read(placement, log_trials, field)
 

@@ -31,7 +31,7 @@ class ChipBlocks:
 
     Attributes:
         coefficients: float32 ``(10, BY, BX)``, the weighted scores' orthonormal DCT-II at the chips.
-        inside: float32 ``(BY, BX)``, 1 for blocks that lie wholly on the picture, else 0.
+        inside: float32 ``(BY, BX)``, 1 for blocks that lie wholly on the image, else 0.
     """
 
     coefficients: NDArray[np.float32]

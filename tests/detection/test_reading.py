@@ -12,7 +12,7 @@ from fastmark.detection import evidence
 from fastmark.detection.analysis import Analysis
 from fastmark.detection.placement import LOG_SHIFTS
 from fastmark.detection.plan import LARGE_PLANE
-from fastmark.detection.reading import FLOORS, ChipReader, half_resolution_blocks
+from fastmark.detection.reading import FLOORS, ChipReader, view_at_half_resolution
 from fastmark.detection.resampling import resample
 from fastmark.detection.scores import ScorePlanes
 from fastmark.detection.soft_bits import ChipBlocks
@@ -32,26 +32,36 @@ def large(carrier, draw_plane):
     return planted(draw_plane("textured", 1012, 1020), carrier)
 
 
-def reader_of(plane, carrier):
-    return ChipReader(Analysis(ScorePlanes(plane)), carrier, CODE)
+class Read:
+    """A reader and its trace."""
 
+    def __init__(self, plane, carrier):
+        self.readings = []
+        self.reader = ChipReader(Analysis(ScorePlanes(plane)), carrier, CODE, self.readings)
+        self.read = self.reader.read
+        self.finding = self.reader.finding
 
-def floors_and_steps(reader):
-    return [(reading.floor, reading.step) for reading in reader.readings]
+    @property
+    def n_paid(self):
+        return self.reader.n_paid
+
+    @property
+    def floors_and_steps(self):
+        return [(reading.floor, reading.step) for reading in self.readings]
 
 
 # ---- readings --------------------------------------------------------------------------------------
 
 
 def test_where_phases_agree_every_floor_is_read(unmarked, carrier):
-    reader = reader_of(unmarked, carrier)
+    reader = Read(unmarked, carrier)
     assert not reader.read(place(AGREES), 0.0)
-    assert floors_and_steps(reader) == [(floor, 1) for floor in FLOORS]
+    assert reader.floors_and_steps == [(floor, 1) for floor in FLOORS]
     assert reader.n_paid == len(FLOORS)
 
 
 def test_where_neither_phases_nor_soft_bits_show_anything_floors_are_left_out_and_counted(unmarked, carrier):
-    reader = reader_of(unmarked, carrier)
+    reader = Read(unmarked, carrier)
     places, made = 40, []
     for n in range(places):
         before = len(reader.readings)
@@ -73,10 +83,10 @@ def test_where_neither_phases_nor_soft_bits_show_anything_floors_are_left_out_an
 
 def test_a_proven_message_ends_the_reading_and_the_rest_is_counted(carrier):
     plane, origin = planted(grey(photograph("astronaut", 400)).astype(np.float32), carrier)
-    reader = reader_of(plane, carrier)
+    reader = Read(plane, carrier)
     offset = -np.array(origin, np.float64)
     assert reader.read(place(DISAGREES, offset), 0.0)
-    assert floors_and_steps(reader) == [(FLOORS[0], 1)]
+    assert reader.floors_and_steps == [(FLOORS[0], 1)]
     assert reader.n_paid == len(FLOORS)
     assert reader.finding.proven
     assert reader.finding.message.message == PLANTED
@@ -92,15 +102,15 @@ def test_a_proven_message_ends_the_reading_and_the_rest_is_counted(carrier):
 
 
 def test_a_field_of_shifts_is_read_under_every_floor(unmarked, carrier):
-    reader = reader_of(unmarked, carrier)
+    reader = Read(unmarked, carrier)
     assert not reader.read(place(DISAGREES), 0.0, np.zeros((6, 9, 2), np.float32))
-    assert floors_and_steps(reader) == [(floor, 1) for floor in FLOORS]
+    assert reader.floors_and_steps == [(floor, 1) for floor in FLOORS]
     assert reader.n_paid == len(FLOORS)
 
 
 def test_phases_count_for_nothing_where_they_chose_the_shifts(unmarked, carrier):
     """Though they may be as good as they like."""
-    reader = reader_of(unmarked, carrier)
+    reader = Read(unmarked, carrier)
     reader.read(place(-500.0), 0.0, np.zeros((6, 9, 2), np.float32))
     assert reader.finding.log_p > -10
     reader.read(place(-500.0), 0.0)
@@ -109,7 +119,7 @@ def test_phases_count_for_nothing_where_they_chose_the_shifts(unmarked, carrier)
 
 @pytest.mark.parametrize("field", [None, np.zeros((6, 9, 2), np.float32)], ids=["no shifts", "shifts"])
 def test_what_a_geometry_costs_is_paid_in_full(unmarked, carrier, field):
-    free, paid = (reader_of(unmarked, carrier) for _ in range(2))
+    free, paid = (Read(unmarked, carrier) for _ in range(2))
     free.read(place(AGREES), 0.0, field)
     paid.read(place(AGREES), 7.5, field)
     for one, other in zip(free.readings, paid.readings, strict=True):
@@ -123,10 +133,10 @@ def test_what_a_geometry_costs_is_paid_in_full(unmarked, carrier, field):
 
 def test_half_resolution_is_read_first_and_all_floors_after_it_where_phases_agree(large, carrier):
     """At a place that is not the mark's: nothing is proven there."""
-    reader = reader_of(large[0], carrier)
+    reader = Read(large[0], carrier)
     offset = np.array((8.0, 24.0)) - np.array(large[1], np.float64)
     assert not reader.read(place(AGREES, offset), 0.0)
-    assert floors_and_steps(reader) == [(FLOORS[0], 2), *((floor, 1) for floor in FLOORS)]
+    assert reader.floors_and_steps == [(FLOORS[0], 2), *((floor, 1) for floor in FLOORS)]
     assert reader.n_paid == len(FLOORS) + 1
 
 
@@ -135,12 +145,13 @@ def test_blocks_at_half_the_resolution_lie_where_those_of_units_do(large):
     analysis = Analysis(ScorePlanes(plane))
     for away in ((0, 0), (-8, 16), (2, 4), (-6, 10)):
         placement = place(DISAGREES, np.array(away) - np.array(origin, np.float64))
-        blocks, first = half_resolution_blocks(analysis, placement)
+        view = view_at_half_resolution(analysis, placement)
         grid = resample(analysis.planes, placement.matrix, placement.offset)
-        assert first == tuple(n // 8 for n in grid.origin)
-        assert blocks.inside.shape == tuple(n // 8 for n in grid.scores.shape)
+        assert view.origin == tuple(n // 8 for n in grid.origin)
+        assert (view.floor, view.step) == (FLOORS[0], 2)
+        assert view.blocks.inside.shape == tuple(n // 8 for n in grid.scores.shape)
     as_it_is = -np.array(origin, np.float64)
-    half = half_resolution_blocks(analysis, place(DISAGREES, as_it_is))[0].coefficients[0]
+    half = view_at_half_resolution(analysis, place(DISAGREES, as_it_is)).blocks.coefficients[0]
     grid = resample(analysis.planes, np.eye(2), as_it_is)
     whole = ChipBlocks.of(grid.scores).coefficients[0]
     # the same chips, seen at two resolutions; and not those beside them
@@ -160,9 +171,9 @@ def test_blocks_at_half_the_resolution_lie_where_those_of_units_do(large):
     ],
 )
 def test_what_does_not_start_at_an_even_sample_is_not_read_at_half_the_resolution(large, placement):
-    assert half_resolution_blocks(Analysis(ScorePlanes(large[0])), placement) is None
+    assert view_at_half_resolution(Analysis(ScorePlanes(large[0])), placement) is None
 
 
 def test_small_images_are_not_read_at_half_their_resolution(unmarked):
     assert min(unmarked.shape) < LARGE_PLANE
-    assert half_resolution_blocks(Analysis(ScorePlanes(unmarked)), place(AGREES)) is None
+    assert view_at_half_resolution(Analysis(ScorePlanes(unmarked)), place(AGREES)) is None

@@ -20,6 +20,7 @@ from fastmark.detection.scan import Candidate
 from fastmark.detection.scores import ScorePlanes
 from fastmark.detection.search import PlacedCandidate, Search, choose_pieces, choose_to_straighten
 from fastmark.detection.torus import TorusSpectrum
+from fastmark.detection.trace import Reading, Trial
 
 MOST_DENSE_LOOKS = 3
 
@@ -57,8 +58,12 @@ def placed(placements):
     ]
 
 
+def trials_of(search):
+    return [record for record in search.trace if isinstance(record, Trial)]
+
+
 def floors_and_steps(search):
-    return [(reading.floor, reading.step) for reading in search.readings]
+    return [(reading.floor, reading.step) for reading in search.trace if isinstance(reading, Reading)]
 
 
 # ---- the image as it is ----------------------------------------------------------------------------
@@ -96,7 +101,7 @@ def test_an_image_as_it_is_needs_no_scan(carrier, templates):
     plane, _ = planted(grey(photograph("astronaut", 400)).astype(np.float32), carrier)
     search = search_of(plane, carrier, templates)
     search.run(deep=True)
-    (trial,) = search.trials
+    (trial,) = trials_of(search)
     assert (trial.kind, trial.log_trials, trial.read) == ("identity", evidence.open_list(1), True)
     assert trial.z > 8
     assert trial.placement is search.finding.placement
@@ -116,7 +121,7 @@ def test_no_geometry_is_free_and_later_ones_cost_more(carrier, other_carrier):
     assert [one.log_trials for one in by_score] == [evidence.open_list(n + 1) for n in range(len(found))]
     search = search_of(plane, other_carrier, Templates(other_carrier))
     search.run(deep=False)
-    first, *others = (t for t in search.trials if t.kind in ("identity", "candidate"))
+    first, *others = (t for t in trials_of(search) if t.kind in ("identity", "candidate"))
     assert (first.kind, first.log_trials) == ("identity", evidence.open_list(1))
     assert sorted(t.log_trials for t in others) == [evidence.open_list(n + 2) for n in range(len(found))]
     log_ps = [t.placement.log_p for t in others]
@@ -128,9 +133,9 @@ def test_images_turned_by_180_degrees_are_found_by_the_scan(carrier, templates):
     plane, _ = planted(grey(photograph("astronaut", 400)).astype(np.float32), carrier)
     search = search_of(np.ascontiguousarray(plane[::-1, ::-1]), carrier, templates)
     search.run(deep=False)
-    assert search.trials[0].kind == "identity"
-    assert search.trials[0].z < 6
-    assert search.trials[-1].kind == "candidate"
+    assert trials_of(search)[0].kind == "identity"
+    assert trials_of(search)[0].z < 6
+    assert trials_of(search)[-1].kind == "candidate"
     assert search.finding.message.message == PLANTED
     np.testing.assert_allclose(search.finding.placement.matrix, -np.eye(2), atol=0.002)
 
@@ -141,13 +146,13 @@ def test_only_some_geometries_are_looked_at_densely(unmarked, carrier, templates
     close, far = agreeing(1.0), agreeing(LOG_SHIFTS)
     candidates = placed([far, *[close, far] * MOST_DENSE_LOOKS, close])
     assert not search.try_candidates(candidates, identity_agrees=False)
-    dense = [t for t in search.trials if t.kind == "dense"]
+    dense = [t for t in trials_of(search) if t.kind == "dense"]
     expected = [one for one in candidates if one.placement is close][:MOST_DENSE_LOOKS]
     seen = [abs(t.placement.matrix[0, 0]) for t in dense]
     assert seen == [one.candidate.matrix[0, 0] for one in expected]
     # a second look at a geometry is no other geometry
     assert [t.log_trials for t in dense] == [one.log_trials for one in expected]
-    assert not any(t.read for t in search.trials if t.kind == "candidate")
+    assert not any(t.read for t in trials_of(search) if t.kind == "candidate")
     assert [t.read for t in dense] == [t.z >= 5.6 or t.placement.log_p <= math.log(1e-3) for t in dense]
 
 
@@ -157,11 +162,13 @@ def test_candidates_whose_phases_agree_are_read_and_the_likeliest_is_straightene
     search = search_of(unmarked, carrier, templates)
     candidates = placed([agreeing(-9.0), agreeing(-8.0), agreeing(9.0)])
     assert not search.try_candidates(candidates, identity_agrees=False)
-    tried = [(t.kind, t.read) for t in search.trials]
-    assert tried == [*[("candidate", True)] * 2, ("candidate", False), ("straightened", True)]
-    assert search.trials[-1].placement is candidates[0].placement
-    assert search.trials[-1].log_trials == evidence.open_list(2)
-    assert floors_and_steps(search) == [(floor, 1) for floor in FLOORS] * 3
+    tried = [record.kind if isinstance(record, Trial) else record.floor for record in search.trace]
+    # each with its readings
+    assert tried == ["candidate", *FLOORS, "candidate", *FLOORS, "candidate", "straightened", *FLOORS]
+    assert [t.read for t in trials_of(search)] == [True, True, False, True]
+    straightened = trials_of(search)[-1]
+    assert straightened.placement is candidates[0].placement
+    assert straightened.log_trials == evidence.open_list(2)
 
 
 # ---- bent images -----------------------------------------------------------------------------------
@@ -217,7 +224,7 @@ def test_bent_images_are_straightened_where_one_shift_is_not_enough(marked, carr
         search = search_of(plane, carrier, templates)
         search.run(deep=False)
         assert search.finding.message.message == MESSAGE
-        straightened += [t for t in search.trials if t.kind == "straightened"]
+        straightened += [t for t in trials_of(search) if t.kind == "straightened"]
     assert straightened
     assert all(t.read for t in straightened)
     assert max(t.placement.log_p for t in straightened) <= -1
