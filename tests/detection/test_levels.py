@@ -11,7 +11,7 @@ from fastmark.detection.noise import PowerSpectrum, tukey
 from fastmark.detection.plan import LevelPlan
 from fastmark.detection.scan import scan
 from fastmark.detection.scores import ScorePlanes
-from fastmark.kernels.spectrum import sinc_table, spectrum_at
+from fastmark.kernels.fourier import sinc_table, spectrum_at
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,17 @@ CODE = MessageCode(64)
 MESSAGE = 0x0F1E2D3C4B5A6978
 CODEWORD = CODE.encode(MESSAGE)
 
+# matrices from units to samples, (y, x)
+GEOMETRIES = {
+    "the same": np.eye(2),
+    "half turn": -np.eye(2),
+    "mirrored": np.diag([1.0, -1.0]),
+    "enlarged": 1.3 * np.eye(2),
+    "shrunk": 0.7 * np.eye(2),
+    "turned": np.array([[np.cos(0.4), -np.sin(0.4)], [np.sin(0.4), np.cos(0.4)]]),
+    "sheared": np.array([[1.0, 0.1], [0.02, 0.9]]),
+}
+
 
 def planted(plane, carrier, n_tones=96, strength=1.0):
     """The plane with a mark of this strength in it, float32, and its origin on the torus."""
