@@ -14,7 +14,7 @@ from fastmark.detection.logpolar import log_polar
 from fastmark.detection.noise import PowerSpectrum, tukey
 from fastmark.detection.plan import LevelPlan
 from fastmark.detection.scores import ScorePlanes
-from fastmark.kernels import spectrum as kernels
+from fastmark.kernels import noise as kernels
 
 _MIN_FFT, _MAX_SIDE = 256, 1024
 # Tones between bins lose a third of their power without; a long side, whose spectrum shows more, can do with

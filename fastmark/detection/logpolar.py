@@ -19,7 +19,6 @@ from fastmark._threads import in_strips
 from fastmark.codec.carrier import MAX_RADIUS, MIN_RADIUS, TONE_COUNTS, TORUS, Carrier
 from fastmark.detection.affine import Matrix
 from fastmark.kernels import logpolar as kernels
-from fastmark.kernels import spectrum as spectrum_kernels
 
 MAX_SCALE = 1.6
 """Samples per unit: images in which the mark is larger are looked at reduced."""
@@ -52,7 +51,7 @@ class Grid:
     def scales(self, least: float) -> NDArray[np.float64]:
         """Return the scales searched, samples per unit: one for each shift, from 1.6 down to about ``least``.
 
-        Their number is a multiple of 32, for what is left over of a vector takes as long as a whole one.
+        Their number is a multiple of 32, as part of a vector takes as long as a whole one.
         """
         n = _LOT * math.ceil(np.log(MAX_SCALE / least) / self.log_step / _LOT - _SPARED)
         # a cell's middle lies beyond the first of the finest cells in it
@@ -88,10 +87,10 @@ def log_polar(white: NDArray[np.float32], pools: tuple[int, ...]) -> list[LogPol
     """
     finest = pools[0]
     places = _places(white.shape[0], 2 * (white.shape[1] - 1), finest)
-    # what lies beyond the spectrum is read from the constant bin, which tells nothing else
+    # cells beyond the spectrum are read from the constant bin, which tells nothing else
     white[0, 0] = 1.0
     cells = np.empty((places.shape[0], places.shape[1]), np.float32)
-    spectrum_kernels.take_bins(white.ravel(), places, cells)
+    kernels.take_bins(white.ravel(), places, cells)
     found = []
     at = finest
     for pool in pools:
@@ -114,7 +113,7 @@ def _places(n_rows: int, n_columns: int, finest: int) -> NDArray[np.uint32]:
     radii = _MIN_FREQUENCY * np.exp(_LOG_STEP * (np.arange(0, _N_RADII, finest) + (finest - 1) / 2))
     places = np.empty((angles.size, radii.size), np.uint32)
     waves = (np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32))
-    spectrum_kernels.place_log_polar(n_rows, n_columns, *waves, radii.astype(np.float32), places)
+    kernels.place_log_polar(n_rows, n_columns, *waves, radii.astype(np.float32), places)
     return places
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmark.kernels import spectrum as kernels
+from fastmark.kernels import noise as kernels
 
 WHITE_LIMIT = 8.0
 

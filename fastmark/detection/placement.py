@@ -21,7 +21,7 @@ from fastmark.detection.affine import Matrix
 from fastmark.detection.noise import WHITE_LIMIT
 from fastmark.detection.plan import HALF
 from fastmark.detection.scan import Candidate
-from fastmark.kernels import spectrum as kernels
+from fastmark.kernels import fourier as kernels
 
 TONE_LIMIT = 4.0
 """Most that one tone counts, in roots of its noise level."""
@@ -75,7 +75,7 @@ class Placement:
 
 @dataclass(frozen=True)
 class PilotView:
-    """What one geometry shows of a key's pilot.
+    """A key's pilot as one geometry shows it.
 
     Attributes:
         values: complex128 ``(n,)``, coefficients of the first n tones on a grid of units.

@@ -34,10 +34,10 @@ from fastmark.detection.placement import (
 from fastmark.detection.plan import HALF
 from fastmark.detection.resampling import resample
 from fastmark.detection.scores import ScorePlanes
+from fastmark.kernels import fourier as fourier_kernels
 from fastmark.kernels import resample as kernels
-from fastmark.kernels import spectrum as spectrum_kernels
 
-_PILOT_WEIGHT = 1.5  # of the pilot beside the anchors: what is left of a blurred image has no anchors
+_PILOT_WEIGHT = 1.5  # of the pilot beside the anchors: a blurred image keeps no anchors
 # The noise level is taken over ten bins of the image's own resolution either side, but never over more than
 # an eighth of the band.
 _WHITENING_REACH, _MOST_REACH = 10.0, SIDE // 8
@@ -47,7 +47,7 @@ Region = tuple[float, float, float, float]
 
 
 class TorusSpectrum:
-    """The scored image folded onto the torus and transformed: what all keys share at one geometry.
+    """The scored image folded onto the torus and transformed: shared by all keys at one geometry.
 
     Attributes:
         matrix, offset: sample ``matrix @ t + offset`` of the plane is taken for torus place t.
@@ -154,7 +154,7 @@ class TorusSpectrum:
         best: tuple[float, bool, bool, int] | None = None
         for turned in turns:
             pattern = carrier.anchor_spectrum(self.step)
-            square = spectrum_kernels.correlate(self.spectrum, pattern, not turned, dense)
+            square = fourier_kernels.correlate(self.spectrum, pattern, not turned, dense)
             spread = max(math.sqrt(2.0 * square) / n_places, 1e-12)
             c = view.aligned(turned=turned) * (half * spread)
             if turned:

@@ -14,7 +14,7 @@ from fastmark.codec.carrier import BLOCK, N_COEFFICIENTS, TONE_COUNTS, TORUS, Ca
 from fastmark.codec.plane import Plane
 from fastmark.embedding.host import Host
 from fastmark.kernels import mask as mask_kernels
-from fastmark.kernels import spectrum as kernels
+from fastmark.kernels import noise as kernels
 
 # Amplitudes at strength 1, of the mask: a chip's DCT coefficient, the pilot's root mean square.
 CHIP_RATIO = 0.275 * 8 / math.sqrt(N_COEFFICIENTS)

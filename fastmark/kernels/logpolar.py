@@ -123,3 +123,35 @@ def quantise_cells(cells, mean, inverse_spread, neutral, step, out):
         total += part
         square += part2
     return total, square
+
+
+@kernel
+def place_log_polar(n_rows, n_columns, cosines, sines, radii, out):
+    """Write where in half a spectrum ``(n_rows, n_columns // 2 + 1)`` the cells of a log-polar grid lie.
+
+    ``out[a, i]``, uint32 ``(angles, radii)``: the bin nearest to the frequency ``(r sin, r cos)``, counted
+    row by row; 0, which is the constant one, beyond the Nyquist frequency. Angles lie in 0..pi, ``radii`` are
+    in cycles per sample.
+    """
+    height, last = np.int32(n_rows), np.int32(n_columns // 2)
+    half = np.float32(0.5)
+    for a in range(cosines.size):
+        # NOTE: the half spectrum has no negative columns: P(fy, fx) = P(-fy, -fx)
+        sign = np.float32(1) if cosines[a] >= 0 else np.float32(-1)
+        uy, ux = sign * sines[a] * np.float32(height), sign * cosines[a] * np.float32(2 * last)
+        line = out[a]
+        for i in range(radii.size):
+            y, x = np.int32(np.floor(uy * radii[i] + half)), np.int32(ux * radii[i] + half)
+            if x <= last and 2 * y < height and 2 * y > -height:
+                line[i] = (y if y >= 0 else y + height) * (last + 1) + x
+            else:
+                line[i] = 0
+
+
+@kernel
+def take_bins(flat, places, out):
+    """Write ``flat[places]`` into ``out``, float32 ``(A, R)``; ``places`` uint32 like it."""
+    for a in range(out.shape[0]):
+        line, target = places[a], out[a]
+        for i in range(target.size):
+            target[i] = flat[line[i]]

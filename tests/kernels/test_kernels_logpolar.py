@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import spectra
 from reference import logpolar as slow
 
 from fastmark.kernels import logpolar as fast
@@ -13,6 +14,7 @@ N_ANGLES, STRIDE = 40, 160
 
 RELATIVE = 1e-5
 TIE = 1e-3  # of a byte: so near to one half, float32 may round the other way
+BIN_TIE = 1e-3  # bins: so near to the middle of two, float32 may take the other
 
 
 def draw(shape, seed=0):
@@ -205,3 +207,75 @@ def test_a_part_of_wider_rows_is_written_and_no_more():
     np.testing.assert_array_equal(padded[:, 8:48], quantise_cells(cells, np.ones(40, np.float32))[0])
     assert np.all(padded[:, :8] == 3)
     assert np.all(padded[:, 48:] == 3)
+
+
+# ---- log-polar grid --------------------------------------------------------------------------------
+
+
+def log_polar_grid():
+    angles = np.arange(23) * np.pi / 23
+    radii = 0.02 * np.exp(0.2 * np.arange(18))
+    return [line.astype(np.float32) for line in (np.cos(angles), np.sin(angles), radii)]
+
+
+def place_log_polar(size, cosines, sines, radii):
+    out = np.full((cosines.size, radii.size), 2**32 - 1, np.uint32)
+    fast.place_log_polar(*size, cosines, sines, radii, out)
+    return out
+
+
+@spectra.SIZED
+def test_place_log_polar_agrees_with_its_twin(size):
+    cosines, sines, radii = log_polar_grid()
+    places = place_log_polar(size, cosines, sines, radii)
+    exact = slow.place_log_polar(*size, cosines, sines, radii)
+    at = [n * np.outer(wave, radii) for n, wave in zip(size, (sines, cosines), strict=True)]
+    near_tie = np.any([np.abs(place - np.floor(place) - 0.5) < BIN_TIE for place in at], axis=0)
+    assert near_tie.mean() < 0.1
+    np.testing.assert_array_equal(places[~near_tie], exact[~near_tie])
+
+
+def test_places_beyond_the_nyquist_frequency_are_the_constant_bin():
+    cosines, sines, _ = log_polar_grid()
+    radii = np.array([0.72, 1.0, 50.0], np.float32)
+    assert not place_log_polar((16, 24), cosines, sines, radii).any()
+
+
+def test_places_lie_within_the_spectrum_and_others_than_far_ones_are_not_the_constant_bin():
+    cosines, sines, radii = log_polar_grid()
+    for size in spectra.SIZES:
+        places = place_log_polar(size, cosines, sines, radii)
+        assert places.max() < size[0] * (size[1] // 2 + 1)
+    places = place_log_polar((64, 96), cosines, sines, radii)
+    assert np.all(places[:, radii < 0.45] > 0)
+
+
+def test_a_half_turn_of_the_angle_gives_the_same_bins():
+    _, _, radii = log_polar_grid()
+    angles = np.arange(9) * np.pi / 9 + 0.05
+    cosines, sines = np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
+    places, turned = (place_log_polar((48, 64), sign * cosines, sign * sines, radii) for sign in (1, -1))
+    np.testing.assert_array_equal(places, turned)
+
+
+def test_a_cell_shows_the_bin_of_its_own_angle_and_radius():
+    size = 96, 128
+    cosines, sines, radii = log_polar_grid()
+    white = np.arange(size[0] * (size[1] // 2 + 1), dtype=np.float32)
+    cells = np.empty((cosines.size, radii.size), np.float32)
+    fast.take_bins(white, place_log_polar(size, cosines, sines, radii), cells)
+    y, x = np.divmod(cells[:, radii < 0.4], size[1] // 2 + 1)
+    seen = np.fft.fftfreq(size[0])[y.astype(int)], x / size[1]
+    sign = np.where(cosines >= 0, 1, -1)[:, None]
+    for frequency, wave, n in zip(seen, (sines, cosines), size, strict=True):
+        expected = sign * wave[:, None] * radii[radii < 0.4]
+        np.testing.assert_allclose(frequency, expected, rtol=0, atol=0.501 / n)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 40), (23, 18)], ids=str)
+def test_take_bins_agrees_with_its_twin(shape):
+    flat = spectra.draw_white((24, 64)).ravel()
+    places = np.random.default_rng(shape).integers(0, flat.size, shape).astype(np.uint32)
+    out = np.full(shape, np.nan, np.float32)
+    fast.take_bins(flat, places, out)
+    np.testing.assert_array_equal(out, slow.take_bins(flat, places))

@@ -1,4 +1,4 @@
-"""Twins of ``fastmark.kernels.scan``."""
+"""Twins of ``fastmark.kernels.logpolar``."""
 
 import numpy as np
 
@@ -35,3 +35,19 @@ def measure_cells(cells):
 def quantise_cells(cells, mean, inverse_spread, neutral, step):
     """Return the bytes before they are rounded (half up) and clipped to 0..15."""
     return neutral + step * inverse_spread * (cells.astype(np.float64) - mean)
+
+
+def place_log_polar(n_rows, n_columns, cosines, sines, radii):
+    out = np.zeros((len(cosines), len(radii)), np.int64)
+    for a, i in np.ndindex(out.shape):
+        # P(fy, fx) = P(-fy, -fx), and the half has the right side
+        sign = 1 if cosines[a] >= 0 else -1
+        y = int(np.floor(sign * float(radii[i]) * float(sines[a]) * n_rows + 0.5))
+        x = int(np.floor(sign * float(radii[i]) * float(cosines[a]) * n_columns + 0.5))
+        if 2 * abs(y) < n_rows and 2 * x <= n_columns:
+            out[a, i] = (y % n_rows) * (n_columns // 2 + 1) + x
+    return out
+
+
+def take_bins(flat, places):
+    return flat[places.astype(np.int64)]

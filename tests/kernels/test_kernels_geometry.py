@@ -1,0 +1,85 @@
+"""Kernels that score and refine a geometry against their twins, and against known geometries."""
+
+import numpy as np
+import pytest
+from reference import geometry as slow
+from spectra import draw_white
+
+from fastmark.kernels import geometry as fast
+
+
+def rotation(degrees, scale=1.0):
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return scale * np.array([[c, s], [-s, c]])
+
+
+def draw_tones(n, seed=0):
+    """Frequencies as a key's: cycles a unit, the upper half plane, radius 0.05..0.24."""
+    rng = np.random.default_rng(seed)
+    radius, angle = 0.05 * 4.8 ** rng.random(n), np.pi * rng.random(n)
+    return np.stack([radius * np.sin(angle), radius * np.cos(angle)], axis=1)
+
+
+def draw_spectrum(size, tones, g):
+    """Noise, and a peak wherever ``g`` takes a tone."""
+    y, x = np.indices(size)
+    side = np.sqrt(size[0] * size[1])
+    picture = np.random.default_rng(size).normal(0, side / 8, size)
+    for fy, fx in tones @ g.T:
+        picture += np.cos(2 * np.pi * (fy * y + fx * x) + 40 * fy)
+    window = np.outer(*(np.hanning(n) for n in size))
+    power = np.abs(np.fft.rfft2(picture * window)) ** 2
+    return np.minimum(power / np.median(power), 8).astype(np.float32)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (24, 40), (40, 24)], ids=str)
+@pytest.mark.parametrize("n_tones", [7, 8, 20, 48])
+@pytest.mark.parametrize("g", [rotation(0), rotation(33, 1.4), rotation(-80, 3.0), np.diag([-1.2, 0.9])])
+def test_tone_score_agrees_with_its_twin(g, n_tones, size):
+    white, tones = draw_white(size), draw_tones(48)
+    arguments = white, 0.9, 1.3, tones, n_tones, g
+    assert fast.tone_score(*arguments) == pytest.approx(slow.tone_score(*arguments), abs=1e-6)
+
+
+def test_fewer_than_eight_tones_inside_the_spectrum_score_nothing():
+    white = np.full((32, 17), 8, np.float32)
+    tones = np.tile([0.2, 0.1], (20, 1))
+    tones[:7] = 0.01
+    assert fast.tone_score(white, 1.0, 1.0, tones, 20, 4 * np.eye(2)) == 0
+    assert fast.tone_score(white, 1.0, 1.0, tones, 20, 2 * np.eye(2)) == pytest.approx(7 * np.sqrt(20))
+
+
+@pytest.mark.parametrize("size", [(64, 64), (48, 80)], ids=str)
+@pytest.mark.parametrize("seed", range(4))
+def test_refine_geometry_climbs_as_its_twin_does(seed, size):
+    tones = draw_tones(48, seed)
+    truth = rotation(20 * seed + 3, 1.1)
+    white = draw_spectrum(size, tones, truth)
+    start = (np.eye(2) + np.random.default_rng(seed).normal(0, 0.004, (2, 2))) @ truth
+    g = start.copy()
+    score = fast.refine_geometry(white, 1.0, 1.0, tones, 48, 0.006, 0.0005, g)
+    slow_g, slow_score = slow.refine_geometry(white, 1.0, 1.0, tones, 48, 0.006, 0.0005, start)
+    assert score == pytest.approx(slow_score, rel=1e-6)
+    np.testing.assert_allclose(g, slow_g, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("size", [(256, 256), (224, 320)], ids=str)
+@pytest.mark.parametrize("degrees", [0, 17, 90, 141])
+def test_refine_geometry_finds_the_way_back_to_the_truth(degrees, size):
+    tones = draw_tones(48, degrees)
+    truth = rotation(degrees, 1.2)
+    white = draw_spectrum(size, tones, truth)
+    g = rotation(0.5, 1.01) @ truth
+    before = fast.tone_score(white, 1.0, 1.0, tones, 48, g)
+    after = fast.refine_geometry(white, 1.0, 1.0, tones, 48, 0.006, 0.0002, g)
+    assert after > before
+    assert after == pytest.approx(fast.tone_score(white, 1.0, 1.0, tones, 48, g))
+    # half a bin at the outermost tone
+    np.testing.assert_allclose(g, truth, rtol=0, atol=0.5 / min(size) / 0.24)
+
+
+def test_refine_geometry_stays_where_nothing_is_better():
+    tones = draw_tones(48)
+    g = np.eye(2)
+    assert fast.refine_geometry(np.ones((32, 17), np.float32), 1.0, 1.0, tones, 48, 0.01, 0.001, g) == 0
+    np.testing.assert_array_equal(g, np.eye(2))

@@ -1,0 +1,39 @@
+"""Twins of ``fastmark.kernels.geometry``."""
+
+import numpy as np
+
+from reference.fourier import _bin, _size
+
+
+def _between(white, fy, fx):
+    """Bilinear interpolation at ``(fy, fx)`` cycles a sample."""
+    y, x = (f * n for f, n in zip((fy, fx), _size(white), strict=True))
+    top, left = int(np.floor(y)), int(np.floor(x))
+    return sum(
+        (1 - abs(y - row)) * (1 - abs(x - column)) * float(_bin(white, row, column))
+        for row in (top, top + 1)
+        for column in (left, left + 1)
+    )
+
+
+def tone_score(white, mean, spread, tones, n_tones, g):
+    seen = [g @ tone for tone in tones[:n_tones]]
+    inside = [_between(white, *f) for f in seen if np.abs(f).max() < 0.49]
+    return sum(p - mean for p in inside) / (spread * np.sqrt(len(inside))) if len(inside) >= 8 else 0.0
+
+
+def refine_geometry(white, mean, spread, tones, n_tones, step, last_step, g):
+    """Return the best matrix and its score; moves are taken as they are found, in the order listed."""
+    generators = [[[1, 0], [0, 1]], [[0, 1], [-1, 0]], [[1, 0], [0, -1]], [[0, 1], [1, 0]]]
+    best = tone_score(white, mean, spread, tones, n_tones, g)
+    while step >= last_step:
+        start = best
+        for generator in np.array(generators):
+            for signed in (step, -step):
+                trial = (np.eye(2) + signed * generator) @ g
+                score = tone_score(white, mean, spread, tones, n_tones, trial)
+                if score > best:
+                    best, g = score, trial
+        if best == start:
+            step /= 2
+    return g, best
