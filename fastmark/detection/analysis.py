@@ -13,7 +13,7 @@ from fastmark.detection.torus import TorusSpectrum
 
 
 class Analysis:
-    """What is known of an image before any key is looked at, computed when first needed.
+    """The part of detection that needs no key: computed when first needed, shared by all keys.
 
     Attributes:
         planes: scores of the middle of the image's plane, at most 2048 samples a side.

@@ -1,7 +1,7 @@
 """P-values that hold for any image: bounds on sums over keyed signs and phases.
 
 Probabilities are carried as natural logarithms. Each bound is over the key, for an image that does
-not depend on it: whatever was computed from the image alone (magnitudes, weights, geometry found
+not depend on it: all that was computed from the image alone (magnitudes, weights, geometry found
 from magnitudes) counts as given.
 """
 

@@ -1,6 +1,6 @@
 """Local shifts of an image that was bent or seen in perspective: a displacement field from the pilot.
 
-Only the pilot's tones are looked at: what is chosen here is given when the chips are judged.
+Only the pilot's tones are looked at: the choice made here is given when the chips are judged.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def local_shifts(planes: ScorePlanes, placement: Placement, carrier: Carrier) ->
         surfaces = _correlate_tiles(plain, pilot, grid.origin)
         shifts = _smooth_shifts(*_peaks(_blend(surfaces)))
         update = (shifts @ placement.matrix.T).astype(np.float32)
-        # What shows at grid place t is the pattern of t + shift, so place t is found that much earlier.
+        # The pattern of t + shift shows at grid place t, so place t is found that much earlier.
         field = -update if field.shape != update.shape else field - update
     return field
 

@@ -78,7 +78,7 @@ class LevelPlan:
 
 @dataclass(frozen=True, slots=True)
 class ScanPlan:
-    """What is looked at of a plane without any key; ``str()`` lists it in words.
+    """The parts and resolutions of a plane that are looked at; ``str()`` lists them in words.
 
     Attributes:
         shape: height and width of the plane, samples.

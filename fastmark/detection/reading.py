@@ -1,6 +1,6 @@
 """One placement -> what its chips prove: read under several floors, decode, weigh the evidence.
 
-Every p-value pays for what was searched. Three keystreams are independent, and each is spent once: tone
+Every p-value pays for the search behind it. Three keystreams are independent, and each is spent once: tone
 frequencies choose geometries, from magnitudes; tone phases choose places, and count against all places of
 that geometry; anchors and data chips then stand on their own. Where anchors helped to choose, they are priced
 like phases; where phases chose a field of local shifts, they count for nothing.
@@ -34,8 +34,8 @@ FLOORS = (SCORE_FLOOR, 10.0, 1.0)
 AGREES = math.log(1e-3)
 """log_p of a placement whose chips are read under every floor."""
 
-# What makes other floors worth a reading: standard deviations of the soft bits' power, or the logarithm of
-# all evidence so far.
+# Other floors are worth a reading from so many standard deviations of the soft bits' power, or up to this
+# logarithm of all evidence so far.
 _POWER_AGREES, _EVIDENCE_AGREES = 0.5, 3.0
 _LEAST_GAIN = 0.02  # power of the signal that LLRs suppose at least, as a share of the noise's
 _LLR_LIMIT = 60.0
@@ -122,10 +122,9 @@ class ChipReader:
         if field is None:
             phases = placement.log_phases
             log_trials += placement.log_trials
-        # NOTE: what is left out is paid for all the same, as what was read decided it
+        # NOTE: readings left out are paid for all the same, as those that were made decided it
         paid = self.n_paid + len(FLOORS) + (half is not None)
-        # where phases agree all floors are read; where it is for anchors that one looks, if there may be a
-        # mark
+        # where phases agree all floors are read; where anchors did, as long as there may be a mark
         sure = field is not None or placement.log_p <= AGREES
         proven = False
         for view in self._views(placement, field, half):

@@ -1,7 +1,7 @@
 """One key, one analysed image: geometries tried in turn, each as far as its phases and anchors warrant.
 
-What chance may reach, and so what a geometry must show before its chips are read, is said with each
-threshold; :mod:`fastmark.detection.reading` says how evidence is counted.
+A geometry must show more than chance does before its chips are read: each threshold says how often chance
+reaches it. :mod:`fastmark.detection.reading` says how evidence is counted.
 """
 
 from __future__ import annotations

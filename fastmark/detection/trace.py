@@ -1,4 +1,4 @@
-"""What a search did, in order: small records that tests and reports read."""
+"""The course of a search, in order: small records that tests and reports read."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Trial(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What one reading of the chips gave; logarithms are natural.
+    """The outcome of one reading of the chips; logarithms are natural.
 
     Attributes:
         floor: of the scores, grey levels.
