@@ -4,8 +4,8 @@
 
 The archive is made of drawn scenes and of scikit-image's photographs, cropped, mirrored and scaled to 0.1
 to 3 megapixels, as JPEGs of quality 60 to 95: most as files, some in tars, some in Parquet files. One in a
-hundred is marked, one in two hundred damaged. What is measured is the command line, in a process of its own,
-and beside it a bare loop over `fastmark.detect`, in one process and in two at a time.
+hundred is marked, one in two hundred damaged. The command line is measured, in a separate process, and beside
+it a bare loop over `fastmark.detect`, in one process and in two at a time.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def drawn(seed: int) -> Image.Image:
 
 
 def bases() -> list[Image.Image]:
-    """What all pictures are made of."""
+    """The images that all others are made of."""
     from skimage import data
 
     photographs = [Image.fromarray(getattr(data, name)()).convert("RGB") for name in PHOTOGRAPHS]
@@ -61,7 +61,7 @@ def bases() -> list[Image.Image]:
 
 
 def make_pictures(first: int, last: int) -> list[tuple[str, bytes, str]]:
-    """Name, JPEG bytes and message ("" if unmarked) of pictures `first` up to `last`."""
+    """Name, JPEG bytes and message ("" if unmarked) of images `first` up to `last`."""
     from fastmark import Key, Watermarker
 
     marker = Watermarker(Key(seeded_bytes("bulk key")))
@@ -73,7 +73,7 @@ def make_pictures(first: int, last: int) -> list[tuple[str, bytes, str]]:
         area = float(np.exp(rng.uniform(np.log(0.1e6), np.log(3e6))))
         aspect = rng.uniform(0.6, 1.7)
         width, height = round((area * aspect) ** 0.5), round((area / aspect) ** 0.5)
-        # a part of the original of that shape, so that no two pictures are the same
+        # a part of the original of that shape, so that no two images are the same
         part = rng.uniform(0.5, 1) * min(base.width / width, base.height / height)
         left = rng.uniform(0, base.width - width * part)
         top = rng.uniform(0, base.height - height * part)
@@ -96,7 +96,7 @@ def make_pictures(first: int, last: int) -> list[tuple[str, bytes, str]]:
 
 
 def build(folder: Path, pictures: int) -> dict[str, str]:
-    """Write the archive; what it holds by name, see `make_pictures`."""
+    """Write the archive; the messages of its images by name, see `make_pictures`."""
     truth: dict[str, str] = {}
     if (folder / "truth.json").exists():
         truth = json.loads((folder / "truth.json").read_text())
@@ -154,7 +154,7 @@ def name_of(row: Row) -> str:
 
 
 def tree_memory(root: int) -> int:
-    """Bytes of memory of a process and all below it; what they share is counted once."""
+    """Bytes of memory of a process and all below it; shared memory is counted once."""
     parents = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
@@ -217,7 +217,7 @@ def bare_loop(paths: list[str]) -> float:
 
 
 def bare_rates(folder: Path, count: int) -> Iterator[tuple[int, float]]:
-    """Pictures a second of the bare loop, in one process and in two at a time."""
+    """Images per second of the bare loop, in one process and in two at a time."""
     files = [path for path in sorted(folder.rglob("*.jpg")) if is_whole(path)][:count]
     paths = [str(path) for path in files]
     for processes in (1, 2):
@@ -236,7 +236,7 @@ def is_whole(path: Path) -> bool:
 
 
 def judged(rows: list[Row], truth: dict[str, str]) -> Row:
-    """What a scan's rows say against what the archive holds."""
+    """Counts of a scan's rows that agree with the archive, and of those that do not."""
     by_name = {name_of(row): row for row in rows}
     found = missed = wrong = false = unreported = 0
     for name, message in truth.items():

@@ -1,4 +1,4 @@
-"""Many images: scan archives for marks, mark whole folders, in all cores or on a Ray cluster, resumable."""
+"""Many images: scan archives, watermark whole folders, on all cores or a Ray cluster, resumable."""
 
 from fastmark.bulk.embedding import embed
 from fastmark.bulk.progress import Summary

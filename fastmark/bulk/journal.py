@@ -48,7 +48,7 @@ class Journal:
             path: of the file.
             settings: must be equal in all runs of a journal: keys, lengths, options.
             output: the output it belongs to, for messages.
-            force: start over, whatever there is.
+            force: start over: remove an existing journal.
 
         Raises:
             OutputError: if it is in use, has other settings, is damaged, or cannot be written.
@@ -124,8 +124,8 @@ class Journal:
             self._write("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, json.dumps(value)))
 
     def _write(self, statement: str, values: tuple[Any, ...]) -> None:
-        # NOTE: an error, a full disk's for one, may have ended the transaction; a row written then
-        # would be committed by itself, whatever became of its image
+        # NOTE: an error, as of a full disk, may have ended the transaction; a row written then
+        # would be committed even if its image is never written
         if not self._db.in_transaction:
             raise sqlite3.OperationalError("an earlier write failed")
         self._db.execute(statement, values)

@@ -1,4 +1,4 @@
-"""Kinds of files: what their names and their first bytes tell."""
+"""Kinds of files, recognised by their names and their first bytes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastmark.images.decoding import PREFIX_BYTES, format_by_prefix
 Kind = Literal["image", "tar", "parquet", "error"]
 
 Found = Literal["image", "tar", "parquet", "archive", "key", "metadata", "other"]
-"""What a file in a folder or a tar is: "archive" is one that is not opened, "metadata" macOS's of another."""
+"""Kinds of files in folders and tars: "archive" is not opened, "metadata" is macOS's (AppleDouble)."""
 
 Content = Literal["image", "tar", "parquet", "archive", "key", "metadata", "text"]
 
@@ -25,15 +25,15 @@ _OTHER_ENDINGS = """
     txt lst json jsonl csv tsv xml html htm md yaml yml toml ini log npy npz pt pth safetensors pkl cls db
     sqlite idx index lock tmp journal pdf svg xmp key py sh mp3 wav mp4 mkv mov avi webm
 """
-# what may hold images and is not opened: archives, and what training pipelines keep examples in
+# files that may hold images and are not opened: archives, and formats of training pipelines
 _ARCHIVE_ENDINGS = """
     zip 7z rar tzst tlz cab iso cbz cbr cb7 lzh lha arj arrow feather tfrecord tfrecords h5 hdf5 lmdb
 """
 
 IMAGE_ENDINGS = frozenset(f".{ending}" for ending in _IMAGES.split())
-"""Endings of what is taken for an image whatever it holds; a damaged one is reported."""
+"""Endings of files that are images by name; if one cannot be decoded, that is an error."""
 
-# what is not opened to see whether it is an image
+# files that are not opened to see whether they are images
 _OTHERS = frozenset(f".{ending}" for ending in _OTHER_ENDINGS.split())
 _ARCHIVES = frozenset(f".{ending}" for ending in _ARCHIVE_ENDINGS.split())
 _LISTS = (".txt", ".lst")
@@ -59,15 +59,15 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _PLAIN_PIXELS = re.compile(rb"P[1-6fFy][\s#]+[\d#]")
 _UTF_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 
-BLOCK = 512
-"""Bytes: one block of a tar, enough to tell every kind of source but a key file."""
+TAR_BLOCK_BYTES = 512
+"""One block of a tar, enough to recognise every kind of source but a key file."""
 
 KEY_BYTES = 8192
-"""How much of a file is searched for the sign of a key file, which is much smaller."""
+"""Bytes of a file that are searched for the sign of a key file, which is much smaller."""
 
 
 def kind_by_ending(name: str) -> Literal["image", "tar", "parquet", "archive", "other"] | None:
-    """What a file's name tells; None where it tells nothing."""
+    """The kind of a file by its name; None if the name does not say."""
     lower = name.lower()
     suffix = PurePosixPath(lower).suffix
     if suffix in IMAGE_ENDINGS:
@@ -84,7 +84,7 @@ def kind_by_ending(name: str) -> Literal["image", "tar", "parquet", "archive", "
 
 
 def kind_by_content(start: bytes) -> Content | None:
-    """What a file's first bytes tell, ``KEY_BYTES`` or at least a ``BLOCK``; None if nothing."""
+    """The kind of a file by its first ``KEY_BYTES``, or at least ``TAR_BLOCK_BYTES``; None if unknown."""
     if _reads_as_text(start):  # a path may begin like a file: BMW/1.jpg, Pyrenees/2.jpg
         if is_key_file(start):
             return "key"
@@ -110,7 +110,7 @@ def _reads_as_text(start: bytes) -> bool:
 
 
 def kind_of_file(name: str, size: int, start: Callable[[], bytes]) -> Found:
-    """What a file is that nobody has named, but a folder or a tar holds.
+    """The kind of a file that a folder or a tar holds, not named by the user.
 
     Args:
         name: its path; the ending decides, where it tells anything.
@@ -134,19 +134,19 @@ def kind_of_file(name: str, size: int, start: Callable[[], bytes]) -> Found:
 
 
 def _packed(start: bytes) -> Found:
-    """What a compressed file of unknown ending holds, as far as its first bytes tell."""
+    """The kind of a compressed file of unknown ending, as far as its first bytes show."""
     try:
         if start.startswith(b"\x1f\x8b"):
             unpacker = zlib.decompressobj(31)
-            inner, whole = unpacker.decompress(start, BLOCK), unpacker.eof
+            inner, whole = unpacker.decompress(start, TAR_BLOCK_BYTES), unpacker.eof
         elif start.startswith(b"\xfd7zXZ\0"):
             unxz = lzma.LZMADecompressor()
-            inner, whole = unxz.decompress(start, BLOCK), unxz.eof
+            inner, whole = unxz.decompress(start, TAR_BLOCK_BYTES), unxz.eof
         else:  # bz2 gives nothing before a block of up to 900 kB
             return "archive"
     except (zlib.error, lzma.LZMAError, EOFError):
         return "other"
-    if len(inner) < BLOCK and not whole:
+    if len(inner) < TAR_BLOCK_BYTES and not whole:
         return "archive"
     return "tar" if inner[257:262] == b"ustar" else "other"
 
@@ -154,7 +154,7 @@ def _packed(start: bytes) -> Found:
 def is_key_file(start: bytes) -> bool:
     """Whether a file that begins so, with ``KEY_BYTES`` or all there is, is a fastmark key file.
 
-    It is told by content, in whatever encoding and order of fields an editor has left it.
+    It is recognised by content, in any encoding and order of fields that an editor may have left.
     """
     text = start[:KEY_BYTES].replace(b"\0", b"")  # UTF-16 and UTF-32 of ASCII are ASCII with zeros between
     for mark in (b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf"):
@@ -163,12 +163,12 @@ def is_key_file(start: bytes) -> bool:
 
 
 def key_file_error(shown: str) -> str:
-    """What is said of a key file where an image is expected; nothing of what it holds."""
+    """The error of a key file where an image is expected; it quotes nothing from the file."""
     return f"{shown} is a fastmark key file, not an image: take it out of the sources"
 
 
 def may_be_apple_double(name: str) -> bool:
-    """Whether macOS names its metadata of other files so, where a file system has no place for them."""
+    """Whether a file is named like macOS's metadata of another, on file systems without a place for it."""
     return name.replace("\\", "/").rpartition("/")[2].startswith("._")
 
 
@@ -178,7 +178,7 @@ def is_apple_double(start: bytes) -> bool:
 
 
 def compression(start: bytes) -> Literal["gzip", "bz2", "lzma"] | None:
-    """How a file that begins so is compressed, by the name of Python's module."""
+    """The compression of a file that begins so, as the name of Python's module; None if it has none."""
     if start.startswith(b"\x1f\x8b"):
         return "gzip"
     if start.startswith(b"BZh") and start[4:7] in (b"1AY", b"\x17\x72\x45"):

@@ -31,7 +31,7 @@ class Messages(Protocol):
         """The message in hex.
 
         Args:
-            item: the image that is to be marked.
+            item: the image to be watermarked.
             index: its number among all images of the sources, from 0.
 
         Raises:

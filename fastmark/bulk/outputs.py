@@ -43,7 +43,7 @@ class Output(Protocol):
 
 
 def open_output_of(path: str, journal: Journal) -> Output:
-    """The output that a path names: a tar by its ending, else a folder.
+    """Open the output that a path names: a tar by its ending, else a folder.
 
     Raises:
         OutputError: if something else is there already, or it cannot be written.
@@ -122,7 +122,7 @@ class RemoteFolder:
         self._remote, self._inner = file_system(path)
 
     def put(self, result: Result) -> None:
-        """Write an image; names of remote storage are text, whatever the bytes of the source's."""
+        """Write an image; in remote storage, bytes of names that are no UTF-8 are escaped."""
         assert result.data is not None
         path = f"{self._inner.rstrip('/')}/{printable(result.name)}"
         try:

@@ -58,7 +58,7 @@ class Column:
 
     @property
     def wanted(self) -> str:
-        """What to ask pyarrow for: in lists the names of fields depend on who wrote the file."""
+        """The name to ask pyarrow for: names of fields in lists depend on the writer of the file."""
         return self.top if self.in_lists else self.name
 
 
@@ -82,7 +82,7 @@ def columns_of(schema: Any, *, every: bool = False) -> list[Column]:
 
     Args:
         schema: of pyarrow.
-        every: also what is too short for images, and what lies in a struct beside its ``bytes``.
+        every: also values too short for images, and fields of a struct beside its ``bytes``.
     """
     found = (
         Column((field.name, *steps), fixed) for field in schema for steps, fixed in _ways(field.type, every)
@@ -129,7 +129,7 @@ def choose(file: Any, column: str | None) -> list[Column]:
         column: its name, with dots down to a field; None to find it.
 
     Raises:
-        SourceError: if there is none, or none can be told from others.
+        SourceError: if there is none, or several are equally likely.
     """
     found = columns_of(file.schema_arrow)
     if column is not None:
@@ -164,7 +164,7 @@ def _of_name(schema: Any, column: str) -> list[Column]:
 def check_columns(path: str, column: str | None) -> None:
     """Raise SourceError for a Parquet file without a column that could be one of images.
 
-    A file that is damaged is let pass: it is reported when it is read.
+    A damaged file passes: it is reported when it is read.
 
     Raises:
         MissingPackageError: without pyarrow.
@@ -225,7 +225,7 @@ def _batches(file: Any, columns: Sequence[Column], **options: Any) -> Iterator[A
 def _index(batch: Any, column: Column) -> int:
     index: int = batch.schema.get_field_index(column.top)
     if index < 0:
-        raise SourceError(f"two columns have the name {column.top!r}: write the file anew with other names")
+        raise SourceError(f"two columns have the name {column.top!r}: write the file again with other names")
     return index
 
 

@@ -41,7 +41,7 @@ ROUND_ENTRIES = 200_000
 ROUND_BYTES = 64 << 30
 """Bytes of shards, likewise: the positions that have come back are in memory until the round ends."""
 
-BLOCK_ENTRIES = 32
+ENTRIES_PER_TASK = 32
 """Files that one reading task opens and one actor scans; shards have a task each."""
 
 _READING_CPUS = 0.1
@@ -232,7 +232,7 @@ def _scanned(
 def _blocks(todo: _Round) -> Iterator[Any]:
     """The entries of a round as tables for Ray: some images each, or one shard."""
     files = [entry for entry in todo.entries if entry.kind == "image"]
-    groups = [files[i : i + BLOCK_ENTRIES] for i in range(0, len(files), BLOCK_ENTRIES)]
+    groups = [files[i : i + ENTRIES_PER_TASK] for i in range(0, len(files), ENTRIES_PER_TASK)]
     groups += [[entry] for entry in todo.entries if entry.is_shard]
     for group in groups:
         yield block_of([(entry, sorted(todo.done.get(printable(entry.path), ()))) for entry in group])

@@ -1,4 +1,4 @@
-"""Readers: what an entry holds, image by image, with a position that finds it again in a later run.
+"""Readers: the items of an entry, one by one, each with a position that finds it again in a later run.
 
 Shards are read as streams, in order, never whole.
 """

@@ -28,7 +28,7 @@ class Recorder:
 
     Attributes:
         journal: None where rows go to stdout.
-        output: of marked images; None for a scan.
+        output: of watermarked images; None for a scan.
         summary: grows with the run.
         meter: shows progress.
         walk: counts the files that the sources leave out.
@@ -52,7 +52,7 @@ class Recorder:
             states: those that progress shows the counts of.
             columns: of the table.
             leave_out: the state whose rows are not written.
-            output: of marked images.
+            output: of watermarked images.
             shown: whether to show progress.
             column: of Parquet files, as the user named it.
         """

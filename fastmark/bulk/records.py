@@ -38,7 +38,7 @@ class Entry:
         name: where its images go below an output folder: a path of its own, or for shards the folder.
         size: bytes; 0 if not known.
         stamp: changes when the file does; empty if not known.
-        error: what is wrong with it.
+        error: why it cannot be read.
     """
 
     path: str

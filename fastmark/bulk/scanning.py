@@ -46,7 +46,7 @@ def scan(
 ) -> Summary:
     """Look for watermarks in many images, and write a table with a row for each.
 
-    The same call again resumes an earlier one, whatever stopped it: a journal beside the output records the
+    The same call again resumes an earlier one that was stopped: a journal beside the output records the
     images that are done. Once all are done, it scans only images that are new, have changed or could not be
     read before. Ctrl-C and SIGTERM let the images in hand be finished; then the rows so far are written.
 

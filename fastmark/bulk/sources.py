@@ -1,4 +1,4 @@
-"""Sources: what the user names, as a stream of files to be opened: images, tar shards and Parquet files."""
+"""Sources: the paths that the user names, as a stream of images, tar shards and Parquet files."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ from fastmark.errors import FastmarkError, SourceError, SourceNotFoundError, rea
 AnyPath = str | os.PathLike[str]
 
 _LIST = "list of paths, one per line"
-# of a key's secret and more; a path that is like that is not repeated
+# as long as a key's secret, or longer; a path that looks like that is not quoted
 _SECRET = re.compile(rb"""[\s"',]*(0x)?[0-9A-Fa-f]{64,}[\s"',]*""")
 _LINE_OF_A_KEY = re.compile(rb'"fastmark-key"|"secret"\s*:')
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What the user names.
+    """A source as the user names it.
 
     Attributes:
         path: a path or URL; ``-`` is standard input.
@@ -67,7 +67,7 @@ def entries(sources: Sequence[Named], walk: Walk) -> Iterator[Entry]:
     Args:
         sources: folders, images, tar shards, Parquet files, lists with a path or URL per line, URLs of all
             these; ``-`` is a tar, or a list, on standard input.
-        walk: what to leave out; told what was passed over.
+        walk: says which folders to leave out; counts the files passed over.
 
     Raises:
         SourceError: for a source that is missing or of no known kind, before anything is yielded of it.
@@ -81,16 +81,16 @@ def entries(sources: Sequence[Named], walk: Walk) -> Iterator[Entry]:
 
 
 def check_sources(sources: Sequence[Named], column: str | None = None) -> None:
-    """Refuse sources before any work is done; nothing is read of them but what tells their kind.
+    """Refuse sources before any work is done; only the bytes that tell their kind are read.
 
     Args:
-        sources: what the user names.
+        sources: as the user names them.
         column: of Parquet files, that the user names.
 
     Raises:
         SourceNotFoundError: for one that is missing.
         SourceError: for one of no known kind, a key file, a Parquet file without images; if there is none;
-            if ``column`` can mean nothing.
+            if ``column`` cannot apply to any of them.
     """
     if not sources:
         raise SourceError("no source: name a folder, an image, a tar or a Parquet file, or give a --list")
@@ -107,11 +107,11 @@ def check_sources(sources: Sequence[Named], column: str | None = None) -> None:
 
 
 def can_be_read_twice(source: Named) -> bool:
-    """Whether reading a source leaves it to be read again: standard input and pipes are gone then."""
+    """Whether a source can be read again: standard input and pipes cannot."""
     return source.path != STDIN and not (source.is_list and _is_pipe(source.path))
 
 
-# ---- what the user names ---------------------------------------------------------------------------
+# ---- the kind of a source -------------------------------------------------------------------------
 
 
 def _source(source: Named, below: str, walk: Walk) -> Iterator[Entry]:
@@ -131,7 +131,7 @@ def _source(source: Named, below: str, walk: Walk) -> Iterator[Entry]:
 
 
 def _kind_of_source(source: Named) -> Kind | Literal["folder", "list", "stdin"]:
-    """Look at a source, and open it to see what it holds."""
+    """The kind of a source, by its first bytes."""
     path, shown = source.path, printable(source.path)
     if path == STDIN:
         return "stdin"
@@ -174,7 +174,7 @@ def _is_pipe(path: str) -> bool:
 
 
 def _kind_of_file(path: str, shown: str, holds: Content | None) -> Kind | Literal["list"]:
-    """The kind of a file that is named as a source, told by what it holds, else by its name."""
+    """The kind of a file that is named as a source, by its content, or else by its name."""
     if holds == "key":
         raise SourceError(key_file_error(shown))
     if holds == "metadata":
@@ -185,7 +185,7 @@ def _kind_of_file(path: str, shown: str, holds: Content | None) -> Kind | Litera
     if holds == "image" or holds == "tar" or holds == "parquet":
         return holds
     by_name = kind_by_ending(path)
-    # by its name a damaged image is still one, to be reported as such
+    # a damaged image is still one by its name, and is reported
     if by_name == "image" or by_name == "tar" or by_name == "parquet":
         return by_name
     if holds == "archive" or (by_name == "archive" and holds is None):
@@ -208,7 +208,7 @@ def _unopened_error(shown: str) -> str:
 
 
 def _stdin(stream: IO[bytes], source: Named, walk: Walk) -> Iterator[Entry]:
-    """A tar, which is left unread for whoever opens the entry, or a list of paths."""
+    """A tar, which is left for the reader of the entry, or a list of paths."""
     # NOTE: peek gives what one read gave, of a pipe perhaps less than a block; a tar's first names go up to
     # 100 bytes, then come zeros, and no list has those
     start = stream.peek(KEY_BYTES)[:KEY_BYTES] if hasattr(stream, "peek") and not source.is_list else b""
@@ -225,7 +225,7 @@ def _stdin(stream: IO[bytes], source: Named, walk: Walk) -> Iterator[Entry]:
 
 
 def _list(file: IO[bytes], shown: str, walk: Walk) -> Iterator[Entry]:
-    """The files of a list; relative paths are meant from the working directory."""
+    """The files of a list; relative paths start at the working directory."""
     for number, line in enumerate(text_lines(file, shown, _LIST, key_error=key_file_error(shown)), 1):
         line = line.rstrip(b"\r\n")
         if not line.strip():
@@ -254,7 +254,7 @@ def _list(file: IO[bytes], shown: str, walk: Walk) -> Iterator[Entry]:
 
 
 def _listed(entry: Entry, walk: Walk) -> Iterator[Entry]:
-    """A file of a list: an image unless it is known to be something else, as it was named for a reason."""
+    """A file of a list: an image unless it is known to be of another kind, as the user named it."""
     shown = printable(entry.path)
     try:
         start = start_of(entry.path) if entry.size <= KEY_BYTES else b""
@@ -278,11 +278,11 @@ def _listed(entry: Entry, walk: Walk) -> Iterator[Entry]:
         yield entry
 
 
-# ---- where it goes ---------------------------------------------------------------------------------
+# ---- places in the output ---------------------------------------------------------------------------
 
 
 def _base(source: Named) -> str:
-    """What tells the images of one source from those of another below an output folder."""
+    """The folder that keeps the images of one source apart from those of others in the output."""
     if source.is_list:  # the paths in it do
         return ""
     base = os.path.basename(os.path.normpath(source.path)) if source.path != STDIN else "stdin"

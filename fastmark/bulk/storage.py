@@ -1,4 +1,4 @@
-"""Where bytes lie: local paths, and with fsspec installed any URL it knows (s3://, gs://, https://, memory://)."""
+"""Storage: local paths, and with fsspec installed any URL it knows (s3://, gs://, https://, memory://)."""
 
 from __future__ import annotations
 

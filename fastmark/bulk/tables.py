@@ -39,7 +39,7 @@ SCAN_COLUMNS: Columns = {
     "ms": "float64",
     "error": "string",
 }
-"""Of a scan: where the image is, every key of ``Detection.to_dict``, and what it took.
+"""Of a scan: where the image is, every key of ``Detection.to_dict``, and the time it took.
 
 Files of their own have no ``member``; where there is an error, the other columns are empty.
 """

@@ -1,4 +1,4 @@
-"""Texts that people and their tools write: lists of paths and of messages, in whatever Unicode they come."""
+"""Texts that people and their tools write: lists of paths and of messages, in any Unicode encoding."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def text_lines(file: IO[bytes], shown: str, purpose: str, *, key_error: str) -> 
     Args:
         file: read to its end.
         shown: its name, for errors.
-        purpose: what it should be, for errors.
-        key_error: what to say of a key file.
+        purpose: the kind of text it should be, for errors.
+        key_error: the error of a key file.
 
     Raises:
-        SourceError: if it is a key file or no text; nothing of what it holds is told.
+        SourceError: if it is a key file or no text; the error quotes nothing from the file.
     """
     start = file.read(KEY_BYTES)
     check_text(start, shown, purpose, key_error=key_error)
-    # read1: who writes to a pipe line by line is not waited for
+    # read1: does not wait until a pipe has a whole chunk
     read = getattr(file, "read1", file.read)
     chunks: Iterable[bytes] = itertools.chain([start], iter(lambda: read(_CHUNK), b""))
     encoding = next((name for mark, name in _MARKS if start.startswith(mark)), None)

@@ -1,7 +1,7 @@
-"""Walk: the files of folders in order, and what is passed over on the way.
+"""Walk: the files of folders in order, and counts of those that are passed over.
 
-A folder is read at a time, so that memory holds the names of one folder and of those above it. Nothing is
-opened but files whose names tell nothing, and those that are small enough to be a key.
+One folder is listed at a time, so memory holds the names of one folder and of those above it. Only files are
+opened whose names do not tell their kind, or that are small enough to be a key.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from fastmark.images.encoding import TEMPORARY
 
 @dataclass(slots=True)
 class Walk(Passed):
-    """What a walk through sources leaves out, and what it has met.
+    """A walk through sources: the folders it leaves out, and counts of the files it met.
 
     Attributes:
-        excluded: real paths of folders and shards that are not looked into, the output among them.
+        excluded: real paths of folders and shards that are not opened, the output among them.
         parquets: how many Parquet files there were.
         ended: whether it came to the end of the sources.
     """
@@ -52,13 +52,13 @@ def folder_entries(folder: str, below: str, walk: Walk) -> Iterator[Entry]:
     Args:
         folder: a path or URL.
         below: where its images go below an output folder.
-        walk: what to leave out; told what was passed over.
+        walk: says which folders to leave out; counts the files passed over.
     """
     yield from _remote_folder(folder, below, walk) if is_url(folder) else _local_folder(folder, below, walk)
 
 
 def _local_folder(folder: str, below: str, walk: Walk) -> Iterator[Entry]:
-    """Every file below a folder; links are followed, but not round in circles."""
+    """Every file below a folder; links are followed, except into a folder above them."""
     try:
         stack = [(folder, below, frozenset([_place(os.stat(folder))]), _names(folder))]
     except OSError as error:
@@ -88,7 +88,7 @@ def _local_folder(folder: str, below: str, walk: Walk) -> Iterator[Entry]:
 
 
 def _names(folder: str) -> Iterator[str]:
-    """Sorted, without unfinished files of ours."""
+    """The sorted names in a folder, without unfinished files of this program."""
     names = (n for n in os.listdir(folder) if not (n.startswith(TEMPORARY[0]) and n.endswith(TEMPORARY[1])))
     return iter(sorted(names))
 

@@ -1,4 +1,4 @@
-"""Workers: scan or watermark one image; what they need (carriers, plans) is made once per process.
+"""Workers: scan or watermark one image; their carriers and plans are made once per process.
 
 Imports of numpy and numba wait for the processes that use them.
 """

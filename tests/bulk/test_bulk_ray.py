@@ -138,7 +138,7 @@ def test_an_actor_that_is_killed_loses_nothing(cluster, archive, key, expected, 
         return take(self, batch, work)
 
     monkeypatch.setattr(Recorder, "take", taking)
-    monkeypatch.setattr(engine, "BLOCK_ENTRIES", 4)  # many blocks, so that there is a middle
+    monkeypatch.setattr(engine, "ENTRIES_PER_TASK", 4)  # many tasks, so that there is a middle
     killer = threading.Thread(target=kill_one)
     killer.start()
     output = tmp_path / "rows.jsonl"

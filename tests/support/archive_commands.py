@@ -1,4 +1,4 @@
-"""What tests of archives on the command line share: archives, processes to be killed, tables read back."""
+"""Shared by tests of archives on the command line: archives, processes to be killed, tables read back."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Bench(NamedTuple):
 
 
 def make_bench(folder: Path) -> Bench:
-    """A mixed archive of 16 pictures, 2 of them marked and 1 damaged; one of MANY small pictures."""
+    """A mixed archive of 16 images, 2 of them marked and 1 damaged; one of MANY small images."""
     key, other = Key(bytes(range(32)), "ours"), Key(bytes(range(1, 33)))
     key.save(folder / "our.key")
     other.save(folder / "other.key")

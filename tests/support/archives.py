@@ -1,4 +1,4 @@
-"""Archives for the tests of many pictures: encoded pictures, tars, Parquet files, and a quick job."""
+"""Archives for the tests of many images: encoded images, tars, Parquet files, and a quick job."""
 
 import io
 import os
@@ -14,13 +14,13 @@ from fastmark.bulk.worker import Worker
 
 
 def jpeg(height=160, width=200, seed=0, **options):
-    """A drawn picture as the bytes of a JPEG."""
+    """A drawn image as the bytes of a JPEG."""
     return encode(drawn(height, width, seed), "JPEG", **options)
 
 
-def encode(picture, format_name, **options):
+def encode(image, format_name, **options):
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, format_name, **options)
+    Image.fromarray(image).save(file, format_name, **options)
     return file.getvalue()
 
 
@@ -53,7 +53,7 @@ def members_of(path):
 
 @dataclass(frozen=True)
 class QuickJob:
-    """Counts bytes; but a picture may say "die", "disk full", "bug" or "memory"."""
+    """Counts bytes; but an image may say "die", "disk full", "bug" or "memory"."""
 
     max_pixels: int = 1000
 
@@ -64,7 +64,7 @@ class QuickJob:
 class QuickWorker(Worker):
     max_pixels = 1000
 
-    def work(self, data, picture):
+    def work(self, data, item):
         from fastmark.bulk.storage import unwritable
 
         if data == b"die":
