@@ -218,7 +218,8 @@ def figures(results: Path) -> str:
     images = sum(bool(row.get("psnr_db")) for row in looks)
     everyday = next(row for row in groups if row["group"] == "everyday")
     speed = next(line for line in speed_summary(times, SPEED_SIZE) if line["tool"] == "fastmark")
-    trials, false = re.findall(r"(\d+) (?:trials|detected)", null[-1])[:2]
+    counted = next(line for line in null if " detected" in line)
+    trials, false = re.findall(r"(\d+) (?:trials|detected)", counted)[:2]
     detect_ms = max(speed["detect_marked_ms"], speed["detect_unmarked_ms"])
     return "\n".join(
         [
