@@ -224,6 +224,12 @@ def test_every_file_that_is_linked_or_named_exists(page):
         assert (ROOT / script_name).exists(), script_name
 
 
+def test_every_script_is_in_the_table_of_benchmarks():
+    text = (ROOT / "benchmarks/README.md").read_text(encoding="utf-8")
+    for path in (ROOT / "benchmarks").glob("[!_]*.py"):
+        assert f"| `{path.name}` |" in text, path.name
+
+
 # ---- the picture -------------------------------------------------------------------------------------
 
 
