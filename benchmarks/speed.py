@@ -225,7 +225,7 @@ def stages(marker: Any, picture: np.ndarray, bandwidth: float, speed: float, run
     side = 1024 // step
     seen_mb, n_seen, spectrum_mb = seen.nbytes * mega, seen.size, identity.spectrum.nbytes * mega
     finest = levels[0]
-    known = identity.power if found.plan.shares_spectrum else None
+    shared = identity.power if found.plan.shares_spectrum else None
     windows = [spectra.tukey(n) for n in weighted.shape]
 
     def fft_ops(size: int) -> float:
@@ -258,7 +258,7 @@ def stages(marker: Any, picture: np.ndarray, bandwidth: float, speed: float, run
          lambda: fft.rfft2_padded(weighted[:side, :side], windows[0][:side], windows[1][:side], (side, side)),
          seen_mb + spectrum_mb, fft_ops(side * side)),
         ("detect", "finest level, to log-polar bytes",
-         lambda: ScanLevel(found.planes, finest.plan, known),
+         lambda: ScanLevel(found.planes, finest.plan, shared),
          6 * finest.white.nbytes * mega, 60 * finest.white.size),
         ("key", "place, as it is",
          lambda: identity.place_densely(carrier, turns=(False,)),
