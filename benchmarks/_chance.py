@@ -1,0 +1,100 @@
+"""The family `chance` of `calibrate.py`: how often unmarked images reach what the detector follows up."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+import numpy as np
+from _calibration import Row, carriers, constants
+from _common import find_pictures, in_processes
+from PIL import Image
+
+# Class of planes: the least short side of an image that is taken for it, and the most to which it is reduced.
+PLANES = {"under 700": (300, 480), "700 to 999": (700, 800), "1000 and more": (1000, 1100)}
+PASSES = ("fine", "fine", "upright", "upright", "strained")
+SHARE = "found is the share of unmarked planes that reach the threshold by chance"
+
+
+def reached_of(path: Path, planes: str, n_keys: int) -> list[dict[str, bool]]:
+    """By key, which thresholds an unmarked image reaches; `without` is without the discount."""
+    from fastmark.codec.plane import canonical_plane
+    from fastmark.detection import scan, search
+    from fastmark.detection.analysis import Analysis
+    from fastmark.detection.logpolar import Templates
+    from fastmark.detection.scores import ScorePlanes
+    from fastmark.detection.torus import TorusSpectrum
+
+    with Image.open(path) as opened:
+        image = opened.convert("RGB")
+    ratio = PLANES[planes][1] / min(image.size)
+    if ratio < 1:
+        image = image.resize([round(ratio * n) for n in image.size], Image.Resampling.LANCZOS)
+    analysis = Analysis(ScorePlanes(canonical_plane(np.array(image), 1)))
+    # any geometry but the identity will do for a dense look
+    turned = 0.9 * np.array([[math.cos(0.3), math.sin(0.3)], [-math.sin(0.3), math.cos(0.3)]])
+    torus = TorusSpectrum(analysis.planes, turned, analysis.plan.step)
+    rows = []
+    for carrier in carriers(n_keys):
+        templates, reached = Templates(carrier), dict.fromkeys((*PASSES, "refined", "without"), False)
+        for level in analysis.levels:
+            plan = level.plan
+            less = scan._SMALL_LESS if plan.small else 0.0
+            passes = scan.scan_passes(plan.pools, small=plan.small)
+            for name, one in zip(PASSES, passes, strict=False):
+                pattern = (level.views[one.pool], one.strains, one.hypotheses, one.n_tones)
+                reached[name] |= bool(templates.scan(*pattern, plan.least_scale, one.least - less))
+            scores = [candidate.score for candidate in scan.scan(level, templates)]
+            reached["refined"] |= bool(scores)
+            reached["without"] |= max(scores, default=0) >= scan._LEAST_REFINED
+        identity, dense = (
+            analysis.identity.place_densely(carrier, turns=(False,)),
+            torus.place_densely(carrier),
+        )
+        reached["identity"] = identity[0] >= search._IDENTITY_SCORE
+        rows.append(reached | {"dense": dense[0] >= search._DENSE_SCORE})
+    return rows
+
+
+def error_of_share(share: float, trials: int) -> float:
+    """Two standard errors of a share; of none, or all, as if one trial of each kind had been seen besides."""
+    p = (share * trials + 1) / (trials + 2)
+    return 2 * math.sqrt(p * (1 - p) / trials)
+
+
+def chance(options: argparse.Namespace) -> list[Row]:
+    """How often unmarked planes reach what is followed up, by the size of the plane."""
+    paths = find_pictures(options.folders, options.images)
+    jobs = []
+    for path in paths:
+        with Image.open(path) as opened:
+            short = min(opened.size)
+        jobs += [(path, planes, options.keys) for planes, (least, _) in PLANES.items() if short >= least]
+    by_planes: dict[str, list[dict[str, bool]]] = {}
+    for number, rows in in_processes(reached_of, jobs, options.workers):
+        by_planes.setdefault(jobs[number][1], []).extend(rows)
+    known = constants()
+    discount, table = known["score: discount in small planes"], []
+    for planes in PLANES:
+        trials = by_planes.get(planes, [])
+        for name in [name for name in known if name.startswith(("score: ", "z: "))] if trials else []:
+            small = planes == "under 700"
+            kind = name.partition(": ")[2]
+            threshold = known[name] - (discount if small and name.startswith("score: ") else 0)
+            if kind == "discount in small planes":
+                if not small:
+                    continue
+                kind, threshold = "without", known["score: refined"]
+            elif kind == "strained" and planes == "1000 and more":
+                continue  # nothing is sought there
+            share = float(np.mean([row[kind] for row in trials]))
+            table.append(
+                {
+                    "name": name, "in_code": known[name], "found": share,
+                    "spread": error_of_share(share, len(trials)),
+                    "images": len(trials) // options.keys, "trials": len(trials), "planes": planes,
+                    "threshold": threshold, "note": SHARE,
+                }
+            )  # fmt: skip
+    return table

@@ -1,0 +1,335 @@
+"""Where the fitted constants come from: each family of them is measured anew and printed beside its value.
+
+The embedder's constants decide how marks look, and the detector's what is followed up: a value that is found
+to differ is a reason to measure quality and robustness again, not to change the constant alone. Results stand
+in `results/calibration-*.csv`, and a test holds the code's constants against them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from _calibration import STAYS, Row, carriers, compared, mean_and_error
+from _chance import chance
+from _common import (
+    find_pictures,
+    header,
+    in_processes,
+    one_thread_each,
+    print_table,
+    read_rgb,
+    seeded_bytes,
+    write_csv,
+)
+from PIL import Image
+
+RESULTS = Path(__file__).resolve().parent / "results"
+MESSAGE_BITS = 64
+
+# ---- visibility --------------------------------------------------------------------------------------
+
+STRENGTHS = (0.6, 1.1)
+SCALES_NOISE = (
+    "a factor of the noise, which the offset was fitted with: another one would only move the offset"
+)
+
+
+class Prepared(NamedTuple):
+    """An image ready to be marked at any strength."""
+
+    image: Any
+    host: Any
+    unit_delta: np.ndarray
+
+    @classmethod
+    def of(cls, rgb: np.ndarray) -> Prepared:
+        from fastmark.codec.message import MessageCode
+        from fastmark.embedding.choices import PILOT_RATIO, choose_tones
+        from fastmark.embedding.host import Pixels, prepare
+        from fastmark.embedding.marking import make_delta
+
+        carrier, image = carriers(1)[0], Pixels.of(rgb, 255.0)
+        host = prepare(image.plane(), image.k, carrier)
+        codeword = MessageCode(MESSAGE_BITS).encode(seeded_bytes("message", MESSAGE_BITS // 8), image.k)
+        n_tones = choose_tones(host, carrier, PILOT_RATIO)
+        return cls(image, host, make_delta(host, carrier, codeword, n_tones))
+
+    def marked(self, strength: float) -> np.ndarray:
+        """The pixels at a strength, hardened as ever."""
+        from fastmark.embedding.hardening import harden
+
+        return self.image.add(harden(self.host, self.unit_delta, strength)[0])[0].values
+
+
+def fluctuation(prepared: Prepared) -> float:
+    """Root mean square of the contrast that 9 x 9 units of the delta have, in that which is expected."""
+    from scipy.ndimage import uniform_filter
+
+    from fastmark.codec.carrier import BLOCK, N_COEFFICIENTS
+    from fastmark.codec.mask import cell_means
+    from fastmark.embedding.choices import CHIP_RATIO, PILOT_RATIO
+
+    host = prepared.host
+    power = cell_means(uniform_filter(prepared.unit_delta**2, 9))
+    chips = CHIP_RATIO**2 * N_COEFFICIENTS / BLOCK**2
+    expected = PILOT_RATIO**2 * host.smooth_mask**2 + chips * host.perception.mask**2
+    activity = host.perception.deviation**2 + 200
+    return float(np.sqrt(np.mean((power / activity) ** 2) / np.mean((expected / activity) ** 2)))
+
+
+def visibility_of(path: Path) -> list[tuple[float, float, float, float]]:
+    """(ln strength, ln noise, ln(100 - SSIMULACRA2), fluctuation) at each strength; none of large images."""
+    from quality import ssimulacra2
+
+    from fastmark.embedding.choices import visible_noise
+
+    rgb = read_rgb(path)
+    prepared = Prepared.of(rgb)
+    if prepared.image.k > 1:
+        return []
+    noise, spread = math.log(visible_noise(prepared.host)), fluctuation(prepared)
+    return [
+        (math.log(s), noise, math.log(100 - ssimulacra2(rgb, prepared.marked(s))[0]), spread)
+        for s in STRENGTHS
+    ]
+
+
+def visibility(options: argparse.Namespace) -> list[Row]:
+    """Least squares of ln(100 - SSIMULACRA2) over images at two strengths; errors by leaving out images."""
+    jobs = [(path,) for path in find_pictures(options.folders, options.images)]
+    results = [part for _, part in sorted(in_processes(visibility_of, jobs, options.workers)) if part]
+    data = np.array(results)  # (images, strengths, 4)
+
+    def fit(part: np.ndarray) -> np.ndarray:
+        flat = part.reshape(-1, part.shape[-1])
+        return np.linalg.lstsq(np.stack([np.ones(len(flat)), flat[:, 0], flat[:, 1]], 1), flat[:, 2])[0]
+
+    n = len(data)
+    found, left_out = fit(data), np.array([fit(np.delete(data, i, axis=0)) for i in range(n)])
+    errors = np.sqrt((n - 1) * np.var(left_out, axis=0))  # jackknife (Efron 1982)
+    residual = data[..., 2] - found[0] - data[..., :2] @ found[1:]
+    print(f"residual {np.std(residual):.3f}")
+    names = ("visibility: offset", "visibility: of ln strength", "visibility: of ln noise")
+    rows = [
+        compared(name, float(f), float(e), 3, images=n, trials=2 * n)
+        for name, f, e in zip(names, found, errors, strict=True)
+    ]
+    mean, error = mean_and_error(data[:, 0, 3].tolist())
+    return [*rows, compared("fluctuation", mean, error, 2, SCALES_NOISE, images=n, trials=n)]
+
+
+# ---- pixels per unit ---------------------------------------------------------------------------------
+
+UNIT_STRENGTHS = (0.5, 0.7, 0.95)
+WINDOW = 768
+ONE_IMAGE = "of two windows of one image; the constant is of five images and stays"
+
+
+def strengths_of(path: Path, k: int) -> list[float]:
+    """The strengths at which two windows of an image, reduced to k pixels per unit, reach the target."""
+    from quality import ssimulacra2
+
+    from fastmark.embedding.choices import TARGET_SSIMULACRA2
+
+    with Image.open(path) as opened:
+        image = opened.convert("RGB")
+    ratio = 800 * k / min(image.size)
+    if ratio < 1:
+        image = image.resize([round(ratio * n) for n in image.size], Image.Resampling.LANCZOS)
+    rgb = np.array(image)
+    prepared = Prepared.of(rgb)
+    assert prepared.image.k == k
+    windows = []
+    for place in (0.25, 0.75):
+        top, left = (int(place * (n - WINDOW)) for n in rgb.shape[:2])
+        windows.append(np.s_[top : top + WINDOW, left : left + WINDOW])
+    losses = []
+    for strength in UNIT_STRENGTHS:
+        marked = prepared.marked(strength)
+        losses.append([math.log(100 - ssimulacra2(rgb[w], marked[w])[0]) for w in windows])
+    found = []
+    for loss in np.array(losses).T:
+        slope, offset = np.polyfit(np.log(UNIT_STRENGTHS), loss, 1)
+        found.append(float(np.exp((math.log(100 - TARGET_SSIMULACRA2) - offset) / slope)))
+    return found
+
+
+def units(options: argparse.Namespace) -> list[Row]:
+    """Strengths for the target at 2 to 5 pixels per unit, of large images and their reductions."""
+    jobs = []
+    for path in find_pictures(options.folders, options.images):
+        with Image.open(path) as opened:
+            jobs += [(path, k) for k in range(2, 6) if min(opened.size) >= 800 * k - 400]
+    by_unit: dict[int, list[list[float]]] = {}
+    for number, found in in_processes(strengths_of, jobs, options.workers):
+        by_unit.setdefault(jobs[number][1], []).append(found)
+    rows = []
+    for k, parts in sorted(by_unit.items()):
+        # where there is one image, its two windows tell the spread
+        values = [float(np.mean(part)) for part in parts] if len(parts) > 1 else parts[0]
+        name, n = f"strength at {k} pixels per unit", len(parts)
+        why = ONE_IMAGE if n == 1 else STAYS
+        rows.append(compared(name, *mean_and_error(values), 2, why, images=n, trials=2 * n))
+    return rows
+
+
+# ---- the code ----------------------------------------------------------------------------------------
+
+READ = 0.9
+
+
+def share_read(bits: int, z: float, trials: int, seed: int) -> float:
+    """The share of messages that list decoding reads of Gaussian soft bits of signal-to-noise ratio z."""
+    from fastmark.codec.message import CODE_BITS, MessageCode
+
+    code, rng, read = MessageCode(bits), np.random.default_rng([seed, bits, round(1000 * z)]), 0
+    amplitude = z / math.sqrt(CODE_BITS)
+    for _ in range(trials):
+        message = rng.bytes(bits // 8)
+        received = (1 - 2.0 * code.encode(message)) * amplitude + rng.normal(size=CODE_BITS)
+        decoded = code.decode((2 * amplitude * received).astype(np.float32))
+        read += decoded is not None and decoded.message == int.from_bytes(message, "big")
+    return read / trials
+
+
+def needed_z_of(bits: int, trials: int, seed: int = 0) -> tuple[float, float]:
+    """The z at which nine messages of ten are read, and its standard error.
+
+    Shares at seven z about the constant are fitted by a straight line in the normal quantile, which a share
+    as a function of z nearly is.
+    """
+    from statistics import NormalDist
+
+    from fastmark.codec.message import NEEDED_Z
+
+    normal, points = NormalDist(), NEEDED_Z[bits] * np.linspace(0.88, 1.06, 7)
+    shares = np.array([share_read(bits, float(z), trials, seed) for z in points])
+    kept = np.clip(shares, 0.5 / trials, 1 - 0.5 / trials)
+    quantiles = np.array([normal.inv_cdf(float(share)) for share in kept])
+    # the variance of a quantile is that of the share over the density squared
+    density = np.array([normal.pdf(float(q)) for q in quantiles])
+    weights = density / np.sqrt(kept * (1 - kept) / trials)
+    (slope, offset), covariance = np.polyfit(points, quantiles, 1, w=weights, cov="unscaled")
+    found = (normal.inv_cdf(READ) - offset) / slope
+    gradient = np.array([found, 1.0]) / slope
+    return float(found), float(np.sqrt(gradient @ covariance @ gradient))
+
+
+def needed_z(options: argparse.Namespace) -> list[Row]:
+    """The SNR that each length of message needs."""
+    from fastmark.codec.message import NEEDED_Z
+
+    jobs = [(bits, options.trials) for bits in NEEDED_Z]
+    rows = []
+    for number, (found, error) in sorted(in_processes(needed_z_of, jobs, options.workers)):
+        name = f"needed z, {jobs[number][0]} bits"
+        rows.append(compared(name, found, error, 1, images=0, trials=7 * options.trials))
+    return rows
+
+
+# ---- phases ------------------------------------------------------------------------------------------
+
+FACTORS = (0.5, 1.0, 2.0)
+CAUTIOUS = (
+    "beyond the spread: the constant promises less than is seen; it stays, as reported margins go with it"
+)
+LEAST_SIDE = 384  # units; smaller images are not sampled, so that nothing is predicted of them
+
+
+def phases_of(path: Path) -> list[tuple[float, float, int]]:
+    """(z of the pilot, nats of its phases, tones) of an image at about the strength it is marked with."""
+    from fastmark.codec.mask import Perception
+    from fastmark.codec.message import MessageCode
+    from fastmark.embedding import margins
+    from fastmark.embedding.choices import PILOT_RATIO, choose_strength, choose_tones
+    from fastmark.embedding.host import Pixels, prepare
+    from fastmark.embedding.marking import make_delta
+
+    image, carrier = Pixels.of(read_rgb(path), 255.0), carriers(1)[0]
+    host = prepare(image.plane(), image.k, carrier)
+    if min(host.plane.shape) < LEAST_SIDE:
+        return []
+    codeword = MessageCode(MESSAGE_BITS).encode(seeded_bytes("message", MESSAGE_BITS // 8), image.k)
+    n_tones, strength = choose_tones(host, carrier, PILOT_RATIO), choose_strength(host)
+    delta, pilot = make_delta(host, carrier, codeword, n_tones), carrier.pilot(n_tones)
+    known = margins.KnownMark(host.origin, carrier, codeword, n_tones, MESSAGE_BITS)
+    rows = []
+    for factor in FACTORS:
+        plane = host.plane + np.float32(factor * strength) * delta
+        mask, windows = Perception.of(plane).mask, [margins.Window(0, 0, *plane.shape)]
+        seen = known.read(plane, mask, windows, whole=True)
+        z = margins._pilot_z(margins._weighted(plane, mask), windows, host.origin, pilot)
+        rows.append((z, seen.pilot**2 * margins.NEEDED_PILOT_NATS, n_tones))
+    return rows
+
+
+def fit_phases(data: np.ndarray) -> tuple[float, float]:
+    """Share a and nats b per tone that fit ``ln nats = ln min(a z^2 / 2, b n)`` best, in the mean square."""
+    z, nats, tones = np.moveaxis(data, -1, 0)
+    a, b = np.geomspace(0.1, 4, 186)[:, None, None], np.geomspace(1, 4, 71)[:, None]
+    error = np.log(np.minimum(a * z.ravel() ** 2 / 2, b * tones.ravel()) / nats.ravel())
+    best = np.unravel_index(np.argmin(np.mean(error**2, axis=-1)), (a.size, b.size))
+    return float(a.ravel()[best[0]]), float(b.ravel()[best[1]])
+
+
+def phases(options: argparse.Namespace) -> list[Row]:
+    """How the nats of the pilot's phases follow from its z: a share of z^2 / 2, and a limit per tone."""
+    jobs = [(path,) for path in find_pictures(options.folders, options.images)]
+    data = np.array([rows for _, rows in sorted(in_processes(phases_of, jobs, options.workers)) if rows])
+    n = len(data)
+    left_out = [fit_phases(np.delete(data, i, axis=0)) for i in range(n)]
+    errors = np.sqrt((n - 1) * np.var(left_out, axis=0))
+    names = ("phases: share of the nats", "phases: nats per tone")
+    return [
+        compared(name, found, float(error), 1, CAUTIOUS, images=n, trials=n * len(FACTORS))
+        for name, found, error in zip(names, fit_phases(data), errors, strict=True)
+    ]
+
+
+FAMILIES: dict[str, tuple[Callable[[argparse.Namespace], list[Row]], str]] = {
+    "visibility": (visibility, "SSIMULACRA2 by strength, at one pixel per unit"),
+    "units": (units, "strengths of the same visibility at more pixels per unit"),
+    "needed-z": (needed_z, "the signal-to-noise ratio that each length of message needs; takes no images"),
+    "phases": (phases, "the proof that the pilot's phases give, by the pilot's signal-to-noise ratio"),
+    "chance": (chance, "how often unmarked images reach the scores that the detector follows up"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="family", required=True)
+    for name, (_, text) in FAMILIES.items():
+        command = commands.add_parser(name, help=text)
+        if name == "needed-z":
+            command.add_argument("--trials", type=int, default=1000, help="at each of seven ratios")
+        else:
+            command.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
+            command.add_argument("--images", type=int, default=0, help="only so many, spread over all")
+        if name == "chance":
+            command.add_argument("--keys", type=int, default=10)
+        command.add_argument("--workers", type=int, default=2)
+        command.add_argument(
+            "-o", "--output", type=Path, help="CSV; results/calibration-FAMILY.csv if not given"
+        )
+    options = parser.parse_args(arguments)
+
+    one_thread_each()
+    settings = {
+        name: getattr(options, name) or "all"
+        for name in ("images", "trials", "keys")
+        if hasattr(options, name)
+    }
+    head = header(f"calibrate {options.family}", options.workers, **settings)
+    print(*head, sep="\n")
+    rows = FAMILIES[options.family][0](options)
+    print_table(f"{options.family}: the code's constants and what was found", rows)
+    write_csv(options.output or RESULTS / f"calibration-{options.family}.csv", head, rows)
+
+
+if __name__ == "__main__":
+    main()
