@@ -21,11 +21,9 @@ from fastmark.detection.torus import TorusSpectrum
 from fastmark.embedding.hardening import jpeg_steps
 from fastmark.embedding.host import Pixels
 from fastmark.kernels import chips as chip_kernels
+from fastmark.detection.plan import MAX_SIDE
 from fastmark.kernels import jpeg as jpeg_kernels
 from fastmark.kernels import mask as mask_kernels
-
-MAX_SIDE = 2048
-"""Units of the middle of an image, each way, that a detector looks at."""
 
 REFERENCE_QUALITY = 50
 """JPEG quality of the reference attack."""
