@@ -20,9 +20,9 @@ from fastmark.detection.levels import ScanLevel
 from fastmark.detection.logpolar import GRIDS, Hypothesis, Strains, Templates
 from fastmark.kernels import geometry as kernels
 
-# Least scores, in sigmas, of hypotheses that are refined and of the candidates that come of it. Chance reaches
-# the first in most planes, and the last in one large plane of ten (calibration-chance.csv). In small planes less
-# will do.
+# Least scores, in sigmas, of hypotheses that are refined and of the candidates that come of it. Chance
+# reaches the first in most planes, and the last in one large plane of ten (calibration-chance.csv). In small
+# planes less will do.
 _LEAST_FINE, _LEAST_UPRIGHT, _LEAST_STRAINED = 5.0, 4.7, 5.2
 _LEAST_REFINED, _SMALL_LESS = 5.5, 0.8
 

@@ -14,14 +14,13 @@ from fastmark.codec.mask import CELL, Perception
 from fastmark.codec.message import NEEDED_Z
 from fastmark.codec.plane import Plane
 from fastmark.detection.placement import LOG_SHIFTS
-from fastmark.detection.plan import ScanPlan
+from fastmark.detection.plan import MAX_SIDE, ScanPlan
 from fastmark.detection.scores import ScorePlanes, scores
 from fastmark.detection.soft_bits import ChipBlocks
 from fastmark.detection.torus import TorusSpectrum
 from fastmark.embedding.hardening import jpeg_steps
 from fastmark.embedding.host import Pixels
 from fastmark.kernels import chips as chip_kernels
-from fastmark.detection.plan import MAX_SIDE
 from fastmark.kernels import jpeg as jpeg_kernels
 from fastmark.kernels import mask as mask_kernels
 
