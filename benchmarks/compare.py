@@ -1,10 +1,10 @@
-"""How long marking and detecting take a megapixel, beside two other packages and beside JPEG.
+"""How long embedding and detection take per megapixel, beside two other packages and beside JPEG.
 
 All tools get the same pixels, from memory to memory, one thread and 64 bits, and run at their defaults:
 fastmark, invisible-watermark (its methods dwtDct and dwtDctSvd) and blind-watermark. Not timed: what a tool
 makes once (fastmark: the key's carriers, compiled code, FFT plans), the BGR that the others take instead of
 RGB, and rounding blind-watermark's floats to pixels. For scale there are Pillow encoding the picture as JPEG,
-in the column of marking, and decoding it, in that of detecting in the unmarked picture; and `np.copyto`.
+in the column of embedding, and decoding it, in that of detection in the unmarked image; and `np.copyto`.
 
 It is not the same work. fastmark looks for scale, rotation and cropping, says how sure it is, and can say
 that there is no mark. The others' decoders expect the pixels where they were written, and answer with bits
@@ -52,7 +52,7 @@ from _common import (
 )
 from PIL import Image
 from quality import psnr_db
-from readme_table import JPEG, SPEED_MEASURES, SPEED_SIZE, brief, speed_summary
+from readme_table import JPEG, SPEED_MEASURES, SPEED_SIZE, brief, read_commented, speed_summary
 
 MESSAGE_BITS = 64
 SIZES = ("512x512", "1024x1024", "2048x2048", "4000x3000")
@@ -61,9 +61,9 @@ CALLS = 15  # at most, for one median
 PATIENCE = 20.0  # seconds: a tool slower than that at one size is not given the other pictures
 
 COLOURS = {
-    "mark_ms": ("marking", "#d55e00"),
-    "detect_marked_ms": ("detecting, marked", "#56b4e9"),
-    "detect_unmarked_ms": ("detecting, unmarked", "#0072b2"),
+    "mark_ms": ("embedding", "#d55e00"),
+    "detect_marked_ms": ("detection, watermarked", "#56b4e9"),
+    "detect_unmarked_ms": ("detection, unmarked", "#0072b2"),
 }
 JPEG_WORDS = {"mark_ms": "encoding", "detect_unmarked_ms": "decoding"}
 
@@ -254,7 +254,7 @@ def measure_references(rgb: Pixels, seconds: float) -> dict[str, Row]:
 
 
 def completed(tool: str, picture: str, size: str, row: Row) -> Row:
-    """A row with its place in front and its times a megapixel."""
+    """A row with its place in front and its times per megapixel."""
     width, height = map(int, size.split("x"))
     megapixels = 1e-6 * width * height
     place = {"tool": tool, "picture": picture, "size": size, "megapixels": megapixels}
@@ -302,7 +302,7 @@ def table(rows: list[Row]) -> list[Row]:
 
 
 def draw(path: Path, rows: list[Row]) -> None:
-    """The chart of the README: what each tool takes for a megapixel, on a log axis."""
+    """The chart of the README: what each tool takes per megapixel, on a log axis."""
     import matplotlib
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, NullLocator
@@ -354,7 +354,7 @@ def draw(path: Path, rows: list[Row]) -> None:
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(length=0)
     axes.set_xlabel(
-        f"milliseconds a megapixel (log scale), {SPEED_SIZE.replace('x', ' x ')} pixels, one thread"
+        f"milliseconds per megapixel (log scale), {SPEED_SIZE.replace('x', ' x ')} pixels, one thread"
     )
     figure.legend(loc="outside upper center", ncols=3, frameon=False, handlelength=1.2)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -370,13 +370,17 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="for one median")
     parser.add_argument("-o", "--output", type=Path, help="CSV, one row a tool, picture and size")
     parser.add_argument("--chart", type=Path, metavar="FILE.svg", help=f"of the pictures of {SPEED_SIZE}")
+    parser.add_argument("--rows", type=Path, metavar="CSV", help="draw the chart of these, measure nothing")
     options = parser.parse_args()
+    if options.rows:
+        draw(options.chart, read_commented(options.rows)[1])
+        return
 
     tools, failed = load_tools()
     head = header("compare", 1, **versions(), message_bits=MESSAGE_BITS)
     print(*head, sep="\n")
     rows = [*run(tools, options), *failed]
-    print_table("median milliseconds, and the same a megapixel (MP)", table(rows))
+    print_table("median milliseconds, and the same per megapixel (MP)", table(rows))
     if options.output:
         write_csv(options.output, head, rows)
     if options.chart:

@@ -11,7 +11,7 @@ from fastmark.errors import InvalidMessageError
 MESSAGE_BITS = (16, 32, 64, 96, 128)
 """Lengths that a message can have."""
 
-MAX_PIXELS = 200_000_000
+MAX_PIXELS_EACH = 200_000_000
 """Largest width x height that is decoded of one among many images, unless told otherwise."""
 
 MAX_PIXELS_ALONE = 500_000_000

@@ -24,7 +24,7 @@ from fastmark.images.reading import Encoded
 from fastmark.key import Key
 from fastmark.results import Detection, EmbedReport
 
-MIN_SIDE = 128
+MIN_IMAGE_SIDE = 128
 """Pixels; images with a shorter side are refused."""
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
@@ -230,9 +230,9 @@ class Watermarker(Unchanging):
         data = self._code.to_bytes(message)
         source = open_source(image, max_pixels=max_pixels)
         height, width = source.pixels.shape[:2]
-        if min(height, width) < MIN_SIDE:
+        if min(height, width) < MIN_IMAGE_SIDE:
             raise ImageTooSmallError(
-                f"an image needs {MIN_SIDE} pixels a side to carry a watermark, this one has"
+                f"an image needs {MIN_IMAGE_SIDE} pixels a side to carry a watermark, this one has"
                 f" {width} x {height}"
             )
         marked, report = mark(

@@ -7,12 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import PurePath
 
-from fastmark._checks import MAX_PIXELS, check_strength, message_bytes
+from fastmark._checks import MAX_PIXELS_EACH, check_strength, message_bytes
 from fastmark.bulk._run import check_numbers, recorded
 from fastmark.bulk.fetching import fetched
 from fastmark.bulk.journal import Journal, has_journal, journal_path
 from fastmark.bulk.kinds import IMAGE_ENDINGS, ending_of
-from fastmark.bulk.limits import most_bytes
 from fastmark.bulk.messages import Constant, Counter, Messages, messages_of
 from fastmark.bulk.outputs import check_output_of, open_output_of
 from fastmark.bulk.progress import Summary
@@ -24,8 +23,9 @@ from fastmark.bulk.storage import exists, printable
 from fastmark.bulk.tables import MANIFEST_COLUMNS, check_table
 from fastmark.bulk.worker import EmbedJob
 from fastmark.errors import InvalidMessageError, OutputError
-from fastmark.images.decoding import PREFIX_BYTES, format_by_prefix
 from fastmark.images.encoding import check_encoding
+from fastmark.images.formats import PREFIX_BYTES, format_by_prefix
+from fastmark.images.reading import most_bytes
 from fastmark.key import Key
 
 STATES = ("marked",)
@@ -47,7 +47,7 @@ def embed(
     subsampling: str | None = None,
     lossless: bool | None = None,
     column: str | None = None,
-    max_pixels: int = MAX_PIXELS,
+    max_pixels: int = MAX_PIXELS_EACH,
     workers: int = 0,
     force: bool = False,
     quiet: bool = True,

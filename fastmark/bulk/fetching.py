@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
-from fastmark.bulk.limits import too_large
 from fastmark.bulk.readers import filled
 from fastmark.bulk.records import Item
 from fastmark.bulk.storage import open_input, storable
 from fastmark.errors import one_line
+from fastmark.images.reading import too_large
 
 _FETCHING = 16
 """How many files of remote storage are being fetched at a time."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Literal
 
-from fastmark.images.decoding import PREFIX_BYTES, format_by_prefix
+from fastmark.images.formats import PREFIX_BYTES, format_by_prefix
 
 Kind = Literal["image", "tar", "parquet", "error"]
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from fastmark.bulk.storage import open_input, package, printable
 from fastmark.errors import FastmarkError, SourceError
-from fastmark.images.decoding import PREFIX_BYTES, format_by_prefix
+from fastmark.images.formats import PREFIX_BYTES, format_by_prefix
 
 _ROWS = 16
 _LEAST_BYTES = 64

@@ -15,8 +15,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from fastmark._checks import MAX_PIXELS
-from fastmark.bulk.limits import most_bytes
+from fastmark._checks import MAX_PIXELS_EACH
 from fastmark.bulk.ray_tasks import (
     BATCH_BYTES,
     BATCH_ITEMS,
@@ -33,6 +32,7 @@ from fastmark.bulk.runner import Stop, default_workers
 from fastmark.bulk.storage import package, printable
 from fastmark.bulk.worker import ScanJob
 from fastmark.errors import FastmarkError, SourceError
+from fastmark.images.reading import most_bytes
 from fastmark.key import Key
 
 ROUND_ENTRIES = 200_000
@@ -55,7 +55,7 @@ def scan_dataset(
     actors: int = 0,
     message_bits: int = 64,
     deep: bool = False,
-    max_pixels: int = MAX_PIXELS,
+    max_pixels: int = MAX_PIXELS_EACH,
 ) -> Any:
     """Look for watermarks in every image of a Ray Dataset.
 

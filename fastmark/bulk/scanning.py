@@ -6,11 +6,10 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from fastmark._checks import MAX_PIXELS
+from fastmark._checks import MAX_PIXELS_EACH
 from fastmark.bulk._run import check_numbers, recorded
 from fastmark.bulk.fetching import fetched
 from fastmark.bulk.journal import Journal, has_journal, journal_path
-from fastmark.bulk.limits import most_bytes
 from fastmark.bulk.progress import Summary
 from fastmark.bulk.ray import run as run_on_ray
 from fastmark.bulk.readers import read
@@ -21,6 +20,7 @@ from fastmark.bulk.storage import exists, package, printable
 from fastmark.bulk.tables import SCAN_COLUMNS, check_table
 from fastmark.bulk.worker import ScanJob
 from fastmark.errors import FastmarkError, OutputError
+from fastmark.images.reading import most_bytes
 from fastmark.key import Key
 
 STATES = ("detected", "possible", "absent")
@@ -37,7 +37,7 @@ def scan(
     deep: bool = False,
     hits_only: bool = False,
     column: str | None = None,
-    max_pixels: int = MAX_PIXELS,
+    max_pixels: int = MAX_PIXELS_EACH,
     workers: int = 0,
     engine: Literal["local", "ray"] = "local",
     address: str | None = None,

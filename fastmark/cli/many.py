@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fastmark._checks import MAX_PIXELS, parse_message
+from fastmark._checks import MAX_PIXELS_EACH, parse_message
 from fastmark.cli.codes import DONE, ERROR, INTERRUPTED, PARTLY, fail
 from fastmark.cli.single import embed_one, load_key
 from fastmark.errors import FastmarkError, OutputError, SourceError
@@ -39,7 +39,7 @@ def scan(options: argparse.Namespace) -> int:
         deep=options.deep,
         hits_only=options.hits_only,
         column=options.column,
-        max_pixels=options.max_pixels or MAX_PIXELS,
+        max_pixels=options.max_pixels or MAX_PIXELS_EACH,
         workers=options.workers or 0,
         engine=options.engine,
         address=options.address,
@@ -81,7 +81,7 @@ def embed(options: argparse.Namespace) -> int:
         subsampling=options.subsampling,
         lossless=options.lossless,
         column=options.column,
-        max_pixels=options.max_pixels or MAX_PIXELS,
+        max_pixels=options.max_pixels or MAX_PIXELS_EACH,
         workers=options.workers or 0,
         force=options.force,
         quiet=options.quiet,

@@ -6,7 +6,7 @@ import argparse
 import contextlib
 from typing import Any, NoReturn
 
-from fastmark._checks import MAX_PIXELS, MAX_PIXELS_ALONE, MESSAGE_BITS, redacted
+from fastmark._checks import MAX_PIXELS_ALONE, MAX_PIXELS_EACH, MESSAGE_BITS, redacted
 from fastmark._version import VERSION
 from fastmark.cli import many, single
 from fastmark.cli.codes import ERROR
@@ -116,7 +116,7 @@ def _add_embed(verbs: Any) -> None:
         action="store_true",
         help="read the message back from the encoded image; write nothing if that fails",
     )
-    _add_max_pixels(embed, f"{MAX_PIXELS_ALONE} for one image, {MAX_PIXELS} for each of many")
+    _add_max_pixels(embed, f"{MAX_PIXELS_ALONE} for one image, {MAX_PIXELS_EACH} for each of many")
     embed.add_argument("--json", action="store_true", help="print the report as one JSON object")
     embed.add_argument("--quiet", action="store_true", help="print no progress, report or summary")
     only_many = embed.add_argument_group("many images")
@@ -171,7 +171,7 @@ def _add_scan(verbs: Any) -> None:
     scan.add_argument("--hits-only", action="store_true", help="write only detections and errors")
     scan.add_argument("--deep", action="store_true", help="search harder, for tampered images; slow")
     scan.add_argument("--force", action="store_true", help="replace OUT, and start over")
-    _add_max_pixels(scan, str(MAX_PIXELS))
+    _add_max_pixels(scan, str(MAX_PIXELS_EACH))
     scan.add_argument("--json", action="store_true", help="print the summary as one JSON object")
     scan.add_argument("--quiet", action="store_true", help="print no progress and no summary")
     _add_many(scan)

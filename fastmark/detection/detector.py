@@ -18,7 +18,7 @@ from fastmark.detection.search import Search
 from fastmark.images.opening import Luma
 from fastmark.results import Detection, State
 
-MIN_SIDE = 48
+MIN_PLANE_SIDE = 48
 """Samples; planes with a shorter side are not looked at."""
 
 LEAST_LOG10_P = -256 * math.log10(2)
@@ -44,7 +44,7 @@ class KeyDetector:
             deep: search harder.
         """
         search = Search(analysis, self.carrier, self.templates, self.code)
-        if min(analysis.planes.shape) >= MIN_SIDE:
+        if min(analysis.planes.shape) >= MIN_PLANE_SIDE:
             search.run(deep=deep)
         finding = search.finding
         log_p = min(finding.log_p, finding.message_log_p) + LOG_SHARES + math.log(n_keys)

@@ -16,26 +16,13 @@ from typing import Any
 
 from PIL import ExifTags, Image, ImageOps
 
+from fastmark._checks import MAX_PIXELS_ALONE
 from fastmark.errors import InvalidImageError, UnsupportedImageError, reason_of
 from fastmark.images import boxes, jpeg, png, tiff
 from fastmark.images.findings import EXIF_DAMAGED, GAIN_MAP_DROPPED, Findings
-from fastmark.images.formats import PREFIX_BYTES, Encoded, factory_of, format_by_prefix
+from fastmark.images.formats import Encoded, factory_of
 from fastmark.images.ifd import exif_is_damaged, orientation_of
-from fastmark.images.reading import check_size, label_of, most_bytes, read_image, reading
-
-__all__ = [
-    "MAX_PIXELS",
-    "PREFIX_BYTES",
-    "Opened",
-    "check_still",
-    "format_by_prefix",
-    "label_of",
-    "open_file",
-    "reading",
-]
-
-MAX_PIXELS = 500_000_000
-"""Largest width x height that is decoded, unless told otherwise."""
+from fastmark.images.reading import check_size, most_bytes, read_image
 
 _EXAMINERS: dict[str, Any] = {
     "JPEG": jpeg.examine,
@@ -219,12 +206,12 @@ def open_file(image: Any, label: str, max_pixels: int | None) -> Opened:
     Args:
         image: a path, bytes or a file object.
         label: how errors name it.
-        max_pixels: bound of width x height; None is ``MAX_PIXELS``.
+        max_pixels: bound of width x height; None is ``MAX_PIXELS_ALONE``.
 
     Raises:
         InvalidImageError, UnsupportedImageError: if it cannot be opened, or is too large.
     """
-    limit = MAX_PIXELS if max_pixels is None else max_pixels
+    limit = MAX_PIXELS_ALONE if max_pixels is None else max_pixels
     name, data, junk = read_image(image, label, most_bytes(limit))
     findings = _examine(name, data)
     if junk:

@@ -89,7 +89,7 @@ def open_source(image: ImageInput, *, max_pixels: int | None = None) -> Source:
         image: path, encoded bytes, open binary file, Pillow image, or array of HxW, HxWx1, HxWx2 (grey and
             alpha), HxWx3 or HxWx4; uint8, uint16 or floats in 0..1; of any memory layout, read-only or not.
         max_pixels: bound of width x height, at least 1, checked before a file is decoded; None is
-            ``decoder.MAX_PIXELS`` for what is decoded, and no bound for arrays and Pillow images.
+            500 million for what is decoded, and no bound for arrays and Pillow images.
 
     Raises:
         UnsupportedImageError: for kinds that cannot be marked: animated, CMYK, ... (table above).

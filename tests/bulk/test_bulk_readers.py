@@ -10,9 +10,9 @@ from archives import jpeg, tar_of, write
 
 from fastmark.bulk import readers
 from fastmark.bulk.fetching import batches, fetched
-from fastmark.bulk.limits import most_bytes
 from fastmark.bulk.readers import read
 from fastmark.bulk.records import Entry, Item
+from fastmark.images.reading import most_bytes
 
 ONE, TWO, THREE = jpeg(seed=1), jpeg(seed=2), jpeg(seed=3)
 

@@ -9,12 +9,12 @@ from archives import QuickJob, encode, jpeg, write
 from pictures import drawn, photograph
 from PIL import Image
 
-from fastmark.bulk.limits import most_bytes
 from fastmark.bulk.records import Item, Work
 from fastmark.bulk.tables import MANIFEST_COLUMNS, SCAN_COLUMNS
 from fastmark.bulk.worker import EmbedJob, ScanJob
 from fastmark.detector import detect
 from fastmark.errors import OutputError
+from fastmark.images.reading import most_bytes
 
 MESSAGE = "0123456789abcdef"
 ENCODING = {"quality": 95, "subsampling": "4:4:4", "lossless": False}

@@ -20,8 +20,8 @@ from PIL import ExifTags, Image, ImageCms
 
 import fastmark
 from fastmark.errors import ImageNotFoundError, InvalidImageError, OutputError, UnsupportedImageError
-from fastmark.images.decoding import PREFIX_BYTES, format_by_prefix
 from fastmark.images.encoding import check_encoding, check_output, encode_image, fitting, losses, save_image
+from fastmark.images.formats import PREFIX_BYTES, format_by_prefix
 from fastmark.images.opening import open_luma, open_source
 
 GREY = draw(64, 80, 0)

@@ -9,7 +9,7 @@ import pytest
 from image_files import draw, encoded, luma, luma_of, make_exif
 from PIL import Image
 
-from fastmark.images.decoding import PREFIX_BYTES, format_by_prefix
+from fastmark.images.formats import PREFIX_BYTES, format_by_prefix
 from fastmark.images.opening import open_luma
 
 
