@@ -74,10 +74,10 @@ def embed(
         strength: amplitude relative to the default; 0.25..4.
         verify: read every image back from its encoded bytes; one whose message cannot be read is an error.
         manifest: .jsonl, .csv or .parquet; None for ``manifest.jsonl`` in the folder, or beside a tar.
-        format: "png", "jpeg", "webp", "avif", "tiff", "bmp" or "ppm"; None for each image's own.
-        quality: 1..100, for JPEG, WebP and AVIF; None for 95.
-        subsampling: "4:4:4", "4:2:2" or "4:2:0", for JPEG and AVIF; None for "4:4:4".
-        lossless: for WebP; None for False.
+        format: "png", "jpeg", "webp", "avif", "heif", "jxl", "tiff", "bmp", "ppm"; None for each image's own.
+        quality: 1..100, for JPEG, WebP, AVIF, HEIC and JPEG XL; None for 95.
+        subsampling: "4:4:4", "4:2:2" or "4:2:0", for JPEG, AVIF and HEIC; None for "4:4:4".
+        lossless: for WebP and JPEG XL; None for False.
         column: of Parquet files: the one that holds encoded images, as for ``scan``; None to find it.
         max_pixels: images with more pixels than this are not decoded but reported.
         workers: processes; 0 for one per core.
