@@ -343,6 +343,8 @@ class _Examination:
         frames = int.from_bytes(told[:4], "big") if len(told) >= 8 else 0
         hidden = next((c.kind for c in self.chunks if c.kind in (b"fcTL", b"IDAT")), b"") == b"IDAT"
         self.result.frames = max(min(frames, controls) if frames else controls, 1) + (hidden and controls > 0)
+        if self.result.frames == 1 and not (frames and controls):
+            self._damage("the animation chunks of the PNG file are damaged and were left out")
 
 
 def _limit() -> int:

@@ -435,3 +435,11 @@ def test_what_has_no_header_or_no_pixels_is_refused(thing: Any):
     for opening in (open_luma, open_source):
         with pytest.raises(InvalidImageError, match="the image data cannot be read"):
             opening(SIGNATURE + thing)
+
+
+@pytest.mark.parametrize("damaged", [b"acTL", b""])
+def test_chunks_of_an_animation_that_is_none_are_left_out_with_a_warning(damaged):
+    data = png(parts((b"acTL", struct.pack(">II", 3, 0))), damaged=damaged)
+    sentence = "the animation chunks of the PNG file are damaged and were left out"
+    assert open_luma(data).remarks == open_source(data).warnings == (sentence,)
+    np.testing.assert_array_equal(open_source(data).pixels, PIXELS)
