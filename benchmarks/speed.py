@@ -109,7 +109,7 @@ def whole(marker: Any, others: list[Any], small: np.ndarray, large: np.ndarray, 
     """Whole calls against their references."""
     from fastmark.codec.plane import pixels_per_unit
     from fastmark.detection.detector import analyse
-    from fastmark.images.opening import open_luma
+    from fastmark.images.opening import open_for_detection
 
     rows = []
     for picture, size in ((small, "1 MP"), (large, "12 MP")):
@@ -120,7 +120,7 @@ def whole(marker: Any, others: list[Any], small: np.ndarray, large: np.ndarray, 
             "dec": lambda j=jpeg: decoded(j),
         }
         marked = marker.embed(picture, MESSAGE)
-        luma = open_luma(picture, unit=pixels_per_unit)
+        luma = open_for_detection(picture, unit=pixels_per_unit)
         analysis, k = analyse(luma), luma.unit
         marker.key_detector.detect(analysis, k)
         works: dict[str, Work] = {

@@ -11,7 +11,7 @@ from fastmark.batches import Outcome, each, in_order, threads_of_one
 from fastmark.codec.plane import pixels_per_unit
 from fastmark.detection.detector import look
 from fastmark.errors import KeyFormatError
-from fastmark.images.opening import ImageInput, Luma, open_luma
+from fastmark.images.opening import DetectorInput, ImageInput, open_for_detection
 from fastmark.key import Key
 from fastmark.results import Detection
 from fastmark.watermarker import Watermarker
@@ -82,11 +82,11 @@ class Detector(Unchanging):
             One detection per key, most certain first; the number of keys is counted in their p-values.
         """
         threads = check_count("threads", threads, 1)
-        luma = open_luma(image, unit=pixels_per_unit, max_pixels=max_pixels)
+        luma = open_for_detection(image, unit=pixels_per_unit, max_pixels=max_pixels)
         return self.detect_opened(luma, deep=deep, threads=threads)
 
-    def detect_opened(self, luma: Luma, *, deep: bool = False, threads: int = 1) -> list[Detection]:
-        """As :meth:`detect`, in an image that ``open_luma`` has opened with ``unit=pixels_per_unit``."""
+    def detect_opened(self, luma: DetectorInput, *, deep: bool = False, threads: int = 1) -> list[Detection]:
+        """As :meth:`detect`, of an image opened by ``open_for_detection`` with ``unit=pixels_per_unit``."""
         detectors = [marker.key_detector for marker in self._markers]
         found = look(luma, detectors, deep=deep, threads=threads)
         # bounds end at the strength of a key: beyond, the margins tell which is the more certain

@@ -19,7 +19,7 @@ from fastmark.codec.plane import pixels_per_unit
 from fastmark.detection.detector import KeyDetector, look
 from fastmark.embedding.marking import mark
 from fastmark.errors import ImageTooSmallError, InvalidMessageError, OutputError
-from fastmark.images.opening import ImageInput, check_out, open_luma, open_source
+from fastmark.images.opening import ImageInput, check_out, open_for_detection, open_for_embedding
 from fastmark.images.reading import Encoded
 from fastmark.key import Key
 from fastmark.results import Detection, EmbedReport
@@ -228,7 +228,7 @@ class Watermarker(Unchanging):
         if out is not None:
             check_out(image, out)
         data = self._code.to_bytes(message)
-        source = open_source(image, max_pixels=max_pixels)
+        source = open_for_embedding(image, max_pixels=max_pixels)
         height, width = source.pixels.shape[:2]
         if min(height, width) < MIN_IMAGE_SIDE:
             raise ImageTooSmallError(
@@ -268,7 +268,7 @@ class Watermarker(Unchanging):
             ValueError: if a number is out of range.
         """
         threads = check_count("threads", threads, 1)
-        luma = open_luma(image, unit=pixels_per_unit, max_pixels=max_pixels)
+        luma = open_for_detection(image, unit=pixels_per_unit, max_pixels=max_pixels)
         return look(luma, [self.key_detector], deep=deep, threads=threads)[0]
 
     # ---- many images -------------------------------------------------------------------------------------

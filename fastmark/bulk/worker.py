@@ -153,9 +153,9 @@ class ScanWorker(Worker):
     def work(self, data: bytes, item: Item) -> tuple[str, dict[str, Any], None]:
         """The row of one image."""
         from fastmark.codec.plane import pixels_per_unit
-        from fastmark.images.opening import open_luma
+        from fastmark.images.opening import open_for_detection
 
-        luma = open_luma(data, unit=pixels_per_unit, max_pixels=self.max_pixels)
+        luma = open_for_detection(data, unit=pixels_per_unit, max_pixels=self.max_pixels)
         self.lap("decoding")
         found = self.detector.detect_opened(luma, deep=self.job.deep)[0]
         self.lap("searching")

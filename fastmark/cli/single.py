@@ -136,14 +136,14 @@ def detect(options: argparse.Namespace) -> int:
 
     from fastmark import Detector
     from fastmark.codec.plane import pixels_per_unit
-    from fastmark.images.opening import open_luma
+    from fastmark.images.opening import open_for_detection
 
     detector = Detector(keys.values(), options.message_bits)
     any_detected = any_error = False
     for path in options.inputs:
         start = time.perf_counter()
         try:
-            luma = open_luma(_read_input(path), unit=pixels_per_unit, max_pixels=options.max_pixels)
+            luma = open_for_detection(_read_input(path), unit=pixels_per_unit, max_pixels=options.max_pixels)
             results = detector.detect_opened(luma, deep=options.deep)
         except FastmarkError as error:  # one bad image does not keep the others from being looked at
             any_error = True

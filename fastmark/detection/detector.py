@@ -15,7 +15,7 @@ from fastmark.detection.logpolar import Templates
 from fastmark.detection.reading import Finding
 from fastmark.detection.scores import ScorePlanes
 from fastmark.detection.search import Search
-from fastmark.images.opening import Luma
+from fastmark.images.opening import DetectorInput
 from fastmark.results import Detection, State
 
 MIN_PLANE_SIDE = 48
@@ -53,7 +53,7 @@ class KeyDetector:
 
 
 def look(
-    luma: Luma, detectors: Sequence[KeyDetector], *, deep: bool = False, threads: int = 1
+    luma: DetectorInput, detectors: Sequence[KeyDetector], *, deep: bool = False, threads: int = 1
 ) -> list[Detection]:
     """Look for each one's key in an image opened with ``unit=pixels_per_unit``, in their order.
 
@@ -68,7 +68,7 @@ def look(
     return [dataclasses.replace(f, remarks=luma.remarks) for f in found] if luma.remarks else found
 
 
-def analyse(luma: Luma, threads: int = 1) -> Analysis:
+def analyse(luma: DetectorInput, threads: int = 1) -> Analysis:
     """Score what has been opened with ``unit=pixels_per_unit``."""
     return Analysis(ScorePlanes(luma.pixels, luma.unit // luma.reduction, threads))
 

@@ -1,8 +1,8 @@
 """Images in: path, encoded bytes, file object, Pillow image or array to pixels, and back to what they were.
 
-What is marked is colour only; alpha, ICC profile, EXIF, XMP, resolution, PNG text and PNG's description of
-its colours go through untouched. What does not is told in ``Source.warnings``: colour of more than 8 bits in
-files (pass a uint16 array instead), content credentials, gain maps, damaged metadata.
+Only colour is marked; alpha, ICC profile, EXIF, XMP, resolution, PNG text and PNG's description of its
+colours go through untouched. ``MarkableImage.warnings`` tells of losses: colour of more than 8 bits in files
+(pass a uint16 array instead), content credentials, gain maps, damaged metadata.
 
 | image | embed | detect |
 |---|---|---|
@@ -45,7 +45,7 @@ _NO_LIMIT = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class MarkableImage:
     """An image opened for marking.
 
     Attributes:
@@ -79,7 +79,7 @@ class Source:
         return self._restore(marked)
 
 
-def open_source(image: ImageInput, *, max_pixels: int | None = None) -> Source:
+def open_for_embedding(image: ImageInput, *, max_pixels: int | None = None) -> MarkableImage:
     """The image's pixels, and the way back to what it was; ``image`` is never modified.
 
     Files are decoded, turned upright by their EXIF orientation (the tag is then removed) and brought
@@ -117,7 +117,7 @@ def open_source(image: ImageInput, *, max_pixels: int | None = None) -> Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Luma:
+class DetectorInput:
     """An image opened to be looked at.
 
     Attributes:
@@ -138,41 +138,41 @@ class Luma:
     remarks: tuple[str, ...] = ()
 
 
-def open_luma(
+def open_for_detection(
     image: ImageInput,
     *,
     max_pixels: int | None = None,
     unit: Callable[[int, int], int] = lambda height, width: 1,
-) -> Luma:
+) -> DetectorInput:
     """What a detector looks at.
 
     YCbCr JPEG files decode their Y plane only, which is several times faster, and in large ones the decoder
     averages. Alpha is ignored, EXIF orientation of files applied.
 
     Args:
-        image: as for ``open_source``, and of any Pillow mode; the first frame of an animated one, and of
-            a damaged file what is intact: see ``Luma.remarks``.
-        max_pixels: as for ``open_source``.
+        image: as for ``open_for_embedding``, and of any Pillow mode; the first frame of an animated one, and
+            the intact part of a damaged file: see ``DetectorInput.remarks``.
+        max_pixels: as for ``open_for_embedding``.
         unit: tells of a height and width how many pixels, each way, will be averaged. Powers of two of
             it the decoder of a JPEG file may do, from the image's corner on; what is not a whole unit is
             left out.
 
     Raises:
         UnsupportedImageError: for modes that have no way to luma, and formats whose package is missing.
-        ImageNotFoundError, InvalidImageError, ValueError: as ``open_source``.
+        ImageNotFoundError, InvalidImageError, ValueError: as ``open_for_embedding``.
     """
     check_limit(max_pixels)
     if isinstance(image, np.ndarray):
         source = _array_source(image, max_pixels)
         height, width = source.pixels.shape[:2]
-        return Luma(modes.luma8(source.pixels, source.peak), height, width, unit(height, width))
+        return DetectorInput(modes.luma8(source.pixels, source.peak), height, width, unit(height, width))
     if isinstance(image, Image.Image):
         with reading(_PILLOW):
             check_size(*image.size, max_pixels or _NO_LIMIT, _PILLOW)
             image.load()
             pixels = modes.luma_of(image, _PILLOW)
             k = unit(image.height, image.width)
-            return Luma(pixels, image.height, image.width, k, remarks=_frame_remarks(image))
+            return DetectorInput(pixels, image.height, image.width, k, remarks=_frame_remarks(image))
     label = label_of(image)
     with reading(label):
         opened = open_file(image, label, max_pixels)
@@ -192,9 +192,11 @@ def open_luma(
         if reduction == 1:
             if opened.is_turned():
                 height, width = width, height
-            return Luma(pixels, height, width, k, remarks=remarks)
+            return DetectorInput(pixels, height, width, k, remarks=remarks)
         rows, columns = (n // k * (k // reduction) for n in (height, width))
-        return Luma(np.ascontiguousarray(pixels[:rows, :columns]), height, width, k, reduction, remarks)
+        return DetectorInput(
+            np.ascontiguousarray(pixels[:rows, :columns]), height, width, k, reduction, remarks
+        )
 
 
 def _frame_remarks(image: Image.Image) -> tuple[str, ...]:
@@ -231,7 +233,7 @@ def _info_of(image: Image.Image, opened: Opened) -> dict[str | tuple[int, int], 
 # ---- arrays ----------------------------------------------------------------------------------------
 
 
-def _array_source(array: NDArray[Any], max_pixels: int | None) -> Source:
+def _array_source(array: NDArray[Any], max_pixels: int | None) -> MarkableImage:
     _check_array(array)
     check_size(array.shape[1], array.shape[0], max_pixels or _NO_LIMIT, "the array")
     channels = 0 if array.ndim == 2 else array.shape[2]
@@ -256,7 +258,7 @@ def _array_source(array: NDArray[Any], max_pixels: int | None) -> Source:
         return result
 
     visible = _opacity(array[..., -1], peak) if channels in (2, 4) else None
-    return Source(pixels, peak, restore, visible)
+    return MarkableImage(pixels, peak, restore, visible)
 
 
 def _opacity(alpha: NDArray[Any], peak: float) -> NDArray[np.float32] | None:
@@ -322,8 +324,8 @@ def check_out(image: ImageInput, out: NDArray[np.uint8]) -> None:
 
 def _pil_source(
     image: Image.Image, info: dict[str | tuple[int, int], Any], warnings: tuple[str, ...] = ()
-) -> Source:
-    """Source of a loaded image; ``info`` goes to the result."""
+) -> MarkableImage:
+    """A loaded image opened for embedding; ``info`` goes to the result."""
     mode = image.mode
     deep = mode in ("I;16", "I;16B", "I;16L", "I;16N")
     if not deep and mode not in ("L", "LA", "RGB", "RGBA", "RGBX", "YCbCr"):
@@ -339,7 +341,7 @@ def _pil_source(
             result.info = info.copy()
             return result
 
-        return Source(modes.grey16(image), 65535.0, restore16, warnings=warnings)
+        return MarkableImage(modes.grey16(image), 65535.0, restore16, warnings=warnings)
 
     bands = image.getbands()
     n_colour = 1 if mode in ("L", "LA", "YCbCr") else 3
@@ -354,7 +356,7 @@ def _pil_source(
         return result
 
     visible = _opacity(np.asarray(rest[-1]), 255.0) if mode in ("LA", "RGBA") else None
-    return Source(np.array(colour), 255.0, restore8, visible, warnings)
+    return MarkableImage(np.array(colour), 255.0, restore8, visible, warnings)
 
 
 def _first_bands(image: Image.Image, count: int) -> Image.Image:

@@ -15,7 +15,7 @@ from PIL import ExifTags, Image
 
 from fastmark.errors import InvalidImageError
 from fastmark.images.encoding import encode_image
-from fastmark.images.opening import open_luma, open_source
+from fastmark.images.opening import open_for_detection, open_for_embedding
 
 HEIGHT, WIDTH = 200, 240
 XMP = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"
@@ -80,7 +80,7 @@ def test_the_intact_rows_of_a_file_cut_short_are_looked_at(kind, share):
     data = of_kind(kind)
     whole = luma_of(data)
     cut = data[: int(len(data) * share)]
-    seen = open_luma(cut)
+    seen = open_for_detection(cut)
     rows = seen.pixels.shape[0]
     lower = kind.startswith("BMP")
     assert share * HEIGHT - 24 - (30 if kind.startswith("JPEG") else 0) <= rows <= share * HEIGHT + 8
@@ -89,14 +89,14 @@ def test_the_intact_rows_of_a_file_cut_short_are_looked_at(kind, share):
     where = "lower" if lower else "upper"
     assert seen.remarks[-1] == f"the file is cut short: the {where} {rows} of {HEIGHT} rows were looked at"
     with pytest.raises(InvalidImageError, match=r"cut short.*intact copy"):
-        open_source(cut)
+        open_for_embedding(cut)
 
 
 @pytest.mark.parametrize("kind", ["JPEG turned", "TIFF turned"])
 def test_intact_rows_are_turned_upright(kind):
     data = of_kind(kind)
     whole = luma_of(data)
-    seen = open_luma(data[: int(len(data) * 0.7)])
+    seen = open_for_detection(data[: int(len(data) * 0.7)])
     columns = seen.pixels.shape[1]
     assert 100 < columns < 150
     np.testing.assert_array_equal(seen.pixels, whole[:, -columns:])
@@ -106,18 +106,18 @@ def test_intact_rows_are_turned_upright(kind):
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
 def test_a_progressive_jpeg_cut_short_is_looked_at_in_the_detail_that_arrived(share):
     data = of_kind("JPEG progressive")
-    seen = open_luma(data[: int(len(data) * share)])
+    seen = open_for_detection(data[: int(len(data) * share)])
     assert seen.remarks == ("the file is cut short: it was looked at in the detail that arrived",)
     assert np.abs(seen.pixels.astype(int) - luma_of(data)).mean() < 15
     with pytest.raises(InvalidImageError, match="cut short"):
-        open_source(data[: int(len(data) * share)])
+        open_for_embedding(data[: int(len(data) * share)])
 
 
 def test_a_progressive_jpeg_cut_in_its_first_scan():
     data = of_kind("JPEG progressive")
     scan = data.index(b"\xff\xda")
     end = data.index(b"\xff\xda", scan + 2)
-    seen = open_luma(data[: scan + (end - scan) * 2 // 3])
+    seen = open_for_detection(data[: scan + (end - scan) * 2 // 3])
     assert 48 <= seen.pixels.shape[0] < HEIGHT
     assert "the upper" in seen.remarks[0]
 
@@ -125,16 +125,16 @@ def test_a_progressive_jpeg_cut_in_its_first_scan():
 @pytest.mark.parametrize("kind", ["JPEG", "JPEG progressive", "JPEG grey"])
 def test_a_jpeg_without_its_last_two_bytes_is_whole(kind):
     data = of_kind(kind)
-    seen = open_luma(data[:-2])
+    seen = open_for_detection(data[:-2])
     np.testing.assert_array_equal(seen.pixels, luma_of(data))
     assert "cut short" in seen.remarks[0]
     with pytest.raises(InvalidImageError, match="cut short"):
-        open_source(data[:-2])
+        open_for_embedding(data[:-2])
 
 
 def test_a_large_jpeg_cut_short_is_decoded_without_averaging():
     data = of_kind("JPEG")
-    seen = open_luma(data[: len(data) * 2 // 3], unit=lambda height, width: 2)
+    seen = open_for_detection(data[: len(data) * 2 // 3], unit=lambda height, width: 2)
     assert (seen.unit, seen.reduction, seen.width) == (2, 1, WIDTH)
     assert seen.pixels.shape[1] == WIDTH
 
@@ -143,20 +143,20 @@ def test_limits_hold_for_damaged_files():
     for kind in ("JPEG", "PNG", "BMP"):
         data = of_kind(kind)
         with pytest.raises(InvalidImageError, match="more than the limit of 1000"):
-            open_luma(data[: len(data) // 2], max_pixels=1000)
+            open_for_detection(data[: len(data) // 2], max_pixels=1000)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "GIF plain", "TIFF"])
 def test_few_rows_are_not_worth_a_look(kind):
     data = of_kind(kind)
     with pytest.raises(InvalidImageError, match=r"(\d+) of 200 rows are intact, too few"):
-        open_luma(data[: len(data) * 15 // 100])
+        open_for_detection(data[: len(data) * 15 // 100])
 
 
 @pytest.mark.parametrize("kind", ["WEBP", "AVIF", "QOI", "JPEG2000"])
 def test_formats_that_are_decoded_as_a_whole_are_refused(kind):
     data = of_kind(kind)
-    for opening in (open_luma, open_source):
+    for opening in (open_for_detection, open_for_embedding):
         with pytest.raises(InvalidImageError, match=r"cut short or damaged.*intact copy"):
             opening(data[: len(data) * 2 // 3])
 
@@ -166,11 +166,11 @@ def test_pixels_that_are_damaged_in_the_midst():
     data = bytearray(whole)
     place = len(data) * 2 // 3
     data[place : place + 200] = bytes(200)
-    seen = open_luma(bytes(data))
+    seen = open_for_detection(bytes(data))
     np.testing.assert_array_equal(seen.pixels[: HEIGHT // 2], textured()[: HEIGHT // 2])
     assert seen.remarks[0] == "the pixel data of the PNG file (IDAT) are damaged"
     with pytest.raises(InvalidImageError, match="damaged"):
-        open_source(bytes(data))
+        open_for_embedding(bytes(data))
 
 
 # ---- JPEG's segments -------------------------------------------------------------------------------
@@ -215,9 +215,9 @@ def profile_parts(profile: bytes, count: int) -> list[bytes]:
 def test_damaged_segments_hide_nothing(segments, says):
     data = with_segments(*segments)
     expected = luma_of(of_kind("JPEG"))
-    seen = open_luma(data)
+    seen = open_for_detection(data)
     np.testing.assert_array_equal(seen.pixels, expected)
-    source = open_source(data)
+    source = open_for_embedding(data)
     np.testing.assert_array_equal(source.pixels, np.asarray(Image.open(io.BytesIO(of_kind("JPEG")))))
     if says:
         assert len(source.warnings) == 1
@@ -229,7 +229,7 @@ def test_damaged_segments_hide_nothing(segments, says):
 @pytest.mark.parametrize("parts", [1, 3])
 def test_profiles_in_parts_are_kept_in_any_order(parts):
     segments = profile_parts(ICC, parts)[::-1]
-    source = open_source(with_segments(*segments))
+    source = open_for_embedding(with_segments(*segments))
     assert source.warnings == ()
     assert source.rebuild(source.pixels).info["icc_profile"] == ICC
 
@@ -242,12 +242,14 @@ def test_a_thumbnail_is_not_taken_for_the_image():
 
 def test_helpers_and_credentials_of_jpeg_are_left_out_with_a_warning():
     pair = [PICTURE, Image.fromarray(draw(24, 32))]
-    source = open_source(encoded(pair[0], "MPO", save_all=True, append_images=pair[1:], quality=95))
+    source = open_for_embedding(encoded(pair[0], "MPO", save_all=True, append_images=pair[1:], quality=95))
     assert source.warnings == ("the file's further images (depth, gain map or preview) were left out",)
     gain = segment(0xE1, b'http://ns.adobe.com/xap/1.0/\0<x hdrgm:Version="1.0"/>')
-    source = open_source(with_segments(gain, segment(0xE2, b"MPF\0nonsense")))
+    source = open_for_embedding(with_segments(gain, segment(0xE2, b"MPF\0nonsense")))
     assert source.warnings == ("the gain map (HDR) was left out: the image is written without it",)
-    source = open_source(with_segments(segment(0xEB, b"JP\0\1\0\0\0\1\0\0\0\x20jumb\0\0\0\x10jumdc2pa")))
+    source = open_for_embedding(
+        with_segments(segment(0xEB, b"JP\0\1\0\0\0\1\0\0\0\x20jumb\0\0\0\x10jumdc2pa"))
+    )
     assert source.warnings == ("Content Credentials (C2PA) were left out; sign the watermarked image anew",)
 
 
@@ -319,9 +321,9 @@ def test_damaged_exif_of_files_of_boxes(name, damage):
     plain = encoded(picture, name, quality=95, exif=make_exif())
     assert plain.count(make_exif()[6:]) == 1
     data = plain.replace(make_exif()[6:], damage.ljust(len(make_exif()) - 6, b"x"))
-    seen = open_luma(data)
+    seen = open_for_detection(data)
     np.testing.assert_array_equal(seen.pixels, luma_of(plain))
-    source = open_source(data)
+    source = open_for_embedding(data)
     assert any("damaged" in warning for warning in source.warnings)
     assert seen.remarks == source.warnings
     assert encode_image(source.rebuild(source.pixels), "PNG")
@@ -330,11 +332,11 @@ def test_damaged_exif_of_files_of_boxes(name, damage):
 @pytest.mark.parametrize("cut", [1, 10, 40])
 def test_a_webp_cut_short_in_its_metadata(cut):
     whole = full("WEBP")
-    source = open_source(whole[:-cut])
+    source = open_for_embedding(whole[:-cut])
     np.testing.assert_array_equal(source.pixels, draw())
     assert len(source.warnings) == 1
     assert "cut short" in source.warnings[0]
-    assert open_luma(whole[:-cut]).remarks == source.warnings
+    assert open_for_detection(whole[:-cut]).remarks == source.warnings
 
 
 def tag_place(data: bytes, tag: int) -> int:
@@ -355,9 +357,9 @@ def test_tags_of_a_tiff_that_lead_nowhere(tag, says):
     data = bytearray(full("TIFF"))
     place = tag_place(data, tag)
     data[place + 8 : place + 12] = b"\xf0\xff\xff\x7f"
-    seen = open_luma(bytes(data))
+    seen = open_for_detection(bytes(data))
     np.testing.assert_array_equal(seen.pixels, draw())
-    source = open_source(bytes(data))
+    source = open_for_embedding(bytes(data))
     np.testing.assert_array_equal(source.pixels, draw())
     assert len(source.warnings) == 1
     assert "damaged" in source.warnings[0]
@@ -374,7 +376,7 @@ def test_damaged_files_never_raise_anything_else():
             data = bytearray(whole[: rng.randrange(1, len(whole))] if rng.random() < 0.5 else whole)
             for _ in range(rng.choice([1, 5, 50])):
                 data[rng.randrange(len(data))] = rng.randrange(256)
-            for opening in (open_luma, open_source):
+            for opening in (open_for_detection, open_for_embedding):
                 try:
                     opening(bytes(data), max_pixels=200_000)
                 except InvalidImageError as error:
@@ -386,11 +388,11 @@ def test_an_animation_that_is_cut_short_is_not_marked():
     data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
     for share in (0.5, 0.6, 0.7, 0.8, 0.9):
         cut = data[: int(len(data) * share)]
-        seen = open_luma(cut)
+        seen = open_for_detection(cut)
         assert seen.pixels.shape[:2] == (HEIGHT, WIDTH)
         assert seen.remarks
         with pytest.raises(InvalidImageError, match=r"animated|damaged"):
-            open_source(cut)
+            open_for_embedding(cut)
 
 
 def test_mutations_of_descriptive_tags_change_no_pixel():

@@ -18,7 +18,7 @@ from PIL import ExifTags, Image, PngImagePlugin
 from fastmark.errors import FastmarkError, InvalidImageError, OutputError, UnsupportedImageError
 from fastmark.images import encoding as files
 from fastmark.images.encoding import check_output, encode_image, save_image
-from fastmark.images.opening import open_luma, open_source
+from fastmark.images.opening import open_for_detection, open_for_embedding
 
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><note>kept</note></x:xmpmeta>'
 
@@ -43,7 +43,7 @@ def test_files_are_turned_upright_and_the_tag_reset(name, orientation):
     }[orientation]
     expected = turn(draw())
 
-    source = open_source(data)
+    source = open_for_embedding(data)
     np.testing.assert_allclose(source.pixels.astype(int), expected, atol=4)
     result = source.rebuild(source.pixels)
     assert result.getexif().get(ORIENTATION, 1) == 1
@@ -52,13 +52,13 @@ def test_files_are_turned_upright_and_the_tag_reset(name, orientation):
     seen = luma_of(data)
     np.testing.assert_allclose(seen if seen.ndim == 2 else luma(seen), luma(expected), atol=4)
 
-    again = open_source(encode_image(result, "PNG"))  # not turned a second time
+    again = open_for_embedding(encode_image(result, "PNG"))  # not turned a second time
     assert again.pixels.shape == source.pixels.shape
 
 
 def test_pillow_image_is_not_turned():
     with Image.open(io.BytesIO(encoded(Image.fromarray(draw()), "PNG", exif=make_exif(6)))) as image:
-        source = open_source(image)
+        source = open_for_embedding(image)
     assert source.pixels.shape == (48, 64, 3)
     assert source.rebuild(source.pixels).getexif()[ORIENTATION] == 6
 
@@ -70,7 +70,7 @@ def test_pillow_image_is_not_turned():
 def test_damaged_exif_does_not_lose_the_picture(damage):
     for name in ("PNG", "JPEG", "WEBP"):
         data = encoded(Image.fromarray(draw()), name, exif=damage)
-        source = open_source(data)
+        source = open_for_embedding(data)
         assert source.pixels.shape == (48, 64, 3)
         for out in ("PNG", "JPEG", "WEBP", "AVIF", "TIFF"):
             assert luma_of(encode_image(source.rebuild(source.pixels), out)).shape[:2] == (48, 64)
@@ -95,7 +95,7 @@ def test_metadata_survives_from_file_to_file(tmp_path, name, out):
     else:
         options["xmp"] = XMP
     data = encoded(Image.fromarray(draw()), name, **options)
-    source = open_source(data)
+    source = open_for_embedding(data)
 
     path = tmp_path / f"out.{out.lower()}"
     save_image(source.rebuild(source.pixels), path)
@@ -119,7 +119,7 @@ def test_png_text_and_colour_chunks_survive():
     info.add_text("Title", "Überschrift 猫")
     info.add(b"gAMA", (45455).to_bytes(4, "big"))
     info.add(b"sRGB", b"\0")
-    source = open_source(encoded(Image.fromarray(draw()), "PNG", pnginfo=info))
+    source = open_for_embedding(encoded(Image.fromarray(draw()), "PNG", pnginfo=info))
     with Image.open(io.BytesIO(encode_image(source.rebuild(source.pixels), "PNG"))) as image:
         assert image.text == {"parameters": "a cat, 20 steps", "Title": "Überschrift 猫"}
         assert image.info["gamma"] == pytest.approx(0.45455)
@@ -128,7 +128,7 @@ def test_png_text_and_colour_chunks_survive():
 
 def test_tiff_storage_tags_do_not_leak():
     data = encoded(Image.fromarray(draw()), "TIFF", exif=make_exif())
-    source = open_source(data)
+    source = open_for_embedding(data)
     exif = source.rebuild(source.pixels).getexif()
     assert set(exif) == {ExifTags.Base.Make, ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo}
 
@@ -167,14 +167,14 @@ def test_truncated_files_raise_our_error_or_are_whole(name):
     cuts = {*range(0, min(len(whole), 64), 3), *np.linspace(0, len(whole) - 1, 60).astype(int).tolist()}
     refused = shut = 0
     for cut in cuts:
-        for opening in (open_source, open_luma):
+        for opening in (open_for_embedding, open_for_detection):
             try:
                 opening(whole[:cut])
             except InvalidImageError as error:
                 refused += 1
                 assert "\n" not in str(error)
             else:
-                shut += opening is open_source
+                shut += opening is open_for_embedding
     # a format may tolerate a cut in its last few bytes (trailers, padding)
     assert refused >= len(cuts)
     assert shut <= 0.1 * len(cuts)
@@ -189,7 +189,7 @@ def test_damaged_files_raise_nothing_else(name):
         data = bytearray(whole)
         for _ in range(rng.choice([1, 4, 40])):
             data[rng.randrange(len(data) if rng.random() < 0.5 else min(200, len(data)))] = rng.randrange(256)
-        for opening in (open_source, open_luma):
+        for opening in (open_for_embedding, open_for_detection):
             try:
                 opening(bytes(data), max_pixels=100_000)
             except InvalidImageError as error:
@@ -201,20 +201,20 @@ def test_random_bytes():
     for start in (b"", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"RIFF\x10\0\0\0WEBP", b"GIF89a", b"II*\0"):
         for size in (0, 1, 100, 5000):
             with pytest.raises(InvalidImageError):
-                open_source(start + rng.randbytes(size))
+                open_for_embedding(start + rng.randbytes(size))
 
 
 def test_error_names_the_file(tmp_path):
     path = tmp_path / "broken.jpg"
     path.write_bytes(encoded(Image.fromarray(draw()), "JPEG")[:-200])
-    for opening in (open_source, open_luma):
+    for opening in (open_for_embedding, open_for_detection):
         with pytest.raises(InvalidImageError, match=r"broken\.jpg"):
             opening(path)
 
 
 def test_missing_file_folder_and_odd_names(tmp_path):
     with pytest.raises(InvalidImageError, match=r"nothing\.png: no such file"):
-        open_source(tmp_path / "nothing.png")
+        open_for_embedding(tmp_path / "nothing.png")
     for path in (tmp_path, "a\0b", ""):
         with pytest.raises(InvalidImageError):
             luma_of(path)
@@ -223,10 +223,10 @@ def test_missing_file_folder_and_odd_names(tmp_path):
 def test_formats_that_run_programs_or_guess_are_not_read():
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n%%EndComments\n"
     with pytest.raises(InvalidImageError, match="known format"):
-        open_source(eps)
+        open_for_embedding(eps)
 
 
-@pytest.mark.parametrize("opening", [open_source, open_luma])
+@pytest.mark.parametrize("opening", [open_for_embedding, open_for_detection])
 def test_claimed_size_is_checked_before_decoding(opening):
     with pytest.raises(InvalidImageError, match=r"claims 50000 x 50000 pixels.*limit"):
         opening(huge_png(50_000, 50_000))
@@ -238,22 +238,22 @@ def test_claimed_size_is_checked_before_decoding(opening):
 def test_pillows_own_limit_is_neither_used_nor_touched(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     data = encoded(Image.fromarray(draw()), "PNG")
-    np.testing.assert_array_equal(open_source(data).pixels, draw())  # a warning would be an error here
+    np.testing.assert_array_equal(open_for_embedding(data).pixels, draw())  # a warning would be an error here
     for name in ("JPEG", "WEBP", "AVIF", "TIFF", "GIF", "BMP", "PPM", "JPEG2000", "QOI"):
         options = [{"lossless": True}, {}] if name == "WEBP" else [{}]
         for more in [*options, {"compression": "tiff_lzw"}] if name == "TIFF" else options:
             data = encoded(Image.fromarray(draw()), name, **more)
-            assert open_source(data).pixels.shape == draw().shape
+            assert open_for_embedding(data).pixels.shape == draw().shape
             assert luma_of(data).shape[:2] == draw().shape[:2]
             with pytest.raises(InvalidImageError, match="more than the limit of 99"):
-                open_luma(data, max_pixels=99)
+                open_for_detection(data, max_pixels=99)
     assert Image.MAX_IMAGE_PIXELS == 100
 
 
 def test_the_largest_promised_picture_passes_the_size_check():
     # 12,000 x 9,000 is over the size at which Pillow warns; the error must be about the missing data
     whole = huge_png(12_000, 9_000)
-    for opening in (open_source, open_luma):
+    for opening in (open_for_embedding, open_for_detection):
         with pytest.raises(InvalidImageError, match="cannot be read"):
             opening(whole)
 
@@ -265,15 +265,15 @@ def test_the_largest_promised_picture_passes_the_size_check():
 def test_lossless_formats_write_what_they_are_given(tmp_path, suffix):
     path = tmp_path / f"out{suffix}"
     save_image(Image.fromarray(draw()), path)
-    np.testing.assert_array_equal(open_source(path).pixels, draw())
+    np.testing.assert_array_equal(open_for_embedding(path).pixels, draw())
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_webp_lossless_and_lossy(tmp_path):
     save_image(Image.fromarray(draw()), tmp_path / "a.webp", lossless=True)
-    np.testing.assert_array_equal(open_source(tmp_path / "a.webp").pixels, draw())
+    np.testing.assert_array_equal(open_for_embedding(tmp_path / "a.webp").pixels, draw())
     save_image(Image.fromarray(draw()), tmp_path / "b.webp", quality=30)
-    assert not np.array_equal(open_source(tmp_path / "b.webp").pixels, draw())
+    assert not np.array_equal(open_for_embedding(tmp_path / "b.webp").pixels, draw())
 
 
 def test_jpeg_is_quality_95_without_chroma_subsampling_by_default(tmp_path):
@@ -381,7 +381,7 @@ def test_saving_follows_links_and_the_umask(tmp_path):
     link.symlink_to(target)
     save_image(Image.fromarray(draw()), link)
     assert link.is_symlink()
-    np.testing.assert_array_equal(open_source(target).pixels, draw())
+    np.testing.assert_array_equal(open_for_embedding(target).pixels, draw())
     mask = os.umask(0)
     os.umask(mask)
     assert target.stat().st_mode & 0o777 == 0o666 & ~mask

@@ -22,7 +22,7 @@ import fastmark
 from fastmark.errors import ImageNotFoundError, InvalidImageError, OutputError, UnsupportedImageError
 from fastmark.images.encoding import check_encoding, check_output, encode_image, fitting, losses, save_image
 from fastmark.images.formats import PREFIX_BYTES, format_by_prefix
-from fastmark.images.opening import open_luma, open_source
+from fastmark.images.opening import open_for_detection, open_for_embedding
 
 GREY = draw(64, 80, 0)
 DEEP = (4600 + GREY.astype(int) * 200).astype(np.uint16)
@@ -63,7 +63,7 @@ def test_16_bit_grey_tiff(order, bigtiff, compression):
             levels, byteorder=order, bigtiff=bigtiff, compression=compression, photometric=photometric
         )
         np.testing.assert_allclose(plane(data), DEEP / 257, atol=0.01)
-        source = open_source(data)
+        source = open_for_embedding(data)
         assert source.warnings == ()
         np.testing.assert_array_equal(source.pixels, DEEP)
         assert source.rebuild(source.pixels).mode == "I;16"
@@ -79,7 +79,7 @@ def test_16_bit_colour_tiff(order, options):
         pixels = np.ascontiguousarray(np.moveaxis(pixels, -1, 0))
     data = tiff(pixels, byteorder=order, photometric="rgb", **options)
     np.testing.assert_array_equal(luma_of(data), COLOUR)
-    source = open_source(data)
+    source = open_for_embedding(data)
     np.testing.assert_array_equal(source.pixels, COLOUR)
     assert source.warnings == (
         "the samples of 16 bits were read as 8 bits: pass a uint16 array to keep them",
@@ -145,11 +145,11 @@ def test_samples_that_pillow_has_no_mode_for(order, options):
         expected = GREY if array.ndim == 2 else luma(COLOUR)
         np.testing.assert_allclose(plane(data), expected, atol=0.07 if array.dtype == "f2" else 0.01)
         with pytest.raises(UnsupportedImageError, match="convert it to 8 or 16 bits"):
-            open_source(data)
+            open_for_embedding(data)
         with pytest.raises(InvalidImageError, match="more than the limit"):
-            open_luma(data, max_pixels=100)
+            open_for_detection(data, max_pixels=100)
         with pytest.raises(InvalidImageError):
-            open_luma(data[:-3000])
+            open_for_detection(data[:-3000])
 
 
 def test_deep_grey_with_alpha_and_turned_samples():
@@ -157,7 +157,7 @@ def test_deep_grey_with_alpha_and_turned_samples():
     options = {"photometric": "minisblack", "planarconfig": "contig", "extrasamples": ["unassalpha"]}
     np.testing.assert_allclose(plane(tiff(pixels, **options)), DEEP / 257, atol=0.01)
     turned = tiff(GREY / 255, extratags=[(274, 3, 1, 6, True)])
-    seen = open_luma(turned)
+    seen = open_for_detection(turned)
     np.testing.assert_allclose(seen.pixels, np.rot90(GREY, -1), atol=0.01)
     assert (seen.height, seen.width) == (80, 64)
 
@@ -172,7 +172,7 @@ def test_premultiplied_samples_that_pillow_has_no_mode_for():
 def test_a_jpeg_of_12_bits_is_not_called_damaged():
     data = bytearray(encoded(Image.fromarray(COLOUR), "JPEG"))
     data[data.index(b"\xff\xc0") + 4] = 12
-    for opening in (open_luma, open_source):
+    for opening in (open_for_detection, open_for_embedding):
         with pytest.raises(UnsupportedImageError, match="12-bit"):
             opening(bytes(data))
 
@@ -182,7 +182,7 @@ def test_1_bit_tiff(negative):
     bits = GREY > 120
     data = tiff(bits ^ negative, photometric="miniswhite" if negative else "minisblack")
     np.testing.assert_array_equal(luma_of(data), bits * 255)
-    np.testing.assert_array_equal(open_source(data).pixels, bits * 255)
+    np.testing.assert_array_equal(open_for_embedding(data).pixels, bits * 255)
 
 
 @pytest.mark.parametrize("channels", [2, 4])
@@ -195,7 +195,7 @@ def test_premultiplied_alpha(channels, order):
         pixels, byteorder=order, photometric=photometric, planarconfig="contig", extrasamples=["assocalpha"]
     )
     np.testing.assert_allclose(plane(data), GREY if channels == 2 else luma(COLOUR), atol=2)
-    source = open_source(data)
+    source = open_for_embedding(data)
     np.testing.assert_allclose(source.pixels.astype(int), colour[..., 0] if channels == 2 else colour, atol=2)
     np.testing.assert_allclose(source.visible, 128 / 255)
     image = Image.fromarray(np.dstack([COLOUR, np.full((64, 80), 128, np.uint8)])).convert("RGBa")
@@ -213,7 +213,7 @@ def test_lab_by_its_lightness(name):
     given = image if name is None else encoded(image, name)
     np.testing.assert_array_equal(luma_of(given), np.asarray(image)[..., 0])
     with pytest.raises(UnsupportedImageError, match="LAB"):
-        open_source(given)
+        open_for_embedding(given)
 
 
 @pytest.mark.parametrize("name", ["JPEG", "TIFF"])
@@ -223,15 +223,17 @@ def test_cmyk(name):
     )
     np.testing.assert_allclose(plane(data), luma(COLOUR), atol=6 if name == "JPEG" else 0.01)
     with pytest.raises(UnsupportedImageError, match="CMYK"):
-        open_source(data)
+        open_for_embedding(data)
 
 
 @pytest.mark.parametrize("name", ["PNG", "TIFF", "PPM"])
 def test_16_bits_go_in_and_out(name):
     image = Image.fromarray(DEEP)
-    source = open_source(encoded(image, name))
+    source = open_for_embedding(encoded(image, name))
     np.testing.assert_array_equal(source.pixels, DEEP)
-    np.testing.assert_array_equal(open_source(encode_image(source.rebuild(source.pixels), name)).pixels, DEEP)
+    np.testing.assert_array_equal(
+        open_for_embedding(encode_image(source.rebuild(source.pixels), name)).pixels, DEEP
+    )
 
 
 @pytest.mark.parametrize(("white", "shift"), [(1023, 6), (4095, 4), (65535, 0)])
@@ -239,9 +241,9 @@ def test_deep_pgm_and_ppm(white, shift):
     head = b"# made by hand\n80 64\n%d\n" % white
     data = b"P5\n" + head + (DEEP >> shift).astype(">u2").tobytes()
     np.testing.assert_allclose(plane(data), DEEP / 257, atol=0.3)
-    np.testing.assert_allclose(open_source(data).pixels, DEEP, atol=70)
+    np.testing.assert_allclose(open_for_embedding(data).pixels, DEEP, atol=70)
     deep = (COLOUR.astype(np.uint16) * 257) >> shift
-    source = open_source(b"P6\n" + head + deep.astype(">u2").tobytes())
+    source = open_for_embedding(b"P6\n" + head + deep.astype(">u2").tobytes())
     np.testing.assert_allclose(source.pixels.astype(int), COLOUR, atol=1)
     assert "were read as 8 bits" in source.warnings[0]
 
@@ -265,7 +267,9 @@ def test_12_bit_grey_tiff():
     head = b"II*\0" + struct.pack("<I", 8 + len(raw))
     data = head + raw + struct.pack("<H", len(shorts)) + table + bytes(4)
     np.testing.assert_allclose(plane(data), GREY * (16 * 255 / 4095), atol=0.01)
-    np.testing.assert_allclose(open_source(data).pixels, GREY.astype(float) * (16 * 65535 / 4095), atol=1)
+    np.testing.assert_allclose(
+        open_for_embedding(data).pixels, GREY.astype(float) * (16 * 65535 / 4095), atol=1
+    )
 
 
 # ---- pages -----------------------------------------------------------------------------------------
@@ -293,39 +297,39 @@ FULL = (COLOUR, {"photometric": "rgb"})
 @pytest.mark.parametrize("bigtiff", [False, True])
 def test_a_tiff_with_a_thumbnail_is_one_image(kinds, order, bigtiff):
     data = pages(*kinds, order=order, bigtiff=bigtiff)
-    seen = open_luma(data)
+    seen = open_for_detection(data)
     np.testing.assert_array_equal(seen.pixels, COLOUR)
     assert seen.remarks == ()
-    source = open_source(data)
+    source = open_for_embedding(data)
     np.testing.assert_array_equal(source.pixels, COLOUR)
     assert source.warnings == ()
 
 
 def test_a_tiff_with_a_thumbnail_that_the_caller_opened():
     with Image.open(io.BytesIO(pages(FULL, THUMBNAIL))) as image:
-        np.testing.assert_array_equal(open_source(image).pixels, COLOUR)
+        np.testing.assert_array_equal(open_for_embedding(image).pixels, COLOUR)
         np.testing.assert_array_equal(luma_of(image), COLOUR)
 
 
 def test_pages_of_a_tiff_of_which_some_are_thumbnails():
     data = pages(THUMBNAIL, FULL, THUMBNAIL, FULL)
-    seen = open_luma(data)
+    seen = open_for_detection(data)
     np.testing.assert_array_equal(seen.pixels, COLOUR)
     assert seen.remarks == ("the first page of 2 pages was looked at",)
     with pytest.raises(UnsupportedImageError, match="pages"):
-        open_source(data)
+        open_for_embedding(data)
 
 
 def test_a_tiff_of_a_thumbnail_only():
     data = pages(THUMBNAIL)
-    assert "preview" in open_luma(data).remarks[0]
+    assert "preview" in open_for_detection(data).remarks[0]
     with pytest.raises(InvalidImageError, match="preview"):
-        open_source(data)
+        open_for_embedding(data)
 
 
 def test_the_colour_description_of_a_tiff_is_told():
     data = tiff(COLOUR, photometric="rgb", extratags=[(318, 5, 2, (3127, 10000, 3290, 10000), True)])
-    assert open_source(data).warnings == (
+    assert open_for_embedding(data).warnings == (
         "the colour description of the TIFF file (WhitePoint) was left out",
     )
 
@@ -345,7 +349,7 @@ def test_heic_and_jpeg_xl_are_read_and_written(tmp_path, name, mode):
     save_image(image, path, quality=95)
     data = path.read_bytes()
     assert format_by_prefix(data[:PREFIX_BYTES]) == name
-    source = open_source(path)
+    source = open_for_embedding(path)
     assert source.warnings == ()
     expected = np.asarray(image)
     assert near(source.pixels, expected[..., :3] if mode == "RGBA" else expected)
@@ -366,7 +370,7 @@ def test_heic_and_jpeg_xl_are_read_and_written(tmp_path, name, mode):
 def test_jpeg_xl_without_loss():
     pytest.importorskip("pillow_jxl")
     for image in (Image.fromarray(COLOUR), Image.fromarray(DEEP)):
-        source = open_source(encode_image(image, "jxl", lossless=True))
+        source = open_for_embedding(encode_image(image, "jxl", lossless=True))
         np.testing.assert_array_equal(source.pixels, np.asarray(image))
         if image.mode == "RGB":
             assert losses(source.rebuild(source.pixels), "jxl") == ()
@@ -385,9 +389,9 @@ def test_a_heic_turned_by_its_exif():
     pytest.importorskip("pillow_heif")
     encode_image(Image.fromarray(COLOUR), "heif")  # has the plugin there
     data = encoded(Image.fromarray(COLOUR), "HEIF", quality=95, chroma=444, exif=make_exif(6))
-    source = open_source(data)
+    source = open_for_embedding(data)
     assert near(source.pixels, np.rot90(COLOUR, -1))
-    assert open_luma(data).height == 80
+    assert open_for_detection(data).height == 80
     assert source.rebuild(source.pixels).getexif().get(ExifTags.Base.Orientation, 1) == 1
 
 
@@ -397,17 +401,17 @@ def test_of_a_heic_with_several_images_the_primary_is_looked_at():
     many.add_from_pillow(Image.fromarray(COLOUR))
     buffer = io.BytesIO()
     many.save(buffer, quality=95, primary_index=1)
-    seen = open_luma(buffer.getvalue())
+    seen = open_for_detection(buffer.getvalue())
     assert seen.remarks == ("the primary one of 2 images was looked at",)
     assert near(luma(seen.pixels), luma(COLOUR))
     with pytest.raises(UnsupportedImageError, match="several"):
-        open_source(buffer.getvalue())
+        open_for_embedding(buffer.getvalue())
 
 
 def test_limits_hold_before_a_jpeg_xl_is_decoded():
     pytest.importorskip("pillow_jxl")
     data = encode_image(Image.fromarray(np.tile(COLOUR, (5, 7, 1))), "jxl")
-    for opening in (open_luma, open_source):
+    for opening in (open_for_detection, open_for_embedding):
         with pytest.raises(InvalidImageError, match="560 x 320 pixels, more than the limit of 1000"):
             opening(data, max_pixels=1000)
 
@@ -439,7 +443,7 @@ def test_plugins_that_are_not_installed_are_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     monkeypatch.setitem(sys.modules, "pillow_jxl", None)
     for data in (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", b"\xff\n\xd7\x06\0"):
-        for opening in (open_luma, open_source):
+        for opening in (open_for_detection, open_for_embedding):
             with pytest.raises(UnsupportedImageError, match=r"pip install 'fastmark-watermark\[formats\]'"):
                 opening(data)
     for name in ("heic", "jxl"):
@@ -461,7 +465,7 @@ def test_plugins_wait_until_they_are_needed():
 def test_deep_avif(bits):
     codecs = pytest.importorskip("imagecodecs")
     deep = (COLOUR.astype(np.uint16) * 257) >> (16 - bits)
-    source = open_source(codecs.avif_encode(deep, bitspersample=bits, level=100))
+    source = open_for_embedding(codecs.avif_encode(deep, bitspersample=bits, level=100))
     np.testing.assert_allclose(source.pixels.astype(int), COLOUR, atol=3)
     assert source.warnings == (
         f"the samples of {bits} bits were read as 8 bits: pass a uint16 array to keep them",
@@ -473,12 +477,12 @@ def test_hdr_is_told_and_kept_by_png(primaries, transfer, what):
     plain = encoded(Image.fromarray(COLOUR), "AVIF", quality=95)
     place = plain.index(b"nclx") + 4
     data = plain[:place] + bytes([0, primaries, 0, transfer]) + plain[place + 4 :]
-    source = open_source(data)
+    source = open_for_embedding(data)
     assert what in source.warnings[0]
     marked = source.rebuild(source.pixels)
     assert bytes([primaries, transfer, 0, 1]) == encode_image(marked, "PNG").split(b"cICP")[1][:4]
     assert f"CICP {primaries}/{transfer}" in losses(marked, "AVIF")[0]
-    assert open_source(plain).warnings == ()
+    assert open_for_embedding(plain).warnings == ()
 
 
 # ---- file objects ----------------------------------------------------------------------------------
@@ -497,7 +501,7 @@ def test_file_objects_are_read_from_the_start_and_left_where_they_were(tmp_path)
         spooled.write(PNG)
         for file in (io.BytesIO(PNG), raw, spooled, unbuffered):
             file.seek(17)
-            for opening in (open_luma, open_source):
+            for opening in (open_for_detection, open_for_embedding):
                 np.testing.assert_array_equal(opening(file).pixels, COLOUR)
                 assert file.tell() == 17
                 assert not file.closed
@@ -526,7 +530,7 @@ class Odd:
         return None
 
 
-@pytest.mark.parametrize("opening", [open_luma, open_source])
+@pytest.mark.parametrize("opening", [open_for_detection, open_for_embedding])
 def test_what_cannot_be_read_from(opening, tmp_path):
     (tmp_path / "a.png").write_bytes(PNG)
     closed = io.BytesIO(PNG)
@@ -569,7 +573,7 @@ def test_paths_of_bytes_and_of_other_kinds(tmp_path):
     ],
 )
 def test_odd_paths_in_one_line(path, says):
-    for opening in (open_luma, open_source):
+    for opening in (open_for_detection, open_for_embedding):
         with pytest.raises(InvalidImageError, match=says) as caught:
             opening(path)
         assert "\n" not in str(caught.value)
@@ -579,7 +583,7 @@ def test_odd_paths_in_one_line(path, says):
 # ---- what is no image ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("opening", [open_luma, open_source])
+@pytest.mark.parametrize("opening", [open_for_detection, open_for_embedding])
 def test_missing_files_and_folders(opening, tmp_path):
     with pytest.raises(ImageNotFoundError, match=r"nothing\.png: no such file") as caught:
         opening(tmp_path / "nothing.png")
@@ -599,7 +603,7 @@ def archive(kind: str) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("opening", [open_luma, open_source])
+@pytest.mark.parametrize("opening", [open_for_detection, open_for_embedding])
 @pytest.mark.parametrize(
     ("data", "says"),
     [
@@ -701,4 +705,4 @@ def test_a_file_that_is_larger_than_its_pixels_can_be_is_not_read(tmp_path):
     with path.open("rb") as file:
         for image in (path, file):
             with pytest.raises(InvalidImageError, match="too large"):
-                open_luma(image, max_pixels=limit)
+                open_for_detection(image, max_pixels=limit)

@@ -10,7 +10,7 @@ from image_files import draw, encoded, luma, luma_of, make_exif
 from PIL import Image
 
 from fastmark.images.formats import PREFIX_BYTES, format_by_prefix
-from fastmark.images.opening import open_luma
+from fastmark.images.opening import open_for_detection
 
 
 @pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"progressive": True}, {"subsampling": 2}])
@@ -45,7 +45,7 @@ def in_units_of(k):
 @pytest.mark.parametrize("size", [(240, 320), (251, 333)], ids=str)
 def test_the_jpeg_decoder_averages_what_of_a_unit_it_can(size, k, reduction):
     picture = draw(*size)
-    seen = open_luma(
+    seen = open_for_detection(
         encoded(Image.fromarray(picture), "JPEG", quality=98, subsampling=0), unit=in_units_of(k)
     )
     assert (seen.unit, seen.reduction) == (k, reduction)
@@ -67,16 +67,16 @@ def test_only_upright_jpeg_files_are_averaged_by_the_decoder():
     picture = Image.fromarray(draw(240, 320))
     turned = encoded(picture, "JPEG", quality=95, exif=make_exif(6))
     for image in (turned, encoded(picture, "PNG"), picture, draw(240, 320)):
-        assert open_luma(image, unit=in_units_of(4)).reduction == 1
-    assert open_luma(encoded(picture, "JPEG", exif=make_exif(1)), unit=in_units_of(4)).reduction == 4
+        assert open_for_detection(image, unit=in_units_of(4)).reduction == 1
+    assert open_for_detection(encoded(picture, "JPEG", exif=make_exif(1)), unit=in_units_of(4)).reduction == 4
 
 
 def test_the_size_told_is_that_of_the_upright_picture():
     picture = Image.fromarray(draw(240, 320))
-    turned = open_luma(encoded(picture, "JPEG", exif=make_exif(6)))
+    turned = open_for_detection(encoded(picture, "JPEG", exif=make_exif(6)))
     assert (turned.height, turned.width) == turned.pixels.shape[:2] == (320, 240)
     for image in (draw(240, 320), picture, encoded(picture, "PNG")):
-        seen = open_luma(image)
+        seen = open_for_detection(image)
         assert (seen.height, seen.width) == (240, 320)
 
 
@@ -95,5 +95,5 @@ def test_the_unit_is_told_by_the_size_of_the_whole_upright_picture():
         Image.fromarray(draw(240, 320)),
         encoded(Image.fromarray(draw(240, 320)), "JPEG"),
     ):
-        open_luma(image, unit=lambda height, width: asked.append((height, width)) or 2)
+        open_for_detection(image, unit=lambda height, width: asked.append((height, width)) or 2)
     assert asked == [(240, 320)] * 3

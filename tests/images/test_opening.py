@@ -14,7 +14,7 @@ from PIL import Image
 
 from fastmark.errors import InvalidImageError, UnsupportedImageError
 from fastmark.images.encoding import encode_image
-from fastmark.images.opening import open_luma, open_source
+from fastmark.images.opening import open_for_detection, open_for_embedding
 
 # ---- arrays ----------------------------------------------------------------------------------------
 
@@ -57,7 +57,7 @@ def test_every_array_kind_goes_in_and_comes_back(channels, dtype, layout):
     array = LAYOUTS[layout](of_dtype(draw(channels=channels), dtype))
     before = array.copy()
 
-    source = open_source(array)
+    source = open_for_embedding(array)
 
     pixels = source.pixels
     assert type(pixels) is np.ndarray
@@ -99,14 +99,14 @@ def test_every_array_kind_goes_in_and_comes_back(channels, dtype, layout):
 
 def test_contiguous_array_is_not_copied():
     array = draw()
-    assert np.shares_memory(open_source(array).pixels, array)
+    assert np.shares_memory(open_for_embedding(array).pixels, array)
     assert np.shares_memory(luma_of(array), array)
 
 
 def test_floats_beyond_the_range_by_rounding_are_clipped():
     array = np.full((8, 8, 3), 0.5, np.float32)
     array[0, 0], array[1, 1] = 1 + 5e-6, -5e-6
-    pixels = open_source(array).pixels
+    pixels = open_for_embedding(array).pixels
     assert pixels.max() == 1
     assert pixels.min() == 0
     assert array.max() > 1
@@ -136,7 +136,7 @@ def test_floats_beyond_the_range_by_rounding_are_clipped():
         (np.full((5, 5), -0.1, np.float64), "0..1"),
     ],
 )
-@pytest.mark.parametrize("opening", [open_source, open_luma])
+@pytest.mark.parametrize("opening", [open_for_embedding, open_for_detection])
 def test_what_is_no_image_is_refused_in_one_line(opening, thing, says):
     with pytest.raises(InvalidImageError, match=says) as caught:
         opening(thing)
@@ -144,7 +144,7 @@ def test_what_is_no_image_is_refused_in_one_line(opening, thing, says):
 
 
 def test_rebuild_refuses_other_pixels():
-    source = open_source(draw())
+    source = open_for_embedding(draw())
     with pytest.raises(ValueError, match="uint8"):
         source.rebuild(source.pixels.astype(np.float32))
     with pytest.raises(ValueError, match="48"):
@@ -160,7 +160,7 @@ def test_pillow_image_keeps_mode_size_info_and_other_bands(mode):
     image.info.update(icc_profile=ICC, exif=make_exif(6), dpi=(72, 72), comment=b"mine")
     before = image.copy()
 
-    source = open_source(image)
+    source = open_for_embedding(image)
     same = source.rebuild(source.pixels.copy())
     marked = source.rebuild(source.pixels + source.pixels.dtype.type(1))
 
@@ -185,7 +185,7 @@ def test_pillow_image_keeps_mode_size_info_and_other_bands(mode):
 def test_pillow_modes_that_cannot_be_marked_are_refused(mode):
     image = Image.new(mode, (64, 64))
     with pytest.raises(UnsupportedImageError, match="convert to") as caught:
-        open_source(image)
+        open_for_embedding(image)
     assert "\n" not in str(caught.value)
     assert luma_of(image).shape[:2] == (64, 64)
 
@@ -225,7 +225,7 @@ def test_grey_with_no_white_is_stretched(mode, scale, offset):
     stretched = (grey - grey.min()) * 255 / np.ptp(grey)
     np.testing.assert_allclose(luma_of(image), stretched, atol=0.01)
     with pytest.raises(UnsupportedImageError, match="convert to I;16 or L"):
-        open_source(image)
+        open_for_embedding(image)
 
 
 @pytest.mark.parametrize("odd", [np.nan, np.inf])
@@ -240,7 +240,7 @@ def test_pillow_image_with_a_transparent_colour():
     image = Image.fromarray(draw())
     image.info["transparency"] = (1, 2, 3)
     with pytest.raises(UnsupportedImageError, match="RGBA"):
-        open_source(image)
+        open_for_embedding(image)
     np.testing.assert_array_equal(luma_of(image), draw())
 
 
@@ -248,10 +248,10 @@ def test_lazily_opened_pillow_image(tmp_path):
     path = tmp_path / "a.png"
     Image.fromarray(draw()).save(path)
     with Image.open(path) as image:
-        np.testing.assert_array_equal(open_source(image).pixels, draw())
+        np.testing.assert_array_equal(open_for_embedding(image).pixels, draw())
     path.write_bytes(path.read_bytes()[:-100])
     with Image.open(path) as image, pytest.raises(InvalidImageError):
-        open_source(image)
+        open_for_embedding(image)
 
 
 # ---- files -----------------------------------------------------------------------------------------
@@ -260,7 +260,7 @@ def test_lazily_opened_pillow_image(tmp_path):
 @pytest.mark.parametrize("wrap", [bytes, bytearray, memoryview])
 def test_encoded_bytes_of_any_kind(wrap):
     data = encoded(Image.fromarray(draw()), "PNG")
-    np.testing.assert_array_equal(open_source(wrap(data)).pixels, draw())
+    np.testing.assert_array_equal(open_for_embedding(wrap(data)).pixels, draw())
     np.testing.assert_array_equal(luma_of(wrap(data)), draw())
 
 
@@ -270,7 +270,7 @@ def test_paths_and_formats(tmp_path, name, wrap):
     path = tmp_path / name
     kind = {".webp": "WEBP", ".tif": "TIFF", ".bmp": "BMP", ".ppm": "PPM"}.get(path.suffix, "PNG")
     path.write_bytes(encoded(Image.fromarray(draw()), kind, **({"lossless": True} if kind == "WEBP" else {})))
-    source = open_source(wrap(path))
+    source = open_for_embedding(wrap(path))
     np.testing.assert_array_equal(source.pixels, draw())
     result = source.rebuild(source.pixels)
     assert isinstance(result, Image.Image)
@@ -314,7 +314,7 @@ def palette_with_alpha() -> Image.Image:
 def test_file_modes_are_brought_to_those_that_can_be_marked(data, mode):
     with Image.open(io.BytesIO(data)) as opened:
         expected = np.asarray(opened.convert(mode) if mode in ("LA", "RGB", "RGBA") else opened)
-    source = open_source(data)
+    source = open_for_embedding(data)
     result = source.rebuild(source.pixels)
     assert result.mode == mode
     if opened.mode not in ("1", "I", "I;16B"):
@@ -326,17 +326,17 @@ def test_file_modes_are_brought_to_those_that_can_be_marked(data, mode):
 
 def test_16_bit_grey_keeps_its_depth():
     data = encoded(pil_of_mode("I;16"), "PNG")
-    source = open_source(data)
+    source = open_for_embedding(data)
     assert source.peak == 65535.0
     np.testing.assert_array_equal(source.pixels, draw(channels=0).astype(np.uint16) * 257)
     back = encode_image(source.rebuild(source.pixels), "PNG")
-    np.testing.assert_array_equal(open_source(back).pixels, source.pixels)
+    np.testing.assert_array_equal(open_for_embedding(back).pixels, source.pixels)
 
 
 def test_cmyk_is_refused_for_embedding_and_converted_for_detection():
     data = encoded(pil_of_mode("CMYK"), "JPEG", quality=98)
     with pytest.raises(UnsupportedImageError, match="convert it to RGB"):
-        open_source(data)
+        open_for_embedding(data)
     seen = luma_of(data)
     assert seen.shape == (48, 64, 3)
     np.testing.assert_allclose(luma(seen), luma(draw()), atol=12)
@@ -347,18 +347,18 @@ def test_of_animations_the_first_frame_is_looked_at_and_none_is_marked(name):
     frames = [Image.fromarray(np.roll(draw(), 5 * i, axis=1)) for i in range(3)]
     options = {"lossless": True} if name == "WEBP" else {"quality": 95} if name == "AVIF" else {}
     data = encoded(frames[0], name, save_all=True, append_images=frames[1:], **options)
-    seen = open_luma(data)
+    seen = open_for_detection(data)
     unit = {"TIFF": "page", "AVIF": "image"}.get(name, "frame")
     assert seen.remarks == (f"the first {unit} of 3 {unit}s was looked at",)
     plane = seen.pixels if seen.pixels.ndim == 2 else luma(seen.pixels)
     np.testing.assert_allclose(plane, luma(draw()), atol=20 if name in ("GIF", "AVIF") else 0.01)
     with pytest.raises(UnsupportedImageError, match="animated"):
-        open_source(data)
+        open_for_embedding(data)
     with Image.open(io.BytesIO(data)) as image:
         with pytest.raises(UnsupportedImageError, match="animated"):
-            open_source(image)
+            open_for_embedding(image)
         image.seek(1)
-        seen = open_luma(image)
+        seen = open_for_detection(image)
         assert seen.remarks == ("frame 2 of 3, the current one, was looked at",)
         assert image.tell() == 1
         plane = seen.pixels if seen.pixels.ndim == 2 else luma(seen.pixels)
@@ -372,7 +372,7 @@ def test_phone_picture_with_helpers_behind_it_is_a_still():
     with Image.open(io.BytesIO(data)) as image:
         assert image.format == "MPO"
         assert image.is_animated
-    assert open_source(data).pixels.shape == (48, 64, 3)
+    assert open_for_embedding(data).pixels.shape == (48, 64, 3)
     assert luma_of(data).shape == (48, 64)
 
 
@@ -392,13 +392,13 @@ def test_what_of_an_array_is_seen(channels, dtype):
     array = draw(channels=channels)
     array[..., -1] = opacity()
     deep = of_dtype(array, dtype)
-    source = open_source(deep)
+    source = open_for_embedding(deep)
     assert source.visible is not None
     assert source.visible.dtype == np.float32
     np.testing.assert_allclose(source.visible, opacity() / 255, atol=1e-3 if dtype == "float16" else 1e-6)
     np.testing.assert_array_equal(source.rebuild(source.pixels)[..., -1], deep[..., -1])
     array[..., -1] = 255
-    assert open_source(of_dtype(array, dtype)).visible is None
+    assert open_for_embedding(of_dtype(array, dtype)).visible is None
 
 
 @pytest.mark.parametrize("mode", ["LA", "RGBA"])
@@ -407,22 +407,22 @@ def test_what_of_an_image_is_seen(mode, name):
     image = pil_of_mode(mode)
     image.putalpha(Image.fromarray(opacity()))
     given = image if name is None else encoded(image, name, **({"lossless": True} if name == "WEBP" else {}))
-    source = open_source(given)
+    source = open_for_embedding(given)
     np.testing.assert_array_equal(source.visible, opacity() / np.float32(255))
     np.testing.assert_array_equal(np.asarray(source.rebuild(source.pixels))[..., -1], opacity())
     image.putalpha(255)
-    assert open_source(image).visible is None
+    assert open_for_embedding(image).visible is None
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBX", "YCbCr", "I;16"])
 def test_what_has_no_alpha_is_seen(mode):
-    assert open_source(pil_of_mode(mode)).visible is None
+    assert open_for_embedding(pil_of_mode(mode)).visible is None
 
 
 # ---- limits ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("opening", [open_source, open_luma])
+@pytest.mark.parametrize("opening", [open_for_embedding, open_for_detection])
 def test_the_limit_holds_for_every_kind_of_image(opening):
     for image in (draw(), Image.fromarray(draw()), encoded(Image.fromarray(draw()), "PNG")):
         with pytest.raises(InvalidImageError, match="64 x 48 pixels, more than the limit of 3071"):
@@ -441,7 +441,7 @@ def test_pixels_that_nobody_sees_come_back_to_the_last_bit(channels, dtype):
     if dtype == "float64":
         array += 1e-12
     array[:20, :30, -1] = 0
-    source = open_source(array)
+    source = open_for_embedding(array)
     changed = source.rebuild(source.pixels // 2 if dtype in ("uint8", ">u2") else source.pixels / 2)
     hidden = array[..., -1] == 0
     assert changed.dtype == array.dtype

@@ -16,7 +16,7 @@ from PIL import Image, PngImagePlugin
 
 from fastmark.errors import InvalidImageError, UnsupportedImageError
 from fastmark.images.encoding import encode_image, losses
-from fastmark.images.opening import open_luma, open_source
+from fastmark.images.opening import open_for_detection, open_for_embedding
 from fastmark.images.png import MOST_TEXT, SIGNATURE
 
 Chunks = list[tuple[bytes, bytes]]
@@ -87,9 +87,9 @@ EVERYTHING: Chunks = [
 @pytest.mark.parametrize("kind", [kind for kind, _ in EVERYTHING])
 def test_a_wrong_checksum_of_metadata_hides_nothing(kind):
     data = png(parts(*EVERYTHING), damaged=kind)
-    seen = open_luma(data)
+    seen = open_for_detection(data)
     np.testing.assert_array_equal(seen.pixels, PIXELS)
-    source = open_source(data)
+    source = open_for_embedding(data)
     np.testing.assert_array_equal(source.pixels, PIXELS)
     name = {b"eXIf": "EXIF", b"iCCP": "ICC profile"}.get(kind, kind.decode())
     assert len(source.warnings) == len(seen.remarks) == 1
@@ -112,13 +112,13 @@ def test_a_wrong_checksum_of_what_pixels_hang_on_is_looked_past_and_not_marked(k
     indexes = PIXELS[..., 0]
     chunks = parts((b"PLTE", palette), (b"tRNS", b"\0\x80"), colour=3, raw=rows(indexes))
     data = png(chunks, damaged=kind)
-    seen = open_luma(data)
+    seen = open_for_detection(data)
     expected = np.frombuffer(palette, np.uint8).reshape(-1, 3)[indexes]
     np.testing.assert_allclose(luma(seen.pixels), luma(expected), atol=0.01)
     assert len(seen.remarks) == 1
     assert kind.decode() in seen.remarks[0]
     with pytest.raises(InvalidImageError, match=rf"damaged.*{kind.decode()}.*intact copy"):
-        open_source(data)
+        open_for_embedding(data)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_a_wrong_checksum_of_what_pixels_hang_on_is_looked_past_and_not_marked(k
 def test_nonsense_with_a_right_checksum_hides_nothing(kind, content):
     data = png(parts((kind, content), (b"tEXt", b"Title\0kept")))
     np.testing.assert_array_equal(luma_of(data), PIXELS)
-    source = open_source(data)
+    source = open_for_embedding(data)
     np.testing.assert_array_equal(source.pixels, PIXELS)
     assert len(source.warnings) == 1
     assert "damaged" in source.warnings[0]
@@ -162,10 +162,10 @@ def test_a_damaged_orientation_is_still_followed():
     exif = bytearray(make_exif(6)[6:])
     exif[-12:] = b""  # what is told to be there at the end is not
     data = png(parts((b"eXIf", bytes(exif))))
-    source = open_source(data)
+    source = open_for_embedding(data)
     np.testing.assert_array_equal(source.pixels, np.rot90(PIXELS, -1))
     assert source.warnings == ("the EXIF is damaged and was left out",)
-    seen = open_luma(data)
+    seen = open_for_detection(data)
     np.testing.assert_array_equal(seen.pixels, np.rot90(PIXELS, -1))
     assert (seen.height, seen.width) == (WIDTH, HEIGHT)
 
@@ -186,9 +186,9 @@ def test_chunks_in_the_wrong_order(change):
     }[change]
     data = png(chunks)
     expected = np.frombuffer(palette, np.uint8).reshape(-1, 3)[indexes]
-    seen = open_luma(data)
+    seen = open_for_detection(data)
     np.testing.assert_array_equal(seen.pixels, expected)
-    source = open_source(data)
+    source = open_for_embedding(data)
     np.testing.assert_array_equal(source.pixels, expected)
     assert source.warnings == seen.remarks
     assert "missing" in source.warnings[0] if change == "no end" else "wrong order" in source.warnings[0]
@@ -200,9 +200,9 @@ def test_chunks_in_the_wrong_order(change):
 )
 def test_junk_around_an_image(before, behind):
     data = before + png(parts()) + behind
-    seen = open_luma(data)
+    seen = open_for_detection(data)
     np.testing.assert_array_equal(seen.pixels, PIXELS)
-    source = open_source(data)
+    source = open_for_embedding(data)
     np.testing.assert_array_equal(source.pixels, PIXELS)
     assert f"{len(before + behind)} bytes" in source.warnings[0]
     assert seen.remarks == source.warnings
@@ -247,11 +247,11 @@ def test_texts_of_any_size_are_carried_over(kind, size):
     }[kind]
     data = png(parts((kind[:4], content), (b"tEXt", b"prompt\0a cat")))
     np.testing.assert_array_equal(luma_of(data), PIXELS)
-    source = open_source(data)
+    source = open_for_embedding(data)
     assert source.warnings == ()
     marked = source.rebuild(source.pixels)
     assert marked.info["workflow"] == text
-    again = open_source(encode_image(marked, "PNG"))
+    again = open_for_embedding(encode_image(marked, "PNG"))
     assert again.warnings == ()
     assert again.rebuild(again.pixels).info["workflow"] == text
     assert again.rebuild(again.pixels).info["prompt"] == "a cat"
@@ -260,7 +260,7 @@ def test_texts_of_any_size_are_carried_over(kind, size):
 def test_many_texts_that_are_much_together():
     text = b"x" * 900_000
     more = [(b"tEXt", b"node %d\0" % i + text) for i in range(80)]  # 72 MB
-    source = open_source(png(parts(*more)))
+    source = open_for_embedding(png(parts(*more)))
     assert source.warnings == ()
     assert (
         sum(len(v) for k, v in source.rebuild(source.pixels).info.items() if str(k).startswith("node"))
@@ -271,7 +271,7 @@ def test_many_texts_that_are_much_together():
 def test_limits_of_the_users_program_are_neither_used_nor_touched(monkeypatch):
     monkeypatch.setattr(PngImagePlugin, "MAX_TEXT_CHUNK", 5000)
     text = big_text(20_000)
-    source = open_source(png(parts((b"zTXt", b"workflow\0\0" + zlib.compress(text.encode())))))
+    source = open_for_embedding(png(parts((b"zTXt", b"workflow\0\0" + zlib.compress(text.encode())))))
     assert source.rebuild(source.pixels).info["workflow"] == text
     assert PngImagePlugin.MAX_TEXT_CHUNK == 5000
 
@@ -279,7 +279,7 @@ def test_limits_of_the_users_program_are_neither_used_nor_touched(monkeypatch):
 def test_bombs_are_dropped_with_a_warning():
     bomb = zlib.compress(bytes(MOST_TEXT + 1), 9)
     data = png(parts(*[(b"zTXt", b"bomb %d\0\0" % i + bomb) for i in range(8)], (b"tEXt", b"Title\0kept")))
-    source = open_source(data)
+    source = open_for_embedding(data)
     assert all("too large" in warning for warning in source.warnings)
     assert len(source.warnings) == 8
     assert source.rebuild(source.pixels).info["Title"] == "kept"
@@ -288,11 +288,11 @@ def test_bombs_are_dropped_with_a_warning():
 def test_large_profiles_are_kept():
     profile = bytearray(ICC + random.Random(2).randbytes(3_000_000))
     profile[:4] = len(profile).to_bytes(4, "big")
-    source = open_source(png(parts((b"iCCP", b"big\0\0" + zlib.compress(bytes(profile))))))
+    source = open_for_embedding(png(parts((b"iCCP", b"big\0\0" + zlib.compress(bytes(profile))))))
     assert source.warnings == ()
     marked = source.rebuild(source.pixels)
     assert marked.info["icc_profile"] == profile
-    again = open_source(encode_image(marked, "PNG"))
+    again = open_for_embedding(encode_image(marked, "PNG"))
     assert again.rebuild(again.pixels).info["icc_profile"] == profile
 
 
@@ -300,7 +300,7 @@ def test_large_profiles_are_kept():
 
 
 def test_the_description_of_colours_is_kept_as_it_was():
-    source = open_source(png(parts(*EVERYTHING)))
+    source = open_for_embedding(png(parts(*EVERYTHING)))
     assert source.warnings == ()
     written = chunks_of(encode_image(source.rebuild(source.pixels), "PNG"))
     colour = [
@@ -315,7 +315,7 @@ def test_the_description_of_colours_is_kept_as_it_was():
 
 def test_srgb_is_kept_and_gives_way_to_a_profile():
     for more, kept in (((b"sRGB", b"\1"),), True), (((b"sRGB", b"\1"), EVERYTHING[6]), False):
-        source = open_source(png(parts(*more)))
+        source = open_for_embedding(png(parts(*more)))
         written = chunks_of(encode_image(source.rebuild(source.pixels), "PNG"))
         assert ((b"sRGB", b"\1") in written) == kept
 
@@ -326,14 +326,14 @@ def test_significant_bits_go_where_bands_have_changed():
             (b"sBIT", b"\5\6\5"), (b"PLTE", bytes(768)), (b"tRNS", b"\0"), colour=3, raw=rows(PIXELS[..., 0])
         )
     )
-    source = open_source(palette)
+    source = open_for_embedding(palette)
     marked = source.rebuild(source.pixels)
     assert marked.mode == "RGBA"
     assert b"sBIT" not in dict(chunks_of(encode_image(marked, "PNG")))
 
 
 def test_what_other_formats_lose_is_told():
-    source = open_source(png(parts(*EVERYTHING, (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0<x/>"))))
+    source = open_for_embedding(png(parts(*EVERYTHING, (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0<x/>"))))
     marked = source.rebuild(source.pixels)
     assert losses(marked, "png") == ()
     told = losses(marked, "jpg")
@@ -347,14 +347,14 @@ def test_what_other_formats_lose_is_told():
 
 
 def test_gamma_that_other_formats_lose_is_told_unless_it_is_that_of_srgb():
-    gamma = open_source(png(parts(*EVERYTHING[:2])))
+    gamma = open_for_embedding(png(parts(*EVERYTHING[:2])))
     assert "gamma, cHRM" in losses(gamma.rebuild(gamma.pixels), "WEBP")[0]
-    plain = open_source(png(parts((b"sRGB", b"\0"), *EVERYTHING[:2])))
+    plain = open_for_embedding(png(parts((b"sRGB", b"\0"), *EVERYTHING[:2])))
     assert losses(plain.rebuild(plain.pixels), "WEBP") == ()
 
 
 def test_content_credentials_are_left_out_with_a_warning():
-    source = open_source(png(parts((b"caBX", b"a manifest"))))
+    source = open_for_embedding(png(parts((b"caBX", b"a manifest"))))
     assert source.warnings == ("Content Credentials (C2PA) were left out; sign the watermarked image anew",)
 
 
@@ -373,7 +373,7 @@ def test_grey_of_few_bits(depth, transparent):
     more = [(b"tRNS", struct.pack(">H", 1))] if transparent else []
     data = png(parts(*more, depth=depth, colour=0, raw=packed(levels, depth)))
     np.testing.assert_array_equal(luma_of(data), levels * 255 // (2**depth - 1))
-    source = open_source(data)
+    source = open_for_embedding(data)
     assert source.warnings == ()
     np.testing.assert_array_equal(source.pixels, levels * 255 // (2**depth - 1))
     if transparent:
@@ -389,7 +389,7 @@ def test_palettes_with_transparency(depth):
     )
     expected = np.frombuffer(palette, np.uint8).reshape(-1, 3)[levels]
     np.testing.assert_array_equal(luma_of(data), expected)
-    source = open_source(data)
+    source = open_for_embedding(data)
     np.testing.assert_array_equal(source.pixels, expected)
     alpha = np.array([0, 128] + [255] * (2**depth - 2))[levels] / 255
     np.testing.assert_allclose(source.visible, alpha, atol=1e-6)
@@ -408,9 +408,9 @@ def test_16_bits(colour, channels, transparent):
     np.testing.assert_allclose(seen if seen.ndim == 2 else luma(seen), grey, atol=0.01)
     if more:
         with pytest.raises(UnsupportedImageError, match="transparent"):
-            open_source(data)
+            open_for_embedding(data)
         return
-    source = open_source(data)
+    source = open_for_embedding(data)
     assert len(source.warnings) == (colour != 0)
     assert all("16 bits were read as 8" in warning for warning in source.warnings)
 
@@ -421,18 +421,18 @@ def test_an_animation_with_damaged_control_chunks_is_looked_at():
     chunks = chunks_of(data)
     for damaged in (b"acTL", b"fcTL", b"fdAT"):
         broken = png(chunks, damaged=damaged)
-        seen = open_luma(broken)
+        seen = open_for_detection(broken)
         np.testing.assert_array_equal(seen.pixels, PIXELS)
         assert seen.remarks == ("the first frame of 3 frames was looked at",)
         with pytest.raises(UnsupportedImageError, match="animated"):
-            open_source(broken)
+            open_for_embedding(broken)
 
 
 @pytest.mark.parametrize(
     "thing", [b"", b"\0" * 40, png([(b"IHDR", header()), (b"IEND", b"")])[8:], b"\xff" * 100]
 )
 def test_what_has_no_header_or_no_pixels_is_refused(thing: Any):
-    for opening in (open_luma, open_source):
+    for opening in (open_for_detection, open_for_embedding):
         with pytest.raises(InvalidImageError, match="the image data cannot be read"):
             opening(SIGNATURE + thing)
 
@@ -441,5 +441,5 @@ def test_what_has_no_header_or_no_pixels_is_refused(thing: Any):
 def test_chunks_of_an_animation_that_is_none_are_left_out_with_a_warning(damaged):
     data = png(parts((b"acTL", struct.pack(">II", 3, 0))), damaged=damaged)
     sentence = "the animation chunks of the PNG file are damaged and were left out"
-    assert open_luma(data).remarks == open_source(data).warnings == (sentence,)
-    np.testing.assert_array_equal(open_source(data).pixels, PIXELS)
+    assert open_for_detection(data).remarks == open_for_embedding(data).warnings == (sentence,)
+    np.testing.assert_array_equal(open_for_embedding(data).pixels, PIXELS)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, ImageCms
 
-from fastmark.images.opening import open_luma
+from fastmark.images.opening import open_for_detection
 
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 ORIENTATION = ExifTags.Base.Orientation
@@ -43,7 +43,7 @@ def luma(rgb: np.ndarray) -> np.ndarray:
 
 
 def luma_of(image: Any) -> np.ndarray:
-    return open_luma(image).pixels
+    return open_for_detection(image).pixels
 
 
 def pil_of_mode(mode: str) -> Image.Image:
