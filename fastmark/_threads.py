@@ -6,6 +6,7 @@ Strips are the same for any number of threads, and so are their sums and the bit
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -51,6 +52,13 @@ def in_strips(
     for other in others:
         other.result()
     return [results[number] for number in range(len(strips))]
+
+
+def usable_cores() -> int:
+    """How many cores this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _workers() -> ThreadPoolExecutor:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
-import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from fastmark._checks import check_count
+from fastmark._threads import usable_cores
 from fastmark.errors import InvalidImageError, InvalidMessageError
 
 _In = TypeVar("_In")
@@ -45,13 +44,6 @@ class Outcome(Generic[_Out]):
         if self.error is not None:
             raise self.error
         return self.value  # type: ignore[return-value]  # None is a result only if _Out says so
-
-
-def usable_cores() -> int:
-    """How many cores this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def threads_of_one(threads: int) -> int:

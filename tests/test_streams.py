@@ -9,7 +9,8 @@ from pictures import photograph
 from PIL import Image
 
 import fastmark as fm
-from fastmark.batches import Outcome, in_order, usable_cores
+from fastmark._threads import usable_cores
+from fastmark.batches import Outcome, in_order
 
 
 @pytest.fixture(scope="module")

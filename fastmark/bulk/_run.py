@@ -7,19 +7,19 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from fastmark._checks import MESSAGE_BITS
+from fastmark._checks import check_count, check_message_bits
+from fastmark._threads import usable_cores
 from fastmark.bulk.fetching import batches
 from fastmark.bulk.journal import Journal, journal_errors
 from fastmark.bulk.outputs import Output
 from fastmark.bulk.progress import Summary
 from fastmark.bulk.recorder import Recorder
 from fastmark.bulk.records import Item
-from fastmark.bulk.runner import BATCH_BYTES, BATCH_ITEMS, Stop, default_workers, run
+from fastmark.bulk.runner import BATCH_BYTES, BATCH_ITEMS, Stop, run
 from fastmark.bulk.sources import Named
 from fastmark.bulk.tables import Columns
 from fastmark.bulk.walk import Walk
 from fastmark.bulk.worker import Job
-from fastmark.errors import InvalidMessageError
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class Run:
     def work_through(self, items: Iterable[Item], job: Job, workers: int) -> None:
         """Do a job with all items, in ``workers`` processes of this machine; 0 for one per core."""
         groups = batches(items, BATCH_ITEMS, BATCH_BYTES)
-        run(groups, job, workers or default_workers(), self.record.take, self.record.tick, self.stop)
+        run(groups, job, workers or usable_cores(), self.record.take, self.record.tick, self.stop)
 
 
 @contextlib.contextmanager
@@ -101,9 +101,6 @@ def recorded(
 
 def check_numbers(message_bits: int, max_pixels: int, workers: int) -> None:
     """Raise ValueError for numbers out of range; InvalidMessageError for ``message_bits``."""
-    if message_bits not in MESSAGE_BITS:
-        raise InvalidMessageError(f"message_bits must be one of {MESSAGE_BITS}, not {message_bits}")
-    if max_pixels < 1:
-        raise ValueError(f"max_pixels must be 1 or more, not {max_pixels}")
-    if workers < 0:
-        raise ValueError(f"workers must be 0 or more, not {workers}")
+    check_message_bits(message_bits)
+    check_count("max_pixels", max_pixels, 1)
+    check_count("workers", workers, 0)

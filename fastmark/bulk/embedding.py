@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import PurePath
+from typing import Any
 
 from fastmark._checks import MAX_PIXELS_EACH, check_strength, message_bytes
 from fastmark.bulk._run import check_numbers, recorded
@@ -23,7 +24,7 @@ from fastmark.bulk.storage import exists, printable
 from fastmark.bulk.tables import MANIFEST_COLUMNS, check_table
 from fastmark.bulk.worker import EmbedJob
 from fastmark.errors import InvalidMessageError, OutputError
-from fastmark.images.encoding import check_encoding
+from fastmark.images.encoding import DEFAULTS, check_encoding
 from fastmark.images.formats import PREFIX_BYTES, format_by_prefix
 from fastmark.images.reading import most_bytes
 from fastmark.key import Key
@@ -95,12 +96,9 @@ def embed(
     given, target = named(sources, lists), os.fspath(output)
     check_numbers(message_bits, max_pixels, workers)
     check_strength(strength)
-    check_encoding(format, quality=quality, subsampling=subsampling, lossless=lossless)
-    encoding = {
-        "quality": 95 if quality is None else quality,
-        "subsampling": subsampling or "4:4:4",
-        "lossless": bool(lossless),
-    }
+    options: dict[str, Any] = {"quality": quality, "subsampling": subsampling, "lossless": lossless}
+    check_encoding(format, **options)
+    encoding = {name: DEFAULTS[name] if value is None else value for name, value in options.items()}
     job = EmbedJob(key, message_bits, strength, max_pixels, format, encoding, verify)
     check_sources(given, column)
     check_output_of(target, known=has_journal(target), force=force)

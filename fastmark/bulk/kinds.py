@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Literal
 
-from fastmark.images.formats import PREFIX_BYTES, format_by_prefix
+from fastmark.images.formats import KEY_BYTES, PREFIX_BYTES, format_by_prefix, is_key_file
 
 Kind = Literal["image", "tar", "parquet", "error"]
 
@@ -52,7 +52,6 @@ _ARCHIVE_STARTS = (
     b"ARROW1",
 )
 _APPLE_DOUBLE = b"\x00\x05\x16\x07"
-_KEY = re.compile(rb'"format"\s*:\s*"fastmark-key"')
 _ASCII = re.compile(rb"[\t\n\r -~]{8}|[\t\n\r -~]{1,7}\Z")
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 # PNM with its numbers in decimals
@@ -61,9 +60,6 @@ _UTF_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 
 TAR_BLOCK_BYTES = 512
 """One block of a tar, enough to recognise every kind of source but a key file."""
-
-KEY_BYTES = 8192
-"""Bytes of a file that are searched for the sign of a key file, which is much smaller."""
 
 
 def kind_by_ending(name: str) -> Literal["image", "tar", "parquet", "archive", "other"] | None:
@@ -149,17 +145,6 @@ def _packed(start: bytes) -> Found:
     if len(inner) < TAR_BLOCK_BYTES and not whole:
         return "archive"
     return "tar" if inner[257:262] == b"ustar" else "other"
-
-
-def is_key_file(start: bytes) -> bool:
-    """Whether a file that begins so, with ``KEY_BYTES`` or all there is, is a fastmark key file.
-
-    It is recognised by content, in any encoding and order of fields that an editor may have left.
-    """
-    text = start[:KEY_BYTES].replace(b"\0", b"")  # UTF-16 and UTF-32 of ASCII are ASCII with zeros between
-    for mark in (b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf"):
-        text = text.removeprefix(mark)
-    return text.lstrip().startswith(b"{") and _KEY.search(text) is not None
 
 
 def key_file_error(shown: str) -> str:

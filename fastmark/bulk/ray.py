@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from fastmark._checks import MAX_PIXELS_EACH
+from fastmark._threads import usable_cores
 from fastmark.bulk.ray_tasks import (
     BATCH_BYTES,
     BATCH_ITEMS,
@@ -28,7 +29,7 @@ from fastmark.bulk.ray_tasks import (
 )
 from fastmark.bulk.recorder import Recorder
 from fastmark.bulk.records import STDIN, Entry, Item, Work, add_seconds, failed
-from fastmark.bulk.runner import Stop, default_workers
+from fastmark.bulk.runner import Stop
 from fastmark.bulk.storage import package, printable
 from fastmark.bulk.worker import ScanJob
 from fastmark.errors import FastmarkError, SourceError
@@ -245,7 +246,7 @@ def _connected(ray: Any, address: str | None, workers: int) -> Iterator[None]:
         if ray.is_initialized():
             yield
             return
-        local = {} if address else {"num_cpus": workers or default_workers(), "include_dashboard": False}
+        local = {} if address else {"num_cpus": workers or usable_cores(), "include_dashboard": False}
         try:
             _reach(address)
             ray.init(address=address, log_to_driver=False, logging_level="error", **local)

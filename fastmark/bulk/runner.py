@@ -16,7 +16,6 @@ import multiprocessing
 import os
 import queue
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -270,10 +269,3 @@ def _settle(
 def _release(room: threading.Semaphore, batches: int) -> None:
     for _ in range(batches):
         room.release()
-
-
-def default_workers() -> int:
-    """One per core that this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

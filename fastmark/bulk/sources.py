@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import IO, Literal
 
 from fastmark.bulk.kinds import (
-    KEY_BYTES,
     Content,
     Kind,
-    is_key_file,
     is_list,
     is_shard,
     key_file_error,
@@ -30,6 +28,7 @@ from fastmark.bulk.storage import is_url, open_input, printable, storable
 from fastmark.bulk.texts import check_text, text_lines
 from fastmark.bulk.walk import Walk, error_entry, folder_entries, is_folder, sized, start_of
 from fastmark.errors import FastmarkError, SourceError, SourceNotFoundError, reason_of
+from fastmark.images.formats import KEY_BYTES, is_key_file
 
 AnyPath = str | os.PathLike[str]
 

@@ -12,9 +12,10 @@ import tarfile
 from collections.abc import Iterator
 from typing import IO, Any
 
-from fastmark.bulk.kinds import KEY_BYTES, compression
+from fastmark.bulk.kinds import compression
 from fastmark.bulk.records import STDIN
 from fastmark.bulk.storage import is_url, open_input
+from fastmark.images.formats import KEY_BYTES
 
 
 class _Header(tarfile.TarInfo):

@@ -7,8 +7,9 @@ import itertools
 from collections.abc import Iterable, Iterator
 from typing import IO
 
-from fastmark.bulk.kinds import KEY_BYTES, kind_by_content
+from fastmark.bulk.kinds import kind_by_content
 from fastmark.errors import SourceError
+from fastmark.images.formats import KEY_BYTES
 
 _CHUNK = 1 << 16
 _LONGEST_LINE = 1 << 20

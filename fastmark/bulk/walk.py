@@ -12,20 +12,13 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fastmark.bulk.kinds import (
-    KEY_BYTES,
-    Found,
-    key_file_error,
-    kind_by_ending,
-    kind_of_file,
-    may_be_apple_double,
-    stem,
-)
+from fastmark.bulk.kinds import Found, key_file_error, kind_by_ending, kind_of_file, may_be_apple_double, stem
 from fastmark.bulk.parquet import has_columns
 from fastmark.bulk.records import Entry, Passed
 from fastmark.bulk.storage import file_system, is_url, open_input, printable, storable
 from fastmark.errors import reason_of
 from fastmark.images.encoding import TEMPORARY
+from fastmark.images.formats import KEY_BYTES
 
 
 @dataclass(slots=True)

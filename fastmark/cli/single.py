@@ -17,11 +17,10 @@ from fastmark.errors import FastmarkError, InvalidImageError, KeyFormatError, Ou
 
 if TYPE_CHECKING:
     from fastmark import Detection, EmbedReport, Key
+    from fastmark.bulk.tables import Columns
 
 JSON_SCHEMA = 2
 """2: the columns of the tables; 1, before fastmark 0.2, had fewer."""
-
-SCAN, MANIFEST = "scan", "manifest"
 
 
 def load_key(place: str) -> Key:
@@ -91,6 +90,7 @@ def embed_one(options: argparse.Namespace) -> int:
     image = _read_input(path)
 
     from fastmark import Watermarker
+    from fastmark.bulk.tables import MANIFEST_COLUMNS
     from fastmark.watermarker import read_back
 
     start = time.perf_counter()
@@ -112,7 +112,7 @@ def embed_one(options: argparse.Namespace) -> int:
     if options.json:
         row = {"source": path, "output": options.output, "width": marked.width, "height": marked.height}
         row |= {"state": "marked", "message": message.hex(), "verified_log10_p": verified, **report.to_dict()}
-        print(_json_row(row | {"key_id": key.id, "ms": round(ms, 1)}, MANIFEST), file=talk)
+        print(_json_row(row | {"key_id": key.id, "ms": round(ms, 1)}, MANIFEST_COLUMNS), file=talk)
     elif not options.quiet:
         print(f"{options.output}: {_embed_line(report, message, key, verified)}", file=talk)
     if not options.json:
@@ -135,6 +135,7 @@ def detect(options: argparse.Namespace) -> int:
     keys = {key.id: key for key in loaded}  # the same key given twice is one key
 
     from fastmark import Detector
+    from fastmark.bulk.tables import SCAN_COLUMNS
     from fastmark.codec.plane import pixels_per_unit
     from fastmark.images.opening import open_for_detection
 
@@ -149,7 +150,7 @@ def detect(options: argparse.Namespace) -> int:
             any_error = True
             if options.json:
                 row = {"source": path, "state": "error", "error": redacted(one_line(error))}
-                print(_json_row(row, SCAN))
+                print(_json_row(row, SCAN_COLUMNS))
             sys.stdout.flush()  # keeps the two streams in order
             fail(one_line(error))
             continue
@@ -158,7 +159,7 @@ def detect(options: argparse.Namespace) -> int:
         if options.json:
             for found in results:
                 size = {"source": path, "width": luma.width, "height": luma.height}
-                print(_json_row(size | found.to_dict() | {"ms": round(ms, 1)}, SCAN))
+                print(_json_row(size | found.to_dict() | {"ms": round(ms, 1)}, SCAN_COLUMNS))
         else:
             # one line per image: the best key; further keys only where they found something
             for index, found in enumerate(results):
@@ -167,16 +168,14 @@ def detect(options: argparse.Namespace) -> int:
     return ERROR if any_error else DONE if any_detected else NOT_FOUND
 
 
-def _json_row(row: dict[str, Any], table: str) -> str:
+def _json_row(row: dict[str, Any], columns: Columns) -> str:
     """One result as JSON, with the columns of the table that ``scan`` or bulk embedding writes of it.
 
     ``path`` is the old name of ``source``; it goes with fastmark 0.3.
     """
-    from fastmark.bulk import tables
     from fastmark.bulk.storage import printable
 
     row["source"] = redacted(printable(row["source"]))
-    columns = tables.SCAN_COLUMNS if table == SCAN else tables.MANIFEST_COLUMNS
     shape = {name: row.get(name) for name in columns}
     return json.dumps({"schema": JSON_SCHEMA, "path": row["source"], **shape})
 

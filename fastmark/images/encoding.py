@@ -80,7 +80,8 @@ _ALIASES = {
     "PNM": "PPM",
 }
 _CALLED = {"WEBP": "WebP", "HEIF": "HEIC", "JXL": "JPEG XL"}  # else as Pillow does
-_DEFAULTS: dict[str, Any] = {"quality": 95, "subsampling": "4:4:4", "lossless": False}
+DEFAULTS: dict[str, Any] = {"quality": 95, "subsampling": "4:4:4", "lossless": False}
+"""Of the options of encoding, where they are None."""
 # which formats an option means something for
 _FITS = {
     "quality": ("JPEG", "WEBP", "AVIF", "HEIF", "JXL"),
@@ -205,7 +206,7 @@ def encode_image(
         instead = ", ".join(n.lower() for n, (_, modes) in _WRITES.items() if image.mode in modes)
         raise OutputError(f"{name} cannot keep {what}: use {instead or 'another mode'}")
     given = {"quality": quality, "subsampling": subsampling, "lossless": lossless}
-    chosen = {key: _DEFAULTS[key] if value is None else value for key, value in given.items()}
+    chosen = {key: DEFAULTS[key] if value is None else value for key, value in given.items()}
     options = fitting(name, chosen | {"quality": int(chosen["quality"])})
     if name == "TIFF":
         # not the source's, which may be lossy; and libtiff's compressing writer loses EXIF blocks

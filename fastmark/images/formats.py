@@ -15,6 +15,10 @@ from fastmark.errors import UnsupportedImageError
 PREFIX_BYTES = 64
 """How much of a file its signature needs."""
 
+KEY_BYTES = 8192
+"""Bytes of a file that are searched for the sign of a key file, which is much smaller."""
+
+_KEY = re.compile(rb'"format"\s*:\s*"fastmark-key"')
 _BRANDS = {
     b"avif": "AVIF",
     b"avis": "AVIF",
@@ -84,7 +88,7 @@ def what_else(data: bytes) -> str | None:
     """What a file that begins so is, where that is not an image, and what to do; None where unknown."""
     if data[257:262] == b"ustar":
         return "a tar archive, not an image: `fastmark scan` reads it"
-    if is_key(data):
+    if is_key_file(data):
         return "a fastmark key file, not an image"
     for pattern, what in _OTHER_KINDS:
         if pattern.match(data):
@@ -102,10 +106,15 @@ def what_else(data: bytes) -> str | None:
     return None
 
 
-def is_key(data: bytes) -> bool:
-    """Whether a file that begins so is a fastmark key, in whatever encoding."""
-    start = data[:4096].replace(b"\0", b"").lower()
-    return b"fastmark-key" in start and b"{" in start[:64]
+def is_key_file(start: bytes) -> bool:
+    """Whether a file that begins so, with ``KEY_BYTES`` or all there is, is a fastmark key file.
+
+    It is recognised by content, in any encoding and order of fields that an editor may have left.
+    """
+    text = start[:KEY_BYTES].replace(b"\0", b"")  # UTF-16 and UTF-32 of ASCII are ASCII with zeros between
+    for mark in (b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf"):
+        text = text.removeprefix(mark)
+    return text.lstrip().startswith(b"{") and _KEY.search(text) is not None
 
 
 def factory_of(name: str, label: str) -> Callable[[Any, str], Image.Image]:

@@ -6,13 +6,20 @@ import contextlib
 import io
 import os
 from collections.abc import Iterator
-from numbers import Integral
 from typing import Any, Protocol, TypeAlias
 
 from PIL import UnidentifiedImageError
 
+from fastmark._checks import check_count
 from fastmark.errors import FastmarkError, ImageNotFoundError, InvalidImageError, reason_of
-from fastmark.images.formats import PREFIX_BYTES, format_by_prefix, is_key, junk_before, what_else
+from fastmark.images.formats import (
+    KEY_BYTES,
+    PREFIX_BYTES,
+    format_by_prefix,
+    is_key_file,
+    junk_before,
+    what_else,
+)
 
 
 class Readable(Protocol):
@@ -36,7 +43,7 @@ def label_of(image: object) -> str:
     """
     if isinstance(image, str | os.PathLike):
         text = os.fsdecode(image)
-        if is_key(text[:4096].encode("utf-8", "replace")):
+        if is_key_file(text[:KEY_BYTES].encode("utf-8", "replace")):
             raise InvalidImageError("the text of a fastmark key was given instead of an image")
         if len(text) > 1000:
             text = text[:100] + "..."
@@ -83,11 +90,9 @@ def reading(label: str) -> Iterator[None]:
 
 
 def check_limit(max_pixels: int | None) -> None:
-    """Raise ValueError unless ``max_pixels`` is None or a whole number of at least 1."""
-    if max_pixels is None:
-        return
-    if isinstance(max_pixels, bool) or not isinstance(max_pixels, Integral) or max_pixels < 1:
-        raise ValueError(f"max_pixels must be a whole number of at least 1, or None, not {max_pixels!r}")
+    """Raise ValueError unless ``max_pixels`` is None or an int of at least 1."""
+    if max_pixels is not None:
+        check_count("max_pixels", max_pixels, 1)
 
 
 def check_size(width: int, height: int, limit: int, label: str) -> None:

@@ -10,12 +10,12 @@ from commands import assert_refused, run
 from fastmark import bulk
 from fastmark.bulk import sources
 from fastmark.bulk.fetching import fetched
-from fastmark.bulk.kinds import is_key_file
 from fastmark.bulk.messages import Listed
 from fastmark.bulk.readers import read
 from fastmark.bulk.sources import check_sources, entries, named
 from fastmark.bulk.walk import Walk
 from fastmark.errors import FastmarkError, SourceError
+from fastmark.images.formats import is_key_file
 from fastmark.key import Key
 
 KEY = Key(bytes(range(100, 132)), "secret ünder test")
