@@ -43,7 +43,7 @@ def constants() -> dict[str, float]:
 def carriers(n_keys: int) -> list[Any]:
     """Carriers of the numbered benchmark keys."""
     from fastmark.codec.carrier import Carrier
-    from fastmark.key import Key
+    from fastmark.codec.key import Key
 
     return [Carrier(Key(seeded_bytes(f"calibrate, key {n}"))) for n in range(n_keys)]
 

@@ -54,7 +54,7 @@ class Prepared(NamedTuple):
         from fastmark.embedding.marking import make_delta
 
         carrier, image = carriers(1)[0], Pixels.of(rgb, 255.0)
-        host = prepare(image.plane(), image.k, carrier)
+        host = prepare(image.plane(), image.k)
         codeword = MessageCode(MESSAGE_BITS).encode(seeded_bytes("message", MESSAGE_BITS // 8), image.k)
         n_tones = choose_tones(host, carrier, PILOT_RATIO)
         return cls(image, host, make_delta(host, carrier, codeword, n_tones))
@@ -70,8 +70,8 @@ def fluctuation(prepared: Prepared) -> float:
     """Root mean square of the contrast that 9 x 9 units of the delta have, in that which is expected."""
     from scipy.ndimage import uniform_filter
 
-    from fastmark.codec.carrier import BLOCK, N_COEFFICIENTS
     from fastmark.codec.mask import cell_means
+    from fastmark.codec.tables import BLOCK, N_COEFFICIENTS
     from fastmark.embedding.choices import CHIP_RATIO, PILOT_RATIO
 
     host = prepared.host
@@ -251,7 +251,7 @@ def phases_of(path: Path) -> list[tuple[float, float, int]]:
     from fastmark.embedding.marking import make_delta
 
     image, carrier = Pixels.of(read_rgb(path), 255.0), carriers(1)[0]
-    host = prepare(image.plane(), image.k, carrier)
+    host = prepare(image.plane(), image.k)
     if min(host.plane.shape) < LEAST_SIDE:
         return []
     codeword = MessageCode(MESSAGE_BITS).encode(seeded_bytes("message", MESSAGE_BITS // 8), image.k)

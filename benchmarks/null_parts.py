@@ -37,7 +37,7 @@ LEVELS = (0.5, 0.1, 1e-2, 1e-3, 1e-4, 1e-5)
 def carriers(n_keys: int) -> list[Any]:
     """Carriers of the numbered benchmark keys."""
     from fastmark.codec.carrier import Carrier
-    from fastmark.key import Key
+    from fastmark.codec.key import Key
 
     return [Carrier(Key(seeded_bytes(f"null parts, key {n}"))) for n in range(n_keys)]
 

@@ -208,7 +208,7 @@ def stages(marker: Any, picture: np.ndarray, bandwidth: float, speed: float, run
     carrier, code, templates = marker._carrier, marker._code, marker.key_detector.templates
     k = plane.pixels_per_unit(*picture.shape[:2])
     luma = plane.canonical_plane(picture, k)
-    prepared = host.prepare(luma, k, carrier)
+    prepared = host.prepare(luma, k)
     codeword = code.encode(MESSAGE, k)
     n_tones = choices.choose_tones(prepared, carrier, choices.PILOT_RATIO)
     unit_delta = marking.make_delta(prepared, carrier, codeword, n_tones)
@@ -345,7 +345,7 @@ def memory(large: np.ndarray) -> list[Row]:
 def carriers(runs: int) -> list[Row]:
     """From a key to everything that embedding and detecting need of it."""
     import fastmark as fm
-    from fastmark.codec.carrier import TONE_COUNTS
+    from fastmark.codec.tables import TONE_COUNTS
 
     def derive() -> None:
         marker = fm.Watermarker(fm.Key.generate())

@@ -14,6 +14,7 @@ from fastmark import _version
 if TYPE_CHECKING:  # what type checkers read of _HOME
     from fastmark import bulk as bulk
     from fastmark.batches import Outcome as Outcome
+    from fastmark.codec.key import Key as Key
     from fastmark.detector import Detector as Detector
     from fastmark.detector import detect as detect
     from fastmark.errors import FastmarkError as FastmarkError
@@ -29,7 +30,6 @@ if TYPE_CHECKING:  # what type checkers read of _HOME
     from fastmark.errors import SourceError as SourceError
     from fastmark.errors import SourceNotFoundError as SourceNotFoundError
     from fastmark.errors import UnsupportedImageError as UnsupportedImageError
-    from fastmark.key import Key as Key
     from fastmark.results import Detection as Detection
     from fastmark.results import EmbedReport as EmbedReport
     from fastmark.watermarker import Watermarker as Watermarker
@@ -44,7 +44,7 @@ _HOME = {
     "ImageTooSmallError": "errors",
     "InvalidImageError": "errors",
     "InvalidMessageError": "errors",
-    "Key": "key",
+    "Key": "codec.key",
     "KeyFormatError": "errors",
     "KeyNotFoundError": "errors",
     "MissingPackageError": "errors",

@@ -100,6 +100,17 @@ def check_strength(strength: SupportsFloat) -> float:
     return float(strength)
 
 
+def check_flag(name: str, value: object) -> bool:
+    """Return a flag.
+
+    Raises:
+        TypeError: if it is neither True nor False.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, not {value!r}")
+    return value
+
+
 def check_count(name: str, value: int, least: int) -> int:
     """A number of things, as an int.
 

@@ -8,11 +8,11 @@ from typing import Any
 from fastmark._checks import check_count, check_message_bits
 from fastmark._unchanging import Unchanging
 from fastmark.batches import Outcome, each, in_order, threads_of_one
+from fastmark.codec.key import Key
 from fastmark.codec.plane import pixels_per_unit
 from fastmark.detection.detector import look
 from fastmark.errors import KeyFormatError
 from fastmark.images.opening import DetectorInput, ImageInput, open_for_detection
-from fastmark.key import Key
 from fastmark.results import Detection
 from fastmark.watermarker import Watermarker
 

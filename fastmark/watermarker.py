@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fastmark._checks import check_count, check_strength
+from fastmark._checks import check_count, check_flag, check_strength
 from fastmark._unchanging import Unchanging
 from fastmark.batches import Outcome, each, in_order, pairs, threads_of_one
 from fastmark.codec.carrier import Carrier
+from fastmark.codec.key import Key
 from fastmark.codec.message import MessageCode
 from fastmark.codec.plane import pixels_per_unit
 from fastmark.detection.detector import KeyDetector, look
@@ -21,7 +22,6 @@ from fastmark.embedding.marking import mark
 from fastmark.errors import ImageTooSmallError, InvalidMessageError, OutputError
 from fastmark.images.opening import ImageInput, check_out, open_for_detection, open_for_embedding
 from fastmark.images.reading import Encoded
-from fastmark.key import Key
 from fastmark.results import Detection, EmbedReport
 
 MIN_IMAGE_SIDE = 128
@@ -123,6 +123,7 @@ class Watermarker(Unchanging):
         message: Message,
         *,
         threads: int = ...,
+        bind: bool = ...,
         out: NDArray[np.uint8] | None = ...,
         max_pixels: int | None = ...,
     ) -> NDArray[_Scalar]: ...
@@ -133,6 +134,7 @@ class Watermarker(Unchanging):
         message: Message,
         *,
         threads: int = ...,
+        bind: bool = ...,
         out: None = ...,
         max_pixels: int | None = ...,
     ) -> Image.Image: ...
@@ -143,6 +145,7 @@ class Watermarker(Unchanging):
         message: Message,
         *,
         threads: int = ...,
+        bind: bool = ...,
         out: NDArray[np.uint8] | None = ...,
         max_pixels: int | None = ...,
     ) -> Marked: ...
@@ -152,11 +155,14 @@ class Watermarker(Unchanging):
         message: Message,
         *,
         threads: int = 1,
+        bind: bool = True,
         out: NDArray[np.uint8] | None = None,
         max_pixels: int | None = None,
     ) -> Marked:
         """Return the image with the watermark in it; as :meth:`embed_report` without the report."""
-        return self.embed_report(image, message, threads=threads, out=out, max_pixels=max_pixels)[0]
+        return self.embed_report(image, message, threads=threads, bind=bind, out=out, max_pixels=max_pixels)[
+            0
+        ]
 
     @overload
     def embed_report(
@@ -165,6 +171,7 @@ class Watermarker(Unchanging):
         message: Message,
         *,
         threads: int = ...,
+        bind: bool = ...,
         out: NDArray[np.uint8] | None = ...,
         max_pixels: int | None = ...,
     ) -> tuple[NDArray[_Scalar], EmbedReport]: ...
@@ -175,6 +182,7 @@ class Watermarker(Unchanging):
         message: Message,
         *,
         threads: int = ...,
+        bind: bool = ...,
         out: None = ...,
         max_pixels: int | None = ...,
     ) -> tuple[Image.Image, EmbedReport]: ...
@@ -185,6 +193,7 @@ class Watermarker(Unchanging):
         message: Message,
         *,
         threads: int = ...,
+        bind: bool = ...,
         out: NDArray[np.uint8] | None = ...,
         max_pixels: int | None = ...,
     ) -> tuple[Marked, EmbedReport]: ...
@@ -194,6 +203,7 @@ class Watermarker(Unchanging):
         message: Message,
         *,
         threads: int = 1,
+        bind: bool = True,
         out: NDArray[np.uint8] | None = None,
         max_pixels: int | None = None,
     ) -> tuple[Marked, EmbedReport]:
@@ -208,6 +218,8 @@ class Watermarker(Unchanging):
             message: ``0 <= int < 2 ** message_bits``; ``message_bits / 8`` bytes, big-endian; or text of
                 ``message_bits / 4`` hex digits, fewer after 0x.
             threads: how many may share the work on this image; the result is the same.
+            bind: tie the watermark to what the image shows, so that a copy of it on another image can be told
+                (:attr:`Detection.binding`).
             out: for an array ``(H, W)`` or ``(H, W, 3)`` of uint8: where the marked pixels go, C-contiguous
                 and of the same shape; it may be ``image`` itself, which is then changed, unless it is
                 refused.
@@ -245,6 +257,7 @@ class Watermarker(Unchanging):
             threads,
             out,
             visible=source.visible,
+            bind=check_flag("bind", bind),
         )
         if source.warnings:
             report = dataclasses.replace(report, warnings=(*source.warnings, *report.warnings))
@@ -282,6 +295,7 @@ class Watermarker(Unchanging):
         workers: int = ...,
         *,
         threads: int = ...,
+        bind: bool = ...,
         max_pixels: int | None = ...,
     ) -> NDArray[_Array]: ...
     @overload
@@ -292,6 +306,7 @@ class Watermarker(Unchanging):
         workers: int = ...,
         *,
         threads: int = ...,
+        bind: bool = ...,
         max_pixels: int | None = ...,
     ) -> list[NDArray[_Array]]: ...
     @overload
@@ -302,6 +317,7 @@ class Watermarker(Unchanging):
         workers: int = ...,
         *,
         threads: int = ...,
+        bind: bool = ...,
         max_pixels: int | None = ...,
     ) -> list[Image.Image]: ...
     @overload
@@ -312,6 +328,7 @@ class Watermarker(Unchanging):
         workers: int = ...,
         *,
         threads: int = ...,
+        bind: bool = ...,
         max_pixels: int | None = ...,
     ) -> list[Marked]: ...
     def embed_batch(
@@ -321,6 +338,7 @@ class Watermarker(Unchanging):
         workers: int = 0,
         *,
         threads: int = 1,
+        bind: bool = True,
         max_pixels: int | None = None,
     ) -> Any:
         """Embed watermarks in many images, in order; the first error ends it.
@@ -330,7 +348,7 @@ class Watermarker(Unchanging):
             messages: one for each image.
             workers: images at a time; 0 for one per core.
             threads: how many may share the work on one image.
-            max_pixels: as for :meth:`embed_report`.
+            bind, max_pixels: as for :meth:`embed_report`.
 
         Returns:
             A list of the marked images; of an array an array of the same shape and dtype.
@@ -340,7 +358,9 @@ class Watermarker(Unchanging):
         """
         if isinstance(images, Sized) and isinstance(messages, Sized) and len(images) != len(messages):
             raise InvalidMessageError(f"{len(images)} images need as many messages, not {len(messages)}")
-        outcomes = self.embed_iter(images, messages, workers, threads=threads, max_pixels=max_pixels)
+        outcomes = self.embed_iter(
+            images, messages, workers, threads=threads, bind=bind, max_pixels=max_pixels
+        )
         marked = [outcome.get()[0] for outcome in outcomes]
         if not isinstance(images, np.ndarray):
             return marked
@@ -353,6 +373,7 @@ class Watermarker(Unchanging):
         workers: int = 0,
         *,
         threads: int = 1,
+        bind: bool = True,
         max_pixels: int | None = None,
     ) -> Iterator[Outcome[tuple[Marked, EmbedReport]]]:
         """Embed watermarks in a stream of images: memory holds a few of them at a time.
@@ -360,7 +381,7 @@ class Watermarker(Unchanging):
         Args:
             images: any iterable of images; it may be endless.
             messages: one for each image.
-            workers, threads, max_pixels: as for :meth:`embed_batch`.
+            workers, threads, bind, max_pixels: as for :meth:`embed_batch`.
 
         Yields:
             In order, one :class:`Outcome` for each image: the marked image and its report, or its error.
@@ -372,7 +393,7 @@ class Watermarker(Unchanging):
         threads = threads_of_one(threads)
 
         def embed(pair: tuple[ImageInput, Message]) -> tuple[Marked, EmbedReport]:
-            return self.embed_report(*pair, threads=threads, max_pixels=max_pixels)
+            return self.embed_report(*pair, threads=threads, bind=bind, max_pixels=max_pixels)
 
         return in_order(embed, pairs(each(images), messages), workers)
 

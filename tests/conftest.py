@@ -7,7 +7,7 @@ from archive_commands import make_bench
 from pictures import MESSAGE, photograph
 
 from fastmark.codec.carrier import Carrier
-from fastmark.key import Key
+from fastmark.codec.key import Key
 from fastmark.watermarker import Watermarker
 
 _OLDER_PILLOWS = (

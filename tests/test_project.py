@@ -20,7 +20,6 @@ SPEC = (PACKAGE / "SPEC.md").read_text(encoding="utf-8")
 LAYERS = (
     {"_version", "errors", "_unchanging", "kernels"},
     {"_checks", "_threads", "fft", "results"},
-    {"key"},
     {"images", "codec"},  # neither knows the other
     {"detection"},
     {"embedding"},  # looks at its work with the detector's eyes

@@ -23,11 +23,11 @@ from fastmark.bulk.sources import AnyPath, Named, check_sources, entries, named
 from fastmark.bulk.storage import exists, printable
 from fastmark.bulk.tables import MANIFEST_COLUMNS, check_table
 from fastmark.bulk.worker import EmbedJob
+from fastmark.codec.key import Key
 from fastmark.errors import InvalidMessageError, OutputError
 from fastmark.images.encoding import DEFAULTS, check_encoding
 from fastmark.images.formats import PREFIX_BYTES, format_by_prefix
 from fastmark.images.reading import most_bytes
-from fastmark.key import Key
 
 STATES = ("marked",)
 

@@ -32,9 +32,9 @@ from fastmark.bulk.records import STDIN, Entry, Item, Work, add_seconds, failed
 from fastmark.bulk.runner import Stop
 from fastmark.bulk.storage import package, printable
 from fastmark.bulk.worker import ScanJob
+from fastmark.codec.key import Key
 from fastmark.errors import FastmarkError, SourceError
 from fastmark.images.reading import most_bytes
-from fastmark.key import Key
 
 ROUND_ENTRIES = 200_000
 """Files that are handed to Ray at a time: each round has a pipeline of its own."""

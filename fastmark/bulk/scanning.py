@@ -19,9 +19,9 @@ from fastmark.bulk.sources import AnyPath, Named, check_sources, entries, named
 from fastmark.bulk.storage import exists, package, printable
 from fastmark.bulk.tables import SCAN_COLUMNS, check_table
 from fastmark.bulk.worker import ScanJob
+from fastmark.codec.key import Key
 from fastmark.errors import FastmarkError, OutputError
 from fastmark.images.reading import most_bytes
-from fastmark.key import Key
 
 STATES = ("detected", "possible", "absent")
 STDOUT = "-"

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from fastmark.bulk.records import Item, Result, Work, add_seconds, failed
 from fastmark.bulk.storage import printable, storable, unwritable
+from fastmark.codec.key import Key
 from fastmark.errors import FastmarkError, InvalidImageError, OutputError, one_line
 from fastmark.images.formats import PREFIX_BYTES, format_by_prefix
 from fastmark.images.reading import most_bytes, too_large
-from fastmark.key import Key
 
 if TYPE_CHECKING:
     from fastmark.results import Detection

@@ -46,7 +46,7 @@ def _add_keygen(verbs: Any) -> None:
     keygen.add_argument(
         "-o",
         "--output",
-        default="fastmark.key",
+        default="fastmark.codec.key",
         metavar="OUT",
         help="the key file; - prints the key on stdout; default: %(default)s",
     )

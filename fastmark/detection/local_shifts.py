@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmark import fft
-from fastmark.codec.carrier import TORUS, Carrier
+from fastmark.codec.carrier import Carrier
 from fastmark.codec.plane import Plane
+from fastmark.codec.tables import TORUS
 from fastmark.detection.placement import Placement
 from fastmark.detection.resampling import FIELD_SPACING, resample
 from fastmark.detection.scores import ScorePlanes

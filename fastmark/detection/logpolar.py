@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmark._threads import in_strips
-from fastmark.codec.carrier import MAX_RADIUS, MIN_RADIUS, TONE_COUNTS, TORUS, Carrier
+from fastmark.codec.carrier import Carrier
+from fastmark.codec.tables import MAX_RADIUS, MIN_RADIUS, TONE_COUNTS, TORUS
 from fastmark.detection.affine import Matrix
 from fastmark.kernels import logpolar as kernels
 

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmark import fft
-from fastmark.codec.carrier import BLOCK, TONE_COUNTS, TORUS, Carrier
+from fastmark.codec.carrier import Carrier
+from fastmark.codec.tables import BLOCK, TONE_COUNTS, TORUS
 from fastmark.detection import evidence
 from fastmark.detection.affine import Matrix
 from fastmark.detection.noise import WHITE_LIMIT

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fastmark.codec.carrier import TORUS
+from fastmark.codec.tables import TORUS
 from fastmark.detection.logpolar import MAX_SCALE
 
 MAX_SIDE = 2048

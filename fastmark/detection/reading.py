@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmark.codec.carrier import BLOCK, Carrier
+from fastmark.codec.carrier import Carrier
 from fastmark.codec.message import Decoded, MessageCode
+from fastmark.codec.tables import BLOCK
 from fastmark.detection import evidence
 from fastmark.detection.affine import is_identity
 from fastmark.detection.analysis import Analysis

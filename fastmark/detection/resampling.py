@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmark.codec.carrier import BLOCK
 from fastmark.codec.plane import Plane
+from fastmark.codec.tables import BLOCK
 from fastmark.detection.affine import Matrix, is_identity
 from fastmark.detection.scores import SCORE_FLOOR, ScorePlanes
 from fastmark.kernels import resample as kernels

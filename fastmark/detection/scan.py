@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmark.codec.carrier import TONE_COUNTS
+from fastmark.codec.tables import TONE_COUNTS
 from fastmark.detection.affine import Matrix, strain
 from fastmark.detection.levels import ScanLevel
 from fastmark.detection.logpolar import GRIDS, Hypothesis, Strains, Templates

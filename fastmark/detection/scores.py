@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmark._threads import in_strips
-from fastmark.codec.carrier import BLOCK
 from fastmark.codec.mask import Perception
 from fastmark.codec.plane import Plane, canonical_plane
+from fastmark.codec.tables import BLOCK
 from fastmark.kernels import mask as local_kernels
 from fastmark.kernels import score as kernels
 

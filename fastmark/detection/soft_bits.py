@@ -7,18 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmark.codec.carrier import (
-    BASIS,
-    BLOCK,
-    COEFFICIENT_COLUMNS,
-    COEFFICIENT_ROWS,
-    GRID,
-    HALF_BASIS,
-    N_COEFFICIENTS,
-    Carrier,
-)
+from fastmark.codec.carrier import BASIS, COEFFICIENT_COLUMNS, COEFFICIENT_ROWS, HALF_BASIS, Carrier
 from fastmark.codec.message import CODE_BITS
 from fastmark.codec.plane import Plane
+from fastmark.codec.tables import BLOCK, GRID, N_COEFFICIENTS
 from fastmark.kernels import chips as kernels
 
 N_SOFT = CODE_BITS + 1

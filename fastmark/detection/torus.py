@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmark import fft
-from fastmark.codec.carrier import TORUS, Carrier
+from fastmark.codec.carrier import Carrier
 from fastmark.codec.plane import Plane
+from fastmark.codec.tables import TORUS
 from fastmark.detection import evidence
 from fastmark.detection.affine import Matrix, is_identity
 from fastmark.detection.noise import PowerSpectrum, tukey

@@ -10,15 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmark import fft
-from fastmark.codec.carrier import BLOCK, N_COEFFICIENTS, TONE_COUNTS, TORUS, Carrier
+from fastmark.codec.carrier import Carrier
 from fastmark.codec.plane import Plane
+from fastmark.codec.tables import BLOCK, N_COEFFICIENTS, TONE_COUNTS, TORUS
+from fastmark.embedding.design import CHIP_RATIO, PILOT_RATIO
 from fastmark.embedding.host import Host
 from fastmark.kernels import mask as mask_kernels
 from fastmark.kernels import noise as kernels
-
-# Amplitudes at strength 1, of the mask: a chip's DCT coefficient, the pilot's root mean square.
-CHIP_RATIO = 0.275 * 8 / math.sqrt(N_COEFFICIENTS)
-PILOT_RATIO = 0.21
 
 TARGET_SSIMULACRA2 = 88.5
 """The visibility that the strength aims at."""

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmark._threads import in_strips
-from fastmark.codec.carrier import BLOCK
 from fastmark.codec.plane import Plane
+from fastmark.codec.tables import BLOCK
 from fastmark.embedding.host import Host
 from fastmark.kernels import jpeg as kernels
 

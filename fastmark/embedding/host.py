@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmark.codec.carrier import BLOCK, GRID, Carrier
+from fastmark.codec.key import Key
+from fastmark.codec.keystream import Domain
 from fastmark.codec.mask import Perception, block_means, cell_means
 from fastmark.codec.plane import (
     Plane,
@@ -19,8 +20,8 @@ from fastmark.codec.plane import (
     composite_plane,
     pixels_per_unit,
 )
+from fastmark.codec.tables import BLOCK, GRID
 from fastmark.kernels import pixels as pixel_kernels
-from fastmark.key import Domain
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,6 @@ class Host:
         perception: its neighbourhood measures.
         smooth_mask: float32, the mask of the pilot, a value per cell of 2 x 2 units.
         k: pixels per unit.
-        origin: place of the plane's first unit on the torus.
         block_mask: float32 ``(BY, BX)``, the perceptual mask of the 8 x 8 blocks wholly in the plane.
         opacity: float32 of the plane's shape, the mean opacity of a unit's pixels, 0..1; None where all are
             opaque.
@@ -106,33 +106,30 @@ class Host:
     perception: Perception
     smooth_mask: Plane
     k: int
-    origin: tuple[int, int]
     block_mask: NDArray[np.float32]
     opacity: Plane | None = None
     weights: Plane | None = None
 
-    @property
-    def grid_origin(self) -> tuple[int, int]:
-        """Place of the first whole block on the torus' grid of blocks."""
-        return (self.origin[0] + 4) // BLOCK % GRID, (self.origin[1] + 4) // BLOCK % GRID
+    def block_luma(self) -> NDArray[np.float32]:
+        """Return the mean luma, less 128, of the 8 x 8 blocks wholly in the plane: float32 ``(BY, BX)``."""
+        return block_means(self.perception.means, *self.block_mask.shape)
 
 
-def prepare(plane: Plane, k: int, carrier: Carrier, opacity: Plane | None = None) -> Host:
+def prepare(plane: Plane, k: int, opacity: Plane | None = None) -> Host:
     """Measure a plane before marking it; blocks start at unit (4, 4)."""
     perception = Perception.of(plane)
     n_rows, n_columns = ((n - 4) // BLOCK for n in plane.shape)
     block_mask = block_means(perception.mask, n_rows, n_columns)
-    origin = choose_origin(plane, carrier)
     weights = None if opacity is None else cell_means(opacity)
-    return Host(plane, perception, perception.smooth_mask(), k, origin, block_mask, opacity, weights)
+    return Host(plane, perception, perception.smooth_mask(), k, block_mask, opacity, weights)
 
 
-def choose_origin(plane: Plane, carrier: Carrier) -> tuple[int, int]:
-    """Derive the image's origin on the torus from key and content; both are 4 modulo 8."""
+def hashed_origin(plane: Plane, key: Key) -> tuple[int, int]:
+    """Derive an origin on the torus from key and content; both are 4 modulo 8."""
     rows, columns = (np.linspace(0, n, 9).astype(int) for n in plane.shape)
     sums = np.empty((8, 8))
     for i, (top, bottom) in enumerate(itertools.pairwise(rows)):
         pixel_kernels.thumbnail_sums(plane, columns, top, bottom, sums[i])
     thumbnail = sums / np.outer(np.diff(rows), np.diff(columns))
-    digest = carrier.key.stream(Domain.ORIGIN, 2, np.rint(thumbnail).astype(np.uint8).tobytes())
+    digest = key.stream(Domain.ORIGIN, 2, np.rint(thumbnail).astype(np.uint8).tobytes())
     return 8 * (digest[0] % GRID) + 4, 8 * (digest[1] % GRID) + 4

@@ -9,10 +9,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmark.codec.carrier import BLOCK, GRID, TORUS, Carrier
+from fastmark.codec.carrier import Carrier
 from fastmark.codec.mask import CELL, Perception
 from fastmark.codec.message import NEEDED_Z
 from fastmark.codec.plane import Plane
+from fastmark.codec.tables import BLOCK, GRID, TORUS
 from fastmark.detection.placement import LOG_SHIFTS
 from fastmark.detection.plan import MAX_SIDE, ScanPlan
 from fastmark.detection.scores import ScorePlanes, scores
@@ -208,7 +209,15 @@ def _message_z(
         place = ((at + start + 4) // BLOCK % GRID for at, start in zip(origin, window[:2], strict=True))
         expected, one = np.empty_like(seen), np.ones(seen.shape[1:], np.float32)
         chip_kernels.chip_amplitudes(
-            one, np.float32(1), carrier.signs, carrier.code_bit, signs, *place, expected
+            one,
+            np.float32(1),
+            carrier.signs,
+            carrier.signs,
+            np.zeros_like(one),
+            carrier.code_bit,
+            signs,
+            *place,
+            expected,
         )
         expected *= seen
         total += float(expected.sum(dtype=np.float64))

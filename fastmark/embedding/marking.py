@@ -8,26 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmark._threads import in_strips
-from fastmark.codec.carrier import (
-    BASIS,
-    BLOCK,
-    COEFFICIENT_COLUMNS,
-    COEFFICIENT_ROWS,
-    N_COEFFICIENTS,
-    Carrier,
-)
+from fastmark.codec.binding import STRONG, block_content
+from fastmark.codec.carrier import BASIS, COEFFICIENT_COLUMNS, COEFFICIENT_ROWS, Carrier
+from fastmark.codec.key import Key
 from fastmark.codec.message import MessageCode
 from fastmark.codec.plane import Plane
-from fastmark.embedding.choices import (
-    CHIP_RATIO,
-    PILOT_RATIO,
-    choose_strength,
-    choose_tones,
-    decibels,
-    lowered,
-)
+from fastmark.codec.tables import BLOCK, N_COEFFICIENTS
+from fastmark.embedding.choices import choose_strength, choose_tones, decibels, lowered
+from fastmark.embedding.design import PILOT_RATIO, Design
 from fastmark.embedding.hardening import harden
-from fastmark.embedding.host import Host, Pixels, prepare
+from fastmark.embedding.host import Host, Pixels, hashed_origin, prepare
 from fastmark.embedding.margins import KnownMark, Margins, least, measure, measure_seen
 from fastmark.errors import ImageTooFlatError, ImageTooSmallError
 from fastmark.kernels import chips as kernels
@@ -46,6 +36,8 @@ def mark(
     threads: int = 1,
     out: NDArray[Any] | None = None,
     visible: NDArray[np.float32] | None = None,
+    *,
+    bind: bool = True,
 ) -> tuple[NDArray[Any], EmbedReport]:
     """Mark the pixels of an image.
 
@@ -61,16 +53,17 @@ def mark(
             where the image is refused.
         visible: float32 ``(H, W)``, the opacity of the pixels, 0..1; those of opacity 0 stay as they are,
             and all others count by it. None where all are opaque.
+        bind: tie the mark to the content of the image.
 
     Raises:
         ImageTooSmallError, ImageTooFlatError: if the message could not be read back from the marked image.
     """
     image = Pixels.of(pixels, peak, visible)
-    host = _prepared(image, carrier, threads)
+    host = _prepared(image, threads)
     codeword = code.encode(message, image.k)
-    n_tones = choose_tones(host, carrier, PILOT_RATIO)
-    known = KnownMark(host.origin, carrier, codeword, n_tones, code.message_bits)
-    delta, total = _make_hardened(host, known, strength, threads)
+    design = make_design(host, carrier, bind=bind)
+    known = KnownMark(design.origin, carrier, codeword, design.n_tones, code.message_bits)
+    delta, total = _make_hardened(host, known, design, strength, threads)
     if image.visible is None:
         # nothing is written before the margins are known
         bare = shown = measure(image, delta, host.perception.mask, known)
@@ -82,12 +75,26 @@ def mark(
         _refuse_unseen(host, bare, shown, code.message_bits)
     margins, warnings, psnr = least(bare, shown), _warnings(bare, shown), decibels(max(mse, 1e-9))
     report = EmbedReport(
-        psnr, total, n_tones, image.k, margins.message, margins.jpeg, margins.pilot, warnings
+        psnr,
+        total,
+        design.n_tones,
+        image.k,
+        margins.message,
+        margins.jpeg,
+        margins.pilot,
+        warnings,
     )
     return _written(marked.values, out), report
 
 
-def _prepared(image: Pixels, carrier: Carrier, threads: int) -> Host:
+def make_design(host: Host, carrier: Carrier, *, bind: bool = True) -> Design:
+    """Decide how an image is marked."""
+    assert isinstance(carrier.key, Key)
+    origin = hashed_origin(host.plane, carrier.key)
+    return Design(origin, choose_tones(host, carrier, PILOT_RATIO), binding=STRONG if bind else None)
+
+
+def _prepared(image: Pixels, threads: int) -> Host:
     """Measure the plane of an image.
 
     Raises:
@@ -99,33 +106,23 @@ def _prepared(image: Pixels, carrier: Carrier, threads: int) -> Host:
             "no pixel of this image is visible (alpha is 0 everywhere): it cannot carry a watermark;"
             " remove the alpha channel or choose another image"
         )
-    return prepare(image.plane(threads), image.k, carrier, opacity)
+    return prepare(image.plane(threads), image.k, opacity)
 
 
 def make_delta(
-    host: Host, carrier: Carrier, codeword: NDArray[np.uint8], n_tones: int, threads: int = 1
+    host: Host, carrier: Carrier, codeword: NDArray[np.uint8], design: Design, threads: int = 1
 ) -> Plane:
     """Return the delta at strength 1, grey levels, float32 of the plane's shape."""
     delta = np.empty_like(host.plane)
-    pilot, gain = carrier.pilot(n_tones), np.float32(PILOT_RATIO)
+    pilot, gain = carrier.pilot(design.n_tones), np.float32(design.pilot_ratio)
     in_strips(
         lambda first, last: kernels.draw_pilot(
-            pilot, *host.origin, gain, host.smooth_mask, first, last, delta
+            pilot, *design.origin, gain, host.smooth_mask, first, last, delta
         ),
         delta.shape[0],
         threads,
     )
-    chips = np.empty((N_COEFFICIENTS, *host.block_mask.shape), np.float32)
-    bits = np.append(1.0 - 2.0 * codeword, 1.0).astype(np.float32)
-    kernels.chip_amplitudes(
-        host.block_mask,
-        np.float32(CHIP_RATIO),
-        carrier.signs,
-        carrier.code_bit,
-        bits,
-        *host.grid_origin,
-        chips,
-    )
+    chips = _chips(host, carrier, codeword, design)
     in_strips(
         lambda first, last: kernels.add_inverse_dct(
             chips[:, first:last], BASIS, COEFFICIENT_ROWS, COEFFICIENT_COLUMNS, 4 + BLOCK * first, 4, delta
@@ -137,9 +134,34 @@ def make_delta(
     return delta
 
 
-def _make_hardened(host: Host, known: KnownMark, factor: float, threads: int) -> tuple[Plane, float]:
+def _chips(host: Host, carrier: Carrier, codeword: NDArray[np.uint8], design: Design) -> NDArray[np.float32]:
+    """Return the chips' DCT coefficients at strength 1: float32 ``(10, BY, BX)``, grey levels."""
+    plain = bound = carrier.signs
+    content = np.zeros_like(host.block_mask)
+    if design.binding is not None:
+        plain, bound = carrier.modulated(design.binding)
+        content = block_content(host.block_luma(), carrier.binding.partners, design.grid_origin)
+    chips = np.empty((N_COEFFICIENTS, *host.block_mask.shape), np.float32)
+    bits = np.append(1.0 - 2.0 * codeword, 1.0).astype(np.float32)
+    kernels.chip_amplitudes(
+        host.block_mask,
+        np.float32(design.chip_ratio),
+        plain,
+        bound,
+        content,
+        carrier.code_bit,
+        bits,
+        *design.grid_origin,
+        chips,
+    )
+    return chips
+
+
+def _make_hardened(
+    host: Host, known: KnownMark, design: Design, factor: float, threads: int
+) -> tuple[Plane, float]:
     """Return the delta to be added, and its strength: ``factor`` times the chosen one, or less."""
-    unit_delta = make_delta(host, known.carrier, known.codeword, known.n_tones, threads)
+    unit_delta = make_delta(host, known.carrier, known.codeword, design, threads)
     strength = factor * choose_strength(host)
     delta, mean_square = harden(host, unit_delta, strength, threads)
     held = lowered(strength, factor, mean_square)

@@ -132,7 +132,8 @@ def fold_chips(coefficients, mask, gy, gx, out):
 def soft_bits(folded, signs, code_bit, out):
     """Sum the chips of each code bit into ``out`` float64 ``(2, 1025)``; slot 1024 takes the anchors.
 
-    Rows: ``sum s z`` and ``sum z^2`` over the statistics z ``folded`` ``(10, G, G)``.
+    Rows: ``sum s z`` and ``sum z^2`` over the statistics z ``folded`` ``(10, G, G)``. Chips carry bits
+    0..1023, anchors are -1; those of -2 are not known, and are left out.
     """
     n_coefficients, n_rows, n_columns = folded.shape
     n_bits = out.shape[1] - 1
@@ -142,6 +143,8 @@ def soft_bits(folded, signs, code_bit, out):
             for x in range(n_columns):
                 z = folded[c, y, x]
                 j = code_bit[c, y, x]
+                if j < -1:
+                    continue
                 if j < 0:
                     j = n_bits
                 out[0, j] += signs[c, y, x] * z
@@ -149,26 +152,28 @@ def soft_bits(folded, signs, code_bit, out):
 
 
 @kernel
-def chip_amplitudes(mask, gain, signs, code_bit, bits, gy, gx, out):
-    """Write the chips ``gain * m * s * bits[j]`` into ``out`` ``(10, BY, BX)``.
+def chip_amplitudes(mask, gain, plain, bound, content, code_bit, bits, gy, gx, out):
+    """Write the chips ``gain * m * (plain + bound * content) * bits[j]`` into ``out`` ``(10, BY, BX)``.
 
-    ``mask`` is ``(BY, BX)``; ``bits`` float32 ``(1025,)``: the code bits as signs, slot 1024 the anchors'
-    +1; block (0, 0) lies at ``(gy, gx)`` of the torus' grid.
+    ``mask`` and ``content`` are ``(BY, BX)``, ``plain`` and ``bound`` ``(10, G, G)``; ``bits`` float32
+    ``(1025,)``: the code bits as signs, slot 1024 the anchors' +1; block (0, 0) lies at ``(gy, gx)`` of the
+    torus' grid.
     """
     n_coefficients, n_rows, n_columns = out.shape
-    grid = signs.shape[1]
+    grid = plain.shape[1]
     n_bits = bits.size - 1
     for y in range(n_rows):
         ty = (gy + y) % grid
-        amplitude = mask[y]
+        amplitude, seen = mask[y], content[y]
         for c in range(n_coefficients):
-            sign, number, target = signs[c, ty], code_bit[c, ty], out[c, y]
+            sign, follows, number, target = plain[c, ty], bound[c, ty], code_bit[c, ty], out[c, y]
             x, tx = 0, gx % grid
             while x < n_columns:
                 run = min(grid - tx, n_columns - x)
                 for i in range(run):
                     j = number[tx + i]
-                    target[x + i] = sign[tx + i] * (gain * amplitude[x + i]) * bits[j if j >= 0 else n_bits]
+                    factor = sign[tx + i] + follows[tx + i] * seen[x + i]
+                    target[x + i] = factor * (gain * amplitude[x + i]) * bits[j if j >= 0 else n_bits]
                 x += run
                 tx = 0
 

@@ -14,9 +14,9 @@ from fastmark.bulk.messages import Listed
 from fastmark.bulk.readers import read
 from fastmark.bulk.sources import check_sources, entries, named
 from fastmark.bulk.walk import Walk
+from fastmark.codec.key import Key
 from fastmark.errors import FastmarkError, SourceError
 from fastmark.images.formats import is_key_file
-from fastmark.key import Key
 
 KEY = Key(bytes(range(100, 132)), "secret ünder test")
 TEXT = KEY.to_text()

@@ -7,23 +7,19 @@ import pytest
 from reference import chips as slow
 
 from fastmark import fft
-from fastmark.codec.carrier import (
+from fastmark.codec.carrier import BASIS, COEFFICIENT_COLUMNS, COEFFICIENT_ROWS, HALF_BASIS, Carrier
+from fastmark.codec.key import Key
+from fastmark.codec.message import CODE_BITS
+from fastmark.codec.tables import (
     ANCHOR,
-    BASIS,
-    COEFFICIENT_COLUMNS,
-    COEFFICIENT_ROWS,
     COEFFICIENTS,
     GRID,
-    HALF_BASIS,
     N_TONES,
     PHASE_STEPS,
     SUPERBLOCK,
     TONE_COUNTS,
     TORUS,
-    Carrier,
 )
-from fastmark.codec.message import CODE_BITS
-from fastmark.key import Key
 
 PILOT = 2e-5  # float32 FFT of 1024 x 1024 against the sum in float64
 

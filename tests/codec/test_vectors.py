@@ -7,8 +7,8 @@ import pytest
 from vectors.contents import codeword_entry, key_entry, origin_entry
 
 from fastmark._checks import MESSAGE_BITS
+from fastmark.codec.keystream import Domain
 from fastmark.codec.message import MessageCode
-from fastmark.key import Domain
 
 FILE = Path(__file__).parents[1] / "vectors" / "format.json"
 VECTORS = json.loads(FILE.read_text(encoding="utf-8"))

@@ -8,7 +8,7 @@ from pictures import grey, photograph
 from PIL import Image, ImageFilter
 
 import fastmark as fm
-from fastmark.codec.carrier import TORUS
+from fastmark.codec.tables import TORUS
 
 MESSAGE = 0xFEDCBA9876543210
 NAMES = ("astronaut", "coffee")

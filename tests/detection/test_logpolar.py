@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastmark.codec.carrier import MAX_RADIUS, MIN_RADIUS, TONE_COUNTS, TORUS
+from fastmark.codec.tables import MAX_RADIUS, MIN_RADIUS, TONE_COUNTS, TORUS
 from fastmark.detection.logpolar import GRIDS, MAX_SCALE, LogPolarSpectrum, Strains, Templates, log_polar
 
 N = 512

@@ -5,7 +5,7 @@ import pytest
 from pictures import grey, photograph
 from planted import GEOMETRIES, MOVES, RESIZED, moved, planted, units_off
 
-from fastmark.codec.carrier import TORUS
+from fastmark.codec.tables import TORUS
 from fastmark.detection import evidence
 from fastmark.detection.levels import ScanLevel
 from fastmark.detection.noise import tukey

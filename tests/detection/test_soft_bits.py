@@ -4,16 +4,9 @@ import numpy as np
 import pytest
 from planted import CODEWORD
 
-from fastmark.codec.carrier import (
-    ANCHOR,
-    BASIS,
-    BLOCK,
-    COEFFICIENT_COLUMNS,
-    COEFFICIENT_ROWS,
-    GRID,
-    N_COEFFICIENTS,
-)
+from fastmark.codec.carrier import BASIS, COEFFICIENT_COLUMNS, COEFFICIENT_ROWS
 from fastmark.codec.message import CODE_BITS
+from fastmark.codec.tables import ANCHOR, BLOCK, GRID, N_COEFFICIENTS
 from fastmark.detection.soft_bits import N_SOFT, ChipBlocks
 from fastmark.kernels.chips import add_inverse_dct
 

@@ -10,8 +10,9 @@ from pictures import drawn, grey, photograph
 from PIL import Image
 
 import fastmark as fm
-from fastmark.codec.carrier import BLOCK, Carrier
+from fastmark.codec.carrier import Carrier
 from fastmark.codec.message import MessageCode
+from fastmark.codec.tables import BLOCK
 from fastmark.detection import evidence
 from fastmark.detection.analysis import Analysis
 from fastmark.detection.logpolar import Templates

@@ -6,9 +6,9 @@ import spec_embedder as spec
 from pictures import drawn
 from planted import CODE, MESSAGE
 
-from fastmark.codec.carrier import BLOCK
 from fastmark.codec.message import MessageCode
 from fastmark.codec.plane import canonical_plane
+from fastmark.codec.tables import BLOCK
 from fastmark.embedding import marking
 from fastmark.embedding.choices import CHIP_RATIO, PILOT_RATIO, choose_strength, choose_tones
 from fastmark.embedding.hardening import harden
@@ -106,10 +106,10 @@ def test_invisible_pixels_are_not_touched_and_visible_ones_are_marked(carrier, s
 def test_units_without_a_visible_pixel_have_no_delta_and_their_blocks_are_not_hardened(carrier):
     opacity = disc(203, 270)
     plane = canonical_plane(drawn(203, 270), 1)
-    host = prepare(plane, 1, carrier, opacity)
+    host = prepare(plane, 1, opacity)
     delta = make_delta(host, carrier, CODE.encode(DATA), 96)
     hardened, square = harden(host, delta, 0.8)
-    alone, _ = harden(prepare(plane, 1, carrier), delta, 0.8)
+    alone, _ = harden(prepare(plane, 1), delta, 0.8)
     blocks = opacity[:200, :264].reshape(25, BLOCK, 33, BLOCK).all(axis=(1, 3))
     whole = np.kron(blocks, np.ones((BLOCK, BLOCK), bool))
     cut = ~whole & (opacity[:200, :264] > 0)
@@ -191,8 +191,8 @@ def test_strength_and_tones_are_those_of_the_visible_part_alone(carrier, draw_pl
         if hidden == "noise":
             plane += np.random.default_rng(0).normal(0, 60, plane.shape).astype(np.float32)
         plane[part] = draw_plane(kind, 260, 400)
-        alone = prepare(np.ascontiguousarray(plane[part]), 1, carrier)
-        seen, whole = prepare(plane, 1, carrier, visible), prepare(plane, 1, carrier)
+        alone = prepare(np.ascontiguousarray(plane[part]), 1)
+        seen, whole = prepare(plane, 1, visible), prepare(plane, 1)
         expected = choose_strength(alone)
         # at its border the plane, and with it the mask, is that of the colours that are not seen as well
         assert choose_strength(seen) == pytest.approx(expected, rel=0.08)

@@ -94,7 +94,7 @@ def test_what_is_needed_is_enough_to_read_nine_messages_of_ten():
 def to_be_marked(pixels, carrier, strength=1.0):
     """What :func:`measure` is told before a picture is marked, and what it is told of it when it is."""
     k = pixels_per_unit(*pixels.shape[:2])
-    host = prepare(canonical_plane(pixels, k), k, carrier)
+    host = prepare(canonical_plane(pixels, k), k)
     n_tones = choose_tones(host, carrier, PILOT_RATIO)
     unit = make_delta(host, carrier, CODEWORD, n_tones)
     delta, _ = harden(host, unit, strength * choose_strength(host))

@@ -10,8 +10,10 @@ from reference import dct as slow
 
 from fastmark._threads import in_strips
 from fastmark.codec import plane as planes
-from fastmark.codec.carrier import TONE_COUNTS, TORUS, Carrier
+from fastmark.codec.carrier import Carrier
+from fastmark.codec.key import Key
 from fastmark.codec.plane import canonical_plane
+from fastmark.codec.tables import TONE_COUNTS, TORUS
 from fastmark.embedding import hardening, marking
 from fastmark.embedding.choices import CHIP_RATIO, PILOT_RATIO, choose_strength, choose_tones
 from fastmark.embedding.hardening import harden, jpeg_steps
@@ -19,14 +21,13 @@ from fastmark.embedding.host import choose_origin, prepare
 from fastmark.embedding.margins import Margins
 from fastmark.embedding.marking import make_delta
 from fastmark.errors import ImageTooFlatError, ImageTooSmallError
-from fastmark.key import Key
 
 PAYLOAD = CODE.to_bytes(1)
 
 
 @pytest.fixture(scope="module")
 def host(draw_plane, carrier):
-    return prepare(draw_plane("textured", 200, 264), 1, carrier)
+    return prepare(draw_plane("textured", 200, 264), 1)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +101,7 @@ def test_the_delta_of_another_key_is_unrelated(host, carrier, other_carrier, del
 
 def test_smooth_pictures_take_more_tones_than_textured_ones(draw_plane, carrier):
     planes = grey(photograph("astronaut")).astype(np.float32), draw_plane("smooth", 512, 512)
-    counts = [choose_tones(prepare(p, 1, carrier), carrier, PILOT_RATIO) for p in planes]
+    counts = [choose_tones(prepare(p, 1), carrier, PILOT_RATIO) for p in planes]
     assert counts == [TONE_COUNTS[0], TONE_COUNTS[-1]]
 
 
@@ -119,7 +120,7 @@ def test_the_strength_falls_with_visibility_and_stays_within_bounds(host):
 def test_the_visibility_is_about_that_of_the_delta_s_local_power(draw_plane, carrier):
     """What the mask says of the delta's power over 9 x 9 units is true of the delta."""
     for kind, n_tones in (("textured", 384), ("smooth", 384), ("textured", 96), ("edges", 384)):
-        host = prepare(draw_plane(kind, 200, 264), 1, carrier)
+        host = prepare(draw_plane(kind, 200, 264), 1)
         delta = make_delta(host, carrier, CODEWORD, n_tones).astype(np.float64)
         padded = np.pad(delta**2, 4, mode="edge")
         power = np.lib.stride_tricks.sliding_window_view(padded, (9, 9)).mean(axis=(2, 3))
@@ -185,7 +186,7 @@ def test_hardening_leaves_the_constant_term_and_the_two_highest_frequencies(host
 
 
 def test_hardening_leaves_what_is_beyond_whole_blocks(draw_plane, carrier):
-    host = prepare(draw_plane("textured", 203, 150), 1, carrier)
+    host = prepare(draw_plane("textured", 203, 150), 1)
     delta = make_delta(host, carrier, CODEWORD, 96)
     hardened, _ = harden(host, delta, 1.0)
     np.testing.assert_array_equal(hardened[200:], delta[200:])
@@ -220,7 +221,7 @@ def tall(draw_plane):
 
 
 def everything(pixels, carrier, threads):
-    host = prepare(canonical_plane(pixels, 1, threads=threads), 1, carrier)
+    host = prepare(canonical_plane(pixels, 1, threads=threads), 1)
     delta = make_delta(host, carrier, CODEWORD, 96, threads)
     hardened, square = harden(host, delta, 0.8, threads)
     coarse, coarse_square = harden(dataclasses.replace(host, k=2), delta, 0.8, threads)
@@ -307,6 +308,6 @@ def test_average_marked_pictures_do_not_add_up_to_the_pattern(draw_plane):
     carrier = Carrier(Key(bytes(32)))
     deltas = []
     for seed in range(16):
-        host = prepare(draw_plane("textured", 128, 128, seed), 1, carrier)
+        host = prepare(draw_plane("textured", 128, 128, seed), 1)
         deltas.append(make_delta(host, carrier, CODEWORD, 96))
     assert np.std(np.mean(deltas, axis=0)) < 0.4 * np.mean([np.std(delta) for delta in deltas])

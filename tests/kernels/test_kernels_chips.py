@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from reference import chips as slow
 
-from fastmark.codec.carrier import BASIS, COEFFICIENT_COLUMNS, COEFFICIENT_ROWS, COEFFICIENTS, HALF_BASIS
+from fastmark.codec.carrier import BASIS, COEFFICIENT_COLUMNS, COEFFICIENT_ROWS, HALF_BASIS
+from fastmark.codec.tables import COEFFICIENTS
 from fastmark.kernels import chips as fast
 
 PLACES = COEFFICIENT_ROWS, COEFFICIENT_COLUMNS
@@ -67,9 +68,9 @@ def fold(coefficients, mask, gy, gx, grid):
     return out
 
 
-def amplitudes(mask, gain, signs, code_bit, bits, gy, gx):
+def amplitudes(mask, gain, plain, bound, content, code_bit, bits, gy, gx):
     out = np.full((N, *mask.shape), np.nan, np.float32)
-    fast.chip_amplitudes(mask, np.float32(gain), signs, code_bit, bits, gy, gx, out)
+    fast.chip_amplitudes(mask, np.float32(gain), plain, bound, content, code_bit, bits, gy, gx, out)
     return out
 
 
@@ -229,6 +230,16 @@ def test_soft_bits_agrees_with_its_twin(grid, n_bits):
     np.testing.assert_allclose(out, exact, rtol=RELATIVE, atol=1e-5)
 
 
+def test_soft_bits_leaves_out_what_is_not_known():
+    signs, code_bit = draw_torus(16, 40)
+    folded = draw((N, 16, 16), -3, 3)
+    unknown = draw((16, 16)) < 0.3
+    out, exact = np.empty((2, 41)), np.empty((2, 41))
+    fast.soft_bits(np.where(unknown, np.float32(0), folded), signs, code_bit, exact)
+    fast.soft_bits(folded, signs, np.where(unknown, np.int16(-2), code_bit), out)
+    np.testing.assert_allclose(out, exact, rtol=RELATIVE, atol=1e-5)
+
+
 def test_soft_bits_leaves_out_no_chip():
     signs, code_bit = draw_torus(16, 40)
     folded = draw((N, 16, 16), -3, 3)
@@ -244,21 +255,24 @@ def test_soft_bits_leaves_out_no_chip():
 @FOLDED
 def test_chip_amplitudes_agrees_with_its_twin(grid, shape, gy, gx):
     signs, code_bit = draw_torus(grid, 64)
-    arguments = draw(shape, 1.5, 9), 0.7, signs, code_bit, draw((65,), -2, 2), gy, gx
+    bound, content = draw(signs.shape, -0.4, 0.4), draw(shape, -1, 1)
+    arguments = draw(shape, 1.5, 9), 0.7, signs, bound, content, code_bit, draw((65,), -2, 2), gy, gx
     np.testing.assert_allclose(amplitudes(*arguments), slow.chip_amplitudes(*arguments), rtol=RELATIVE)
 
 
 def test_the_torus_comes_back_to_the_same_chips():
     signs, code_bit = draw_torus(8, 64)
     mask, bits = draw((11, 13), 1.5, 9), draw((65,), -2, 2)
-    once, again = (amplitudes(mask, 0.7, signs, code_bit, bits, 5 + n, 6 + n) for n in (0, 8))
+    once, again = (amplitudes(mask, 0.7, signs, signs, mask, code_bit, bits, 5 + n, 6 + n) for n in (0, 8))
     np.testing.assert_array_equal(again, once)
 
 
 def test_soft_bits_reads_the_signs_that_chip_amplitudes_wrote():
     signs, code_bit = draw_torus(16, 40)
     bits = np.append(np.where(draw((40,)) < 0.5, -1, 1), 1).astype(np.float32)
-    chips = amplitudes(draw((35, 21), 2.5, 8), 1, signs, code_bit, bits, 9, 5)
+    chips = amplitudes(
+        draw((35, 21), 2.5, 8), 1, signs, -signs / 2, draw((35, 21), -1, 1), code_bit, bits, 9, 5
+    )
     out = np.empty((2, 41))
     fast.soft_bits(fold(chips, np.ones((35, 21), np.float32), 9, 5, 16), signs, code_bit, out)
     np.testing.assert_array_equal(np.sign(out[0]), bits)

@@ -48,13 +48,13 @@ def soft_bits(folded, signs, code_bit, n_bits):
     return out
 
 
-def chip_amplitudes(mask, gain, signs, code_bit, bits, gy, gx):
-    grid = signs.shape[1]
-    out = np.empty((signs.shape[0], *mask.shape))
+def chip_amplitudes(mask, gain, plain, bound, content, code_bit, bits, gy, gx):
+    grid = plain.shape[1]
+    out = np.empty((plain.shape[0], *mask.shape))
     for c, y, x in np.ndindex(out.shape):
         place = c, (gy + y) % grid, (gx + x) % grid
         j = code_bit[place] if code_bit[place] >= 0 else bits.size - 1
-        out[c, y, x] = signs[place] * bits[j] * gain * mask[y, x]
+        out[c, y, x] = (plain[place] + bound[place] * content[y, x]) * bits[j] * gain * mask[y, x]
     return out
 
 

@@ -3,10 +3,11 @@
 import numpy as np
 from PIL import Image
 
-from fastmark.codec.carrier import TORUS
 from fastmark.codec.message import MessageCode
+from fastmark.codec.tables import TORUS
 from fastmark.detection.placement import LOG_SHIFTS, Placement
-from fastmark.embedding.host import prepare
+from fastmark.embedding.design import Design
+from fastmark.embedding.host import hashed_origin, prepare
 from fastmark.embedding.marking import make_delta
 
 CODE = MessageCode(64)
@@ -27,8 +28,8 @@ GEOMETRIES = {
 
 def planted(plane, carrier, n_tones=96, strength=1.0):
     """The plane with a mark of this strength in it, float32, and its origin on the torus."""
-    host = prepare(plane, 1, carrier)
-    return plane + np.float32(strength) * make_delta(host, carrier, CODEWORD, n_tones), host.origin
+    host, design = prepare(plane, 1), Design(hashed_origin(plane, carrier.key), n_tones)
+    return plane + np.float32(strength) * make_delta(host, carrier, CODEWORD, design), design.origin
 
 
 def place(log_phases, offset=(0.0, 0.0), matrix=None):

@@ -7,10 +7,12 @@ import hashlib
 
 import numpy as np
 
-from fastmark.codec.carrier import PHASE_STEPS, Carrier
+from fastmark.codec.carrier import Carrier
+from fastmark.codec.key import Key
+from fastmark.codec.keystream import Domain
 from fastmark.codec.message import MessageCode
-from fastmark.embedding.host import choose_origin
-from fastmark.key import Domain, Key
+from fastmark.codec.tables import PHASE_STEPS
+from fastmark.embedding.host import hashed_origin
 
 N_FIRST = 8
 STREAM_BYTES = 32
@@ -60,5 +62,5 @@ def synthetic_plane(height, width):
 
 def origin_entry(secret, height, width):
     """Where the first unit of the synthetic plane lies on the torus, (y, x)."""
-    origin = choose_origin(synthetic_plane(height, width), Carrier(Key(bytes.fromhex(secret))))
+    origin = hashed_origin(synthetic_plane(height, width), Key(bytes.fromhex(secret)))
     return {"secret": secret, "height": height, "width": width, "origin": list(origin)}

@@ -10,8 +10,9 @@ import traceback
 import numpy as np
 import pytest
 
+from fastmark.codec.key import FILE_VERSION, SECRET_BYTES, Key
+from fastmark.codec.keystream import Domain
 from fastmark.errors import FastmarkError, KeyFormatError, OutputError
-from fastmark.key import FILE_VERSION, SECRET_BYTES, Domain, Key
 
 SECRET = bytes(range(32))
 
@@ -216,6 +217,10 @@ def test_the_domains_keep_their_numbers():
         "ANCHOR_PLACES": 5,
         "CODE_BIT_MAP": 6,
         "ORIGIN": 7,
+        "BINDING_SIGNS": 8,
+        "BINDING_PARTNERS": 9,
+        "BINDING_FLAGS": 10,
+        "WITHHELD_BLOCKS": 11,
     }
 
 

@@ -1,40 +1,27 @@
-"""Keys and the keystreams drawn from them.
-
-A key is 256 secret bits. Everything that must be unpredictable is read from a keyed BLAKE2b stream
-(RFC 7693) of a numbered domain; a domain number is never used twice and never changes its meaning.
-"""
+"""Keys: 256 secret bits, their file, and what is drawn from them."""
 
 from __future__ import annotations
 
-import enum
 import hashlib
 import json
 import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastmark._checks import redacted
+from fastmark.codec.keystream import Domain, keystream
 from fastmark.errors import KeyFormatError, KeyNotFoundError, OutputError
+
+if TYPE_CHECKING:
+    from fastmark.codec.tables import BindingTables, Tables
 
 SECRET_BYTES = 32
 FILE_VERSION = 1
 _FORMAT = "fastmark-key"
 _CHECKSUM_BYTES = 4
-_STREAM_BLOCK = 64
 _MAX_NAME = 64
-
-
-class Domain(enum.IntEnum):
-    """Numbered keystreams; the numbers are part of the format (SPEC.md)."""
-
-    KEY_ID = 1
-    TONE_FREQUENCIES = 2
-    TONE_PHASES = 3
-    CHIP_SIGNS = 4
-    ANCHOR_PLACES = 5
-    CODE_BIT_MAP = 6
-    ORIGIN = 7
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -80,19 +67,20 @@ class Key:
         return self.stream(Domain.KEY_ID, 8).hex()
 
     def stream(self, domain: Domain, n_bytes: int, context: bytes = b"") -> bytes:
-        """Return the first ``n_bytes`` of the keystream of ``domain``.
+        """Return the first ``n_bytes`` of the keystream of ``domain`` (:func:`keystream`)."""
+        return keystream(self.secret, domain, n_bytes, context)
 
-        Block ``i`` is ``BLAKE2b-512(key=secret, person="fastmark" + domain as two bytes LE,
-        message = i as eight bytes LE + context)``.
-        """
-        person = b"fastmark" + int(domain).to_bytes(2, "little")
-        start = hashlib.blake2b(key=self.secret, person=person)
-        blocks = []
-        for index in range(-(-n_bytes // _STREAM_BLOCK)):
-            block = start.copy()
-            block.update(index.to_bytes(8, "little") + context)
-            blocks.append(block.digest())
-        return b"".join(blocks)[:n_bytes]
+    def tables(self) -> Tables:
+        """Draw what every mark of this key shares (SPEC.md, section 2)."""
+        from fastmark.codec.tables import Tables
+
+        return Tables.drawn(self)
+
+    def binding_tables(self) -> BindingTables:
+        """Draw what ties marks to their images (SPEC.md, section 2)."""
+        from fastmark.codec.tables import BindingTables
+
+        return BindingTables.drawn(self)
 
     def to_text(self) -> str:
         """Return the key file's text (JSON); it holds the secret."""
