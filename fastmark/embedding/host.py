@@ -21,6 +21,8 @@ from fastmark.codec.plane import (
     pixels_per_unit,
 )
 from fastmark.codec.tables import BLOCK, GRID
+from fastmark.detection.analysis import Analysis
+from fastmark.detection.scores import ScorePlanes
 from fastmark.kernels import pixels as pixel_kernels
 
 
@@ -97,6 +99,7 @@ class Host:
         smooth_mask: float32, the mask of the pilot, a value per cell of 2 x 2 units.
         k: pixels per unit.
         block_mask: float32 ``(BY, BX)``, the perceptual mask of the 8 x 8 blocks wholly in the plane.
+        analysis: the plane as a detector sees it; nothing of it is computed before it is needed.
         opacity: float32 of the plane's shape, the mean opacity of a unit's pixels, 0..1; None where all are
             opaque.
         weights: the same of every cell.
@@ -107,6 +110,7 @@ class Host:
     smooth_mask: Plane
     k: int
     block_mask: NDArray[np.float32]
+    analysis: Analysis
     opacity: Plane | None = None
     weights: Plane | None = None
 
@@ -115,13 +119,14 @@ class Host:
         return block_means(self.perception.means, *self.block_mask.shape)
 
 
-def prepare(plane: Plane, k: int, opacity: Plane | None = None) -> Host:
+def prepare(plane: Plane, k: int, opacity: Plane | None = None, threads: int = 1) -> Host:
     """Measure a plane before marking it; blocks start at unit (4, 4)."""
     perception = Perception.of(plane)
     n_rows, n_columns = ((n - 4) // BLOCK for n in plane.shape)
     block_mask = block_means(perception.mask, n_rows, n_columns)
     weights = None if opacity is None else cell_means(opacity)
-    return Host(plane, perception, perception.smooth_mask(), k, block_mask, opacity, weights)
+    analysis = Analysis(ScorePlanes(plane, 1, threads))
+    return Host(plane, perception, perception.smooth_mask(), k, block_mask, analysis, opacity, weights)
 
 
 def hashed_origin(plane: Plane, key: Key) -> tuple[int, int]:

@@ -59,7 +59,23 @@ def mark(
         ImageTooSmallError, ImageTooFlatError: if the message could not be read back from the marked image.
     """
     image = Pixels.of(pixels, peak, visible)
-    host = _prepared(image, threads)
+    host = prepare_image(image, threads)
+    return mark_host(image, host, carrier, code, message, strength, threads, out, bind=bind)
+
+
+def mark_host(
+    image: Pixels,
+    host: Host,
+    carrier: Carrier,
+    code: MessageCode,
+    message: bytes,
+    strength: float,
+    threads: int = 1,
+    out: NDArray[Any] | None = None,
+    *,
+    bind: bool = True,
+) -> tuple[NDArray[Any], EmbedReport]:
+    """Mark an image whose plane is prepared; as :func:`mark`."""
     codeword = code.encode(message, image.k)
     design = make_design(host, carrier, bind=bind)
     known = KnownMark(design.origin, carrier, codeword, design.n_tones, code.message_bits)
@@ -94,7 +110,7 @@ def make_design(host: Host, carrier: Carrier, *, bind: bool = True) -> Design:
     return Design(origin, choose_tones(host, carrier, PILOT_RATIO), binding=STRONG if bind else None)
 
 
-def _prepared(image: Pixels, threads: int) -> Host:
+def prepare_image(image: Pixels, threads: int) -> Host:
     """Measure the plane of an image.
 
     Raises:
@@ -106,7 +122,7 @@ def _prepared(image: Pixels, threads: int) -> Host:
             "no pixel of this image is visible (alpha is 0 everywhere): it cannot carry a watermark;"
             " remove the alpha channel or choose another image"
         )
-    return prepare(image.plane(threads), image.k, opacity)
+    return prepare(image.plane(threads), image.k, opacity, threads)
 
 
 def make_delta(
