@@ -57,6 +57,14 @@ class PaddedSpectrum:
         return cls((height, width), (top, left), spectrum, PowerSpectrum.of(spectrum, reach_y, reach_x))
 
 
+def band_moments(white: NDArray[np.float32]) -> tuple[float, float]:
+    """Return mean and spread of whitened power ``(NY, NX // 2 + 1)`` over the band of the tones."""
+    n_rows, n_columns = white.shape
+    # half of the columns' spectrum is there
+    band = white[n_rows // _LONGEST_WAVE : n_rows // 2, n_columns // (_LONGEST_WAVE // 2) :]
+    return float(band.mean()), max(float(band.std()), 1e-12)
+
+
 class ScanLevel:
     """The scores of a plane at one resolution, and their whitened power spectrum.
 
@@ -82,10 +90,7 @@ class ScanLevel:
         self._scores = planes.weighted(plan.factor)
         self.shape = (self._scores.shape[0], self._scores.shape[1])
         self.white = (self.padded.power if known is None else known).whitened()
-        n_rows, n_columns = self.white.shape
-        # half of the columns' spectrum is there
-        band = self.white[n_rows // _LONGEST_WAVE : n_rows // 2, n_columns // (_LONGEST_WAVE // 2) :]
-        self.mean, self.spread = float(band.mean()), max(float(band.std()), 1e-12)
+        self.mean, self.spread = band_moments(self.white)
         # a tone between bins, or between cells, is seen from all around; so is less noise than at one bin
         smooth = np.empty_like(self.white)
         kernels.smooth_bins(self.white, np.float32(_SMOOTHING), smooth)

@@ -19,6 +19,7 @@ from fastmark.codec.carrier import Carrier
 from fastmark.codec.tables import BLOCK, TONE_COUNTS, TORUS
 from fastmark.detection import evidence
 from fastmark.detection.affine import Matrix
+from fastmark.detection.levels import PaddedSpectrum
 from fastmark.detection.noise import WHITE_LIMIT
 from fastmark.detection.plan import HALF
 from fastmark.detection.scan import Candidate
@@ -130,17 +131,30 @@ class Peak:
 
 
 def view_candidate(candidate: Candidate, carrier: Carrier) -> PilotView:
-    """Return the Fourier coefficients of a candidate's tones, weighted, on a grid from the plane's middle.
+    """Return the Fourier coefficients of a candidate's tones, weighted, on a grid from the plane's middle."""
+    level = candidate.level
+    return view_spectrum(level.padded, candidate.matrix, level.plan.factor, candidate.n_tones, carrier)
+
+
+def view_spectrum(
+    padded: PaddedSpectrum, matrix: Matrix, factor: int, n_tones: int, carrier: Carrier
+) -> PilotView:
+    """Return the Fourier coefficients of tones, weighted, on a grid from the plane's middle.
 
     They are taken at the tones' own frequencies. Nothing is resampled: a tone of a linearly distorted image
     is still a tone.
+
+    Args:
+        padded: spectrum of the plane's scores, ``factor`` samples of the plane to one of theirs.
+        matrix: from units to samples of the plane.
+        factor: 1 for the plane itself.
+        n_tones: the prefix of the pilot.
+        carrier: of the key.
     """
-    count, padded = candidate.n_tones, candidate.level.padded
-    factor = candidate.level.plan.factor
     # cycles per sample of the level
-    frequencies = carrier.tones[:count] / TORUS @ np.linalg.inv(candidate.matrix) * factor
+    frequencies = carrier.tones[:n_tones] / TORUS @ np.linalg.inv(matrix) * factor
     inside = np.abs(frequencies).max(axis=1) < _NYQUIST
-    values = np.empty(count, np.complex128)
+    values = np.empty(n_tones, np.complex128)
     kernels.spectrum_at(
         padded.spectrum, *padded.size, np.where(inside[:, None], frequencies, 0), _SINC, values
     )
@@ -152,7 +166,7 @@ def view_candidate(candidate: Candidate, carrier: Carrier) -> PilotView:
     values *= inside * (TONE_LIMIT / np.maximum(np.abs(values), TONE_LIMIT))
     middle = np.array(padded.corner) + (np.array(padded.size) - 1) / 2
     offset = middle * factor + (factor - 1) / 2
-    return PilotView(values * _weights(values, carrier), carrier, candidate.matrix, offset, False)
+    return PilotView(values * _weights(values, carrier), carrier, matrix, offset, False)
 
 
 def place_candidate(candidate: Candidate, carrier: Carrier) -> Placement:
