@@ -52,6 +52,8 @@ class Finding:
         message: the likeliest message, if there is any.
         message_log_p: bound on the chance that some message fits as well.
         message_z: the signal-to-noise ratio of ``message``.
+        view: the chips as the reading saw them that gave ``message``.
+        field: of the local shifts that were taken out there, None for none.
     """
 
     log_p: float = 0.0
@@ -59,6 +61,8 @@ class Finding:
     message: Decoded | None = None
     message_log_p: float = 0.0
     message_z: float = 0.0
+    view: ChipView | None = None
+    field: Field | None = None
 
     @property
     def proven(self) -> bool:
@@ -129,7 +133,7 @@ class ChipReader:
         sure = field is not None or placement.log_p <= AGREES
         proven = False
         for view in self._views(placement, field, half):
-            reading = self._weigh(view, placement, log_trials, phases)
+            reading = self._weigh(view, placement, log_trials, phases, field)
             proven = is_proof(reading.message_log_p)
             if proven or not (sure or reading.promising):
                 break
@@ -147,7 +151,9 @@ class ChipReader:
             origin = (grid.origin[0] // BLOCK, grid.origin[1] // BLOCK)
             yield ChipView(ChipBlocks.of(grid.scores, grid.inside), origin, floor, 1)
 
-    def _weigh(self, view: ChipView, placement: Placement, log_trials: float, phases: float) -> Reading:
+    def _weigh(
+        self, view: ChipView, placement: Placement, log_trials: float, phases: float, field: Field | None
+    ) -> Reading:
         """Decode one reading of the chips and note what it proves, together with the bound of the phases."""
         soft = view.blocks.soft_bits(self._carrier, view.origin)
         if placement.inverted:
@@ -164,7 +170,7 @@ class ChipReader:
             assert decoded is not None  # without one, nothing is proven
             self.finding.message, self.finding.message_log_p = decoded, chips
             self.finding.message_z = message_z(decoded, soft)
-            self.finding.placement = placement
+            self.finding.placement, self.finding.view, self.finding.field = placement, view, field
         promising = power_excess(soft) >= _POWER_AGREES or together <= _EVIDENCE_AGREES
         reading = Reading(view.floor, view.step, together, chips, promising)
         self._trace.append(reading)
