@@ -7,20 +7,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmark._threads import in_strips
-from fastmark.codec.binding import STRONG, block_content
-from fastmark.codec.carrier import BASIS, COEFFICIENT_COLUMNS, COEFFICIENT_ROWS, Carrier
+from fastmark.codec.binding import STRONG
+from fastmark.codec.carrier import Carrier
 from fastmark.codec.key import Key
 from fastmark.codec.message import MessageCode
 from fastmark.codec.plane import Plane
-from fastmark.codec.tables import BLOCK, N_COEFFICIENTS
 from fastmark.embedding.choices import choose_strength, choose_tones, decibels, lowered
 from fastmark.embedding.design import PILOT_RATIO, Design
+from fastmark.embedding.drawing import make_delta
 from fastmark.embedding.hardening import harden
 from fastmark.embedding.host import Host, Pixels, hashed_origin, prepare
 from fastmark.embedding.margins import KnownMark, Margins, least, measure, measure_seen
 from fastmark.errors import ImageTooFlatError, ImageTooSmallError
-from fastmark.kernels import chips as kernels
 from fastmark.results import EmbedReport
 
 _FLAT_DEVIATION = 1.0  # grey levels
@@ -123,54 +121,6 @@ def prepare_image(image: Pixels, threads: int) -> Host:
             " remove the alpha channel or choose another image"
         )
     return prepare(image.plane(threads), image.k, opacity, threads)
-
-
-def make_delta(
-    host: Host, carrier: Carrier, codeword: NDArray[np.uint8], design: Design, threads: int = 1
-) -> Plane:
-    """Return the delta at strength 1, grey levels, float32 of the plane's shape."""
-    delta = np.empty_like(host.plane)
-    pilot, gain = carrier.pilot(design.n_tones), np.float32(design.pilot_ratio)
-    in_strips(
-        lambda first, last: kernels.draw_pilot(
-            pilot, *design.origin, gain, host.smooth_mask, first, last, delta
-        ),
-        delta.shape[0],
-        threads,
-    )
-    chips = _chips(host, carrier, codeword, design)
-    in_strips(
-        lambda first, last: kernels.add_inverse_dct(
-            chips[:, first:last], BASIS, COEFFICIENT_ROWS, COEFFICIENT_COLUMNS, 4 + BLOCK * first, 4, delta
-        ),
-        chips.shape[1],
-        threads,
-        rows=32,
-    )
-    return delta
-
-
-def _chips(host: Host, carrier: Carrier, codeword: NDArray[np.uint8], design: Design) -> NDArray[np.float32]:
-    """Return the chips' DCT coefficients at strength 1: float32 ``(10, BY, BX)``, grey levels."""
-    plain = bound = carrier.signs
-    content = np.zeros_like(host.block_mask)
-    if design.binding is not None:
-        plain, bound = carrier.modulated(design.binding)
-        content = block_content(host.block_luma(), carrier.binding.partners, design.grid_origin)
-    chips = np.empty((N_COEFFICIENTS, *host.block_mask.shape), np.float32)
-    bits = np.append(1.0 - 2.0 * codeword, 1.0).astype(np.float32)
-    kernels.chip_amplitudes(
-        host.block_mask,
-        np.float32(design.chip_ratio),
-        plain,
-        bound,
-        content,
-        carrier.code_bit,
-        bits,
-        *design.grid_origin,
-        chips,
-    )
-    return chips
 
 
 def _make_hardened(
