@@ -99,6 +99,26 @@ class Detection:
         return fields
 
 
+REFERENCES = ("jpeg", "half", "crop", "screenshot")
+"""The reference attacks of :class:`Survival`, in the order of ``EmbedReport.survival``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survival:
+    """What is predicted of the mark after one attack.
+
+    Attributes:
+        reference: the attack: ``jpeg``, compression at quality 50; ``half``, scaling to half of each side;
+            ``crop``, the middle quarter of the area alone; ``screenshot``, shown at half of each side, or as
+            large as fits, on a screen of 1280 x 800 pixels, saved without loss.
+        margin: the least, over finding the mark, placing it, and reading its message, of what will be there
+            over what is needed: below 1 the message will probably not be read.
+    """
+
+    reference: str
+    margin: float
+
+
 @dataclass(frozen=True, slots=True)
 class EmbedReport:
     """What embedding did.
@@ -114,6 +134,7 @@ class EmbedReport:
         margin_jpeg: the same after the reference attack, quantisation as by JPEG at quality 50 of the plane.
         margin_pilot: predicted pilot, untouched, over what detection needs.
         warnings: what the user should know; empty when all is well.
+        survival: predictions for the reference attacks, in the order of ``REFERENCES``.
     """
 
     psnr_db: float
@@ -124,6 +145,7 @@ class EmbedReport:
     margin_jpeg: float
     margin_pilot: float
     warnings: tuple[str, ...] = ()
+    survival: tuple[Survival, ...] = ()
 
     @property
     def margin(self) -> float:
@@ -148,6 +170,10 @@ class EmbedReport:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON values, by the names that the command line and manifests use too.
 
-        ``warnings`` are one text, with "; " between them, or None.
+        ``warnings`` are one text, with "; " between them, or None; margins of ``survival`` have names of
+        their own, ``survival_jpeg`` and so on, and are None where nothing is predicted.
         """
-        return dataclasses.asdict(self) | {"warnings": "; ".join(self.warnings) or None}
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        predicted = {one.reference: one.margin for one in fields.pop("survival")}
+        fields["warnings"] = "; ".join(self.warnings) or None
+        return fields | {f"survival_{name}": predicted.get(name) for name in REFERENCES}

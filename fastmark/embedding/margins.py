@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,15 +13,15 @@ from numpy.typing import NDArray
 from fastmark.codec.carrier import Carrier
 from fastmark.codec.mask import CELL, Perception
 from fastmark.codec.message import NEEDED_Z
-from fastmark.codec.plane import Plane
+from fastmark.codec.plane import Plane, canonical_plane
 from fastmark.codec.tables import BLOCK, GRID, TORUS
 from fastmark.detection.placement import LOG_SHIFTS
-from fastmark.detection.plan import MAX_SIDE, ScanPlan
-from fastmark.detection.scores import ScorePlanes, scores
+from fastmark.detection.plan import MAX_SIDE
+from fastmark.detection.scores import scores
 from fastmark.detection.soft_bits import ChipBlocks
-from fastmark.detection.torus import TorusSpectrum
 from fastmark.embedding.hardening import jpeg_steps
 from fastmark.embedding.host import Pixels
+from fastmark.embedding.survival import SURE, Look, Looks, Predictions
 from fastmark.kernels import chips as chip_kernels
 from fastmark.kernels import jpeg as jpeg_kernels
 from fastmark.kernels import mask as mask_kernels
@@ -31,13 +32,6 @@ REFERENCE_QUALITY = 50
 # Nats at which the pilot's phases alone prove presence at 1e-9 in an image cropped or scaled.
 NEEDED_PILOT_NATS = math.log(1e9) + LOG_SHIFTS + math.log(16)
 
-PHASES_SHARE, NATS_PER_TONE = 0.7, 2.6
-"""How the nats that the pilot's phases prove follow from its z, ``min(0.7 z^2 / 2, 2.6 n)`` of n tones.
-
-The moduli of tones are levelled and limited, which costs a part of the nats of a Gaussian, and one tone
-proves so much at most. Measured by benchmarks/calibrate.py.
-"""
-
 _WINDOW = 96  # units each way
 _SURE = 1.2  # margin of the pilot of a sample that stands for the whole
 
@@ -46,12 +40,14 @@ _SURE = 1.2  # margin of the pilot of a sample that stands for the whole
 class Margins:
     """Signal over the signal needed, as ratios of z: the message untouched and after JPEG, and the pilot.
 
-    A bound falls as ``exp(-z^2 / 2)``, so the pilot's is the root of a ratio of nats.
+    A bound falls as ``exp(-z^2 / 2)``, so the pilot's is the root of a ratio of nats. ``survival``: what is
+    predicted of each reference attack, from the same looks.
     """
 
     message: float
     jpeg: float
     pilot: float
+    survival: Predictions = SURE
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,32 +74,92 @@ class KnownMark:
         return NEEDED_Z[self.message_bits]
 
     def read(
-        self, plane: Plane, cells: Plane, windows: list[Window], gain: float = 1.0, *, whole: bool
+        self, plane: Plane, cells: Plane, windows: list[Window], shape: tuple[int, int], k: int
     ) -> Margins:
         """Read a marked plane, or windows of one side by side, as a detector would that knew all this.
+
+        Of a single window, the pilot is seen as a detector sees it. Several stand for the rest.
 
         Args:
             plane: float32, the windows' units.
             cells: the mask of their cells.
             windows: where they lie.
-            gain: factor of every z.
-            whole: whether there is one window, of everything: then the pilot is seen as a detector sees it.
+            shape: of the whole plane, units.
+            k: pixels per unit.
         """
-        signs = np.append(1.0 - 2.0 * self.codeword, 0.0).astype(np.float32)
         compressed = np.empty_like(plane)
         jpeg_kernels.quantise(plane, jpeg_steps(REFERENCE_QUALITY), compressed)
         weighted, weighted_jpeg = (_weighted(p, cells) for p in (plane, compressed))
-        z, z_jpeg = (
-            gain * _message_z(w, windows, self.origin, self.carrier, signs) for w in (weighted, weighted_jpeg)
-        )
-        if whole:
-            place = self.origin[0] + windows[0].top, self.origin[1] + windows[0].left
-            torus = TorusSpectrum(ScorePlanes(plane), np.eye(2), ScanPlan.of(plane.shape).step)
-            nats = torus.coherence(self.carrier, self.n_tones, place)
+        half = canonical_plane(plane, 2)
+        weighted_half = _weighted(half, Perception.of(half).mask)
+        pattern = _pilot_of(windows, self.origin, self.carrier.pilot(self.n_tones))
+        pilots = [_pilot_z(w, pattern) for w in (weighted, weighted_jpeg)]
+        z, z_jpeg = (self._message_z(w, windows) for w in (weighted, weighted_jpeg))
+        z_half = self._message_z(weighted_half, windows, 2)
+        if len(windows) > 1:
+            gain = math.sqrt(math.prod(shape) / plane.size)
+            z, z_jpeg, z_half = gain * z, gain * z_jpeg, gain * z_half
+            pilot, pilot_jpeg = (gain * p for p in pilots)
+            pilot_half = gain * _pilot_z(weighted_half, canonical_plane(pattern, 2))
+            look = functools.partial(Look.sampled, n_tones=self.n_tones)
+            # a quarter of the area has half of every z
+            full, crop = look(z, pilot), look(z / 2, pilot / 2)
+            looks = Looks(shape, k, full, look(z_jpeg, pilot_jpeg), crop, look(z_half, pilot_half))
         else:
-            z_pilot = gain * _pilot_z(weighted, windows, self.origin, self.carrier.pilot(self.n_tones))
-            nats = min(PHASES_SHARE * max(z_pilot, 0.0) ** 2 / 2, NATS_PER_TONE * self.n_tones)
-        return Margins(z / self.needed, z_jpeg / self.needed, math.sqrt(nats / NEEDED_PILOT_NATS))
+            full = self._look(z, weighted, windows[0], 1)
+            kept = (max(pilots[1], 0.0) / max(pilots[0], 1e-9)) ** 2
+            jpeg = Look(z_jpeg, kept * full.nats, kept * full.score)
+            half_look = self._look(z_half, weighted_half, windows[0], 2)
+            looks = Looks(shape, k, full, jpeg, self._crop(weighted, windows[0]), half_look)
+        return Margins(
+            z / self.needed,
+            z_jpeg / self.needed,
+            math.sqrt(full.nats / NEEDED_PILOT_NATS),
+            looks.survival(self.needed),
+        )
+
+    def _look(self, z: float, weighted: Plane, window: Window, step: int) -> Look:
+        place = self.origin[0] + window.top, self.origin[1] + window.left
+        return Look.whole(z, weighted, self.carrier, self.n_tones, place, step)
+
+    def _crop(self, weighted: Plane, window: Window) -> Look:
+        """Look at the quarter of the area in the middle of a window."""
+        top, left = window.height // 4 // BLOCK * BLOCK, window.width // 4 // BLOCK * BLOCK
+        height, width = window.height // 2, window.width // 2
+        middle = Window(window.top + top, window.left + left, height, width)
+        part = np.ascontiguousarray(weighted[top : top + height, left : left + width])
+        return self._look(self._message_z(part, [middle]), part, middle, 1)
+
+    def _message_z(self, weighted: Plane, windows: list[Window], step: int = 1) -> float:
+        """Return the total signal-to-noise ratio ``sum c L / sqrt(sum z^2)`` of the codeword in a mosaic.
+
+        ``step``: units to a sample, 1 or 2. Anchors are left out.
+        """
+        signs = np.append(1.0 - 2.0 * self.codeword, 0.0).astype(np.float32)
+        total = square = 0.0
+        for i, window in enumerate(windows):
+            width, first = window.width // step, 4 // step
+            part = weighted[first:, i * width + first : (i + 1) * width]
+            seen = ChipBlocks.of(np.ascontiguousarray(part), step=step).coefficients
+            place = (
+                (at + start + 4) // BLOCK % GRID for at, start in zip(self.origin, window[:2], strict=True)
+            )
+            expected, one = np.empty_like(seen), np.ones(seen.shape[1:], np.float32)
+            chip_kernels.chip_amplitudes(
+                one,
+                np.float32(1),
+                self.carrier.signs,
+                self.carrier.signs,
+                np.zeros_like(one),
+                self.carrier.code_bit,
+                signs,
+                *place,
+                expected,
+            )
+            expected *= seen
+            total += float(expected.sum(dtype=np.float64))
+            square += float(np.vdot(expected, expected))
+        return total / math.sqrt(max(square, 1e-12))
 
 
 def measure(image: Pixels, delta: Plane, mask: Plane, known: KnownMark) -> Margins:
@@ -118,23 +174,21 @@ def measure(image: Pixels, delta: Plane, mask: Plane, known: KnownMark) -> Margi
         mask: the perceptual mask of the plane not marked, a value per cell.
         known: the mark that ``delta`` is.
     """
-
-    def read(windows: list[Window], *, whole: bool) -> Margins:
-        plane, cells = _mosaic(image, delta, mask, windows)
-        # the windows stand for the rest
-        return known.read(plane, cells, windows, math.sqrt(delta.size / plane.size), whole=whole)
-
     height, width = delta.shape
+
+    def read(windows: list[Window]) -> Margins:
+        return known.read(*_mosaic(image, delta, mask, windows), windows, (height, width), image.k)
+
     everything = [Window(0, 0, height, width)]
     if min(height, width) < 4 * _WINDOW:
-        return read(everything, whole=True)
+        return read(everything)
     tops, lefts = ([(i * n // 4 - _WINDOW // 2) // BLOCK * BLOCK for i in (1, 3)] for n in (height, width))
     windows = [Window(top, left, _WINDOW, _WINDOW) for top in tops for left in lefts]
-    sample = read(windows, whole=False)
+    sample = read(windows)
     # a sampled z is off by one standard deviation, 1, times the gain
     error = math.sqrt(delta.size / (len(windows) * _WINDOW**2)) / known.needed
     sure = sample.message >= 1 + 3 * error and sample.jpeg >= 1 + error and sample.pilot >= _SURE
-    return sample if sure else read(everything, whole=True)
+    return sample if sure else read(everything)
 
 
 def measure_seen(marked: Pixels, known: KnownMark) -> tuple[Margins, Margins]:
@@ -151,7 +205,7 @@ def measure_seen(marked: Pixels, known: KnownMark) -> tuple[Margins, Margins]:
         starts = [(n - side) // 2 // BLOCK * BLOCK for n, side in zip(plane.shape, sides, strict=True)]
         rows, columns = (slice(at, at + side) for at, side in zip(starts, sides, strict=True))
         part = np.ascontiguousarray(plane[rows, columns])
-        return known.read(part, Perception.of(part).mask, [Window(*starts, *sides)], whole=True)
+        return known.read(part, Perception.of(part).mask, [Window(*starts, *sides)], part.shape, marked.k)
 
     shown = [read(marked.plane_over(background)) for background in (255.0, 0.0)]
     return read(marked.plane()), least(*shown)
@@ -160,7 +214,10 @@ def measure_seen(marked: Pixels, known: KnownMark) -> tuple[Margins, Margins]:
 def least(*margins: Margins) -> Margins:
     """Return the smallest margin of each kind."""
     return Margins(
-        min(m.message for m in margins), min(m.jpeg for m in margins), min(m.pilot for m in margins)
+        min(m.message for m in margins),
+        min(m.jpeg for m in margins),
+        min(m.pilot for m in margins),
+        Predictions.least(*(m.survival for m in margins)),
     )
 
 
@@ -191,51 +248,20 @@ def _weighted(plane: Plane, cells: Plane) -> Plane:
     return weighted
 
 
-def _message_z(
-    weighted: Plane,
-    windows: list[Window],
-    origin: tuple[int, int],
-    carrier: Carrier,
-    signs: NDArray[np.float32],
-) -> float:
-    """Return the total signal-to-noise ratio ``sum c L / sqrt(sum z^2)`` of a known codeword in a mosaic.
-
-    ``signs`` ``(1025,)``: the code bits as +-1, and 0 for anchors, which are left out.
-    """
-    total = square = 0.0
-    for i, window in enumerate(windows):
-        part = weighted[4:, i * window.width + 4 : (i + 1) * window.width]
-        seen = ChipBlocks.of(np.ascontiguousarray(part)).coefficients
-        place = ((at + start + 4) // BLOCK % GRID for at, start in zip(origin, window[:2], strict=True))
-        expected, one = np.empty_like(seen), np.ones(seen.shape[1:], np.float32)
-        chip_kernels.chip_amplitudes(
-            one,
-            np.float32(1),
-            carrier.signs,
-            carrier.signs,
-            np.zeros_like(one),
-            carrier.code_bit,
-            signs,
-            *place,
-            expected,
-        )
-        expected *= seen
-        total += float(expected.sum(dtype=np.float64))
-        square += float(np.vdot(expected, expected))
-    return total / math.sqrt(max(square, 1e-12))
-
-
-def _pilot_z(
-    weighted: Plane, windows: list[Window], origin: tuple[int, int], pilot: NDArray[np.float32]
-) -> float:
-    """Return the signal-to-noise ratio of a known pilot in a mosaic."""
-    total = square = 0.0
-    for i, (top, left, height, width) in enumerate(windows):
+def _pilot_of(windows: list[Window], origin: tuple[int, int], pilot: NDArray[np.float32]) -> Plane:
+    """Return the pilot as windows side by side show it."""
+    parts = []
+    for top, left, height, width in windows:
         rows, columns = (
             (origin[0] + top + np.arange(height)) % TORUS,
             (origin[1] + left + np.arange(width)) % TORUS,
         )
-        products = weighted[:, i * width : (i + 1) * width] * pilot[rows[:, None], columns]
-        total += float(products.sum(dtype=np.float64))
-        square += float(np.vdot(products, products))
-    return total / math.sqrt(max(square, 1e-12))
+        parts.append(pilot[rows[:, None], columns])
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+
+def _pilot_z(weighted: Plane, pattern: Plane) -> float:
+    """Return the signal-to-noise ratio of a known pilot in a mosaic."""
+    products = weighted * pattern
+    total = float(products.sum(dtype=np.float64))
+    return total / math.sqrt(max(float(np.vdot(products, products)), 1e-12))

@@ -19,9 +19,10 @@ from fastmark.embedding.hardening import harden
 from fastmark.embedding.host import Host, Pixels, hashed_origin, prepare
 from fastmark.embedding.margins import KnownMark, Margins, least, measure, measure_seen
 from fastmark.errors import ImageTooFlatError, ImageTooSmallError
-from fastmark.results import EmbedReport
+from fastmark.results import REFERENCES, EmbedReport, Survival
 
 _FLAT_DEVIATION = 1.0  # grey levels
+_REMEDY = "use more strength, fewer message bits or a larger image"
 
 
 def mark(
@@ -97,6 +98,7 @@ def mark_host(
         margins.jpeg,
         margins.pilot,
         warnings,
+        survival=tuple(Survival(name, getattr(margins.survival, name)) for name in REFERENCES),
     )
     return _written(marked.values, out), report
 
@@ -146,17 +148,29 @@ def _written(marked: NDArray[Any], out: NDArray[Any] | None) -> NDArray[Any]:
 
 def _warnings(bare: Margins, shown: Margins) -> tuple[str, ...]:
     """Say what a mark will not survive, by its margins in the file without alpha and over a background."""
+    lost = "the message is not expected to survive "
+    weak = "the pilot is weak: after cropping or scaling the mark may not be found"
+    before, after = bare.survival, shown.survival
     warnings = []
     for bare_margin, shown_margin, warning in (
-        (bare.jpeg, shown.jpeg, "the message is not expected to survive JPEG compression at quality 50"),
-        (bare.pilot, shown.pilot, "the pilot is weak: after cropping or scaling the mark may not be found"),
+        (
+            min(bare.jpeg, before.jpeg),
+            min(shown.jpeg, after.jpeg),
+            lost + "JPEG compression at quality 50",
+        ),
+        (bare.pilot, shown.pilot, weak),
+        (before.half, after.half, lost + "scaling to half size"),
+        (before.crop, after.crop, lost + "cropping to a quarter of the area"),
+        (before.screenshot, after.screenshot, lost + "a screenshot at half size"),
     ):
-        if bare_margin < 1 <= shown_margin:
+        least_margin = min(bare_margin, shown_margin)
+        if least_margin >= 1:
+            continue
+        if shown_margin >= 1:
             warning += " when the alpha channel is dropped"
-        elif shown_margin < 1 <= bare_margin:
+        elif bare_margin >= 1:
             warning += " when the image is shown over a background"
-        if min(bare_margin, shown_margin) < 1:
-            warnings.append(warning)
+        warnings.append(f"{warning} (predicted margin {least_margin:.2f}): {_REMEDY}")
     return tuple(warnings)
 
 
