@@ -14,7 +14,9 @@ from fastmark import _version
 if TYPE_CHECKING:  # what type checkers read of _HOME
     from fastmark import bulk as bulk
     from fastmark.batches import Outcome as Outcome
+    from fastmark.codec.detector_key import DetectorKey as DetectorKey
     from fastmark.codec.key import Key as Key
+    from fastmark.codec.key import load_key as load_key
     from fastmark.detector import Detector as Detector
     from fastmark.detector import detect as detect
     from fastmark.errors import FastmarkError as FastmarkError
@@ -37,6 +39,7 @@ if TYPE_CHECKING:  # what type checkers read of _HOME
 _HOME = {
     "Detection": "results",
     "Detector": "detector",
+    "DetectorKey": "codec.detector_key",
     "EmbedReport": "results",
     "FastmarkError": "errors",
     "ImageNotFoundError": "errors",
@@ -55,6 +58,7 @@ _HOME = {
     "UnsupportedImageError": "errors",
     "Watermarker": "watermarker",
     "detect": "detector",
+    "load_key": "codec.key",
 }
 """In which module each public name lives."""
 

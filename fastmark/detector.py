@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 from fastmark._checks import check_count, check_message_bits
 from fastmark._unchanging import Unchanging
 from fastmark.batches import Outcome, each, in_order, threads_of_one
-from fastmark.codec.key import Key
+from fastmark.codec.carrier import Carrier
+from fastmark.codec.detector_key import DetectorKey
+from fastmark.codec.key import AnyKey, Key, check_key, which_of_two
+from fastmark.codec.message import MessageCode
 from fastmark.codec.plane import pixels_per_unit
-from fastmark.detection.detector import look
+from fastmark.detection.detector import KeyDetector, look
 from fastmark.errors import KeyFormatError
 from fastmark.images.opening import DetectorInput, ImageInput, open_for_detection
 from fastmark.results import Detection
 from fastmark.watermarker import Watermarker
 
 
+Sought: TypeAlias = Key | DetectorKey | Watermarker
+"""What stands for a key that is looked for."""
+
+
 class Detector(Unchanging):
     """Looks for the watermarks of many keys in one image, which is analysed once.
+
+    A detector key finds the watermarks of the key that it was made from, by two thirds of the evidence.
 
     Making one derives the carriers of all keys, some ten milliseconds each, and keeps them. It never
     changes; threads and processes may share it as they may a :class:`Watermarker`.
@@ -27,38 +36,47 @@ class Detector(Unchanging):
     >>> best = detector.detect("photo.jpg")[0]  # doctest: +SKIP
     """
 
-    __slots__ = ("_markers", "_message_bits")
+    __slots__ = ("_detectors", "_message_bits", "_sought")
 
-    _markers: tuple[Watermarker, ...]
+    _sought: tuple[Sought, ...]
+    _detectors: tuple[KeyDetector, ...]
     _message_bits: int
 
-    def __init__(self, keys: Key | Watermarker | Iterable[Key | Watermarker], message_bits: int = 64) -> None:
+    def __init__(self, keys: Sought | Iterable[Sought], message_bits: int = 64) -> None:
         """Prepare to look.
 
         Args:
-            keys: one or more; a key given twice is one key. Watermarkers stand for their keys and lengths of
-                message, where their carriers are at hand already.
+            keys: one or more, secret keys or detector keys. A key given twice is one key; given as secret key
+                and as detector key, it is the secret key, which sees more. Watermarkers stand for their keys
+                and lengths of message, where their carriers are at hand already.
             message_bits: the length of the messages of those given as keys: 16, 32, 64, 96 or 128.
 
         Raises:
-            KeyFormatError: without any key; it is a ValueError too.
+            KeyFormatError: without any key, or if two detector keys contradict each other; it is a ValueError
+                too.
             TypeError: if one of ``keys`` is none.
             InvalidMessageError: if ``message_bits`` is none of those lengths.
         """
-        given = [keys] if isinstance(keys, Key | Watermarker) else list(keys)
-        if not given:
-            raise KeyFormatError("no key to look for: give at least one")
         bits = check_message_bits(message_bits)
-        markers: dict[tuple[str, int], Watermarker] = {}
-        for key in given:
-            marker = key if isinstance(key, Watermarker) else Watermarker(key, bits)
-            markers.setdefault((marker.key.id, marker.message_bits), marker)
-        self._settle(_markers=tuple(markers.values()), _message_bits=bits)
+        sought: dict[tuple[str, int], Sought] = {}
+        for one in [keys] if isinstance(keys, Key | DetectorKey | Watermarker) else keys:
+            key = _key_of(one)
+            at = key.key_id, one.message_bits if isinstance(one, Watermarker) else bits
+            before = sought.setdefault(at, one)
+            if isinstance(one, Watermarker) or which_of_two(_key_of(before), key) is key:
+                sought[at] = one
+        if not sought:
+            raise KeyFormatError("no key to look for: give at least one")
+        detectors = tuple(
+            one.key_detector if isinstance(one, Watermarker) else KeyDetector(Carrier(one), MessageCode(bits))
+            for one in sought.values()
+        )
+        self._settle(_sought=tuple(sought.values()), _detectors=detectors, _message_bits=bits)
 
     @property
-    def keys(self) -> tuple[Key, ...]:
+    def keys(self) -> tuple[AnyKey, ...]:
         """The keys, in the order in which they were given."""
-        return tuple(marker.key for marker in self._markers)
+        return tuple(map(_key_of, self._sought))
 
     @property
     def message_bits(self) -> int:
@@ -71,7 +89,7 @@ class Detector(Unchanging):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle keys and lengths; the carriers are derived anew."""
-        return type(self), (self._markers, self.message_bits)
+        return type(self), (self._sought, self.message_bits)
 
     def detect(
         self, image: ImageInput, *, deep: bool = False, threads: int = 1, max_pixels: int | None = None
@@ -87,8 +105,7 @@ class Detector(Unchanging):
 
     def detect_opened(self, luma: DetectorInput, *, deep: bool = False, threads: int = 1) -> list[Detection]:
         """As :meth:`detect`, of an image opened by ``open_for_detection`` with ``unit=pixels_per_unit``."""
-        detectors = [marker.key_detector for marker in self._markers]
-        found = look(luma, detectors, deep=deep, threads=threads)
+        found = look(luma, self._detectors, deep=deep, threads=threads)
         # bounds end at the strength of a key: beyond, the margins tell which is the more certain
         return sorted(found, key=lambda f: (f.log10_p, f.message_log10_p, -(f.margin or 0.0)))
 
@@ -123,9 +140,13 @@ class Detector(Unchanging):
         return in_order(detect, each(images), workers)
 
 
+def _key_of(one: Sought) -> AnyKey:
+    return one.key if isinstance(one, Watermarker) else check_key(one)
+
+
 def detect(
     image: ImageInput,
-    keys: Key | Watermarker | Iterable[Key | Watermarker],
+    keys: Sought | Iterable[Sought],
     *,
     message_bits: int = 64,
     deep: bool = False,

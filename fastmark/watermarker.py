@@ -14,7 +14,7 @@ from fastmark._checks import check_count, check_flag, check_strength
 from fastmark._unchanging import Unchanging
 from fastmark.batches import Outcome, each, in_order, pairs, threads_of_one
 from fastmark.codec.carrier import Carrier
-from fastmark.codec.key import Key
+from fastmark.codec.key import Key, check_secret_key
 from fastmark.codec.message import MessageCode
 from fastmark.codec.plane import pixels_per_unit
 from fastmark.detection.detector import KeyDetector, look
@@ -63,14 +63,11 @@ class Watermarker(Unchanging):
             strength: amplitude relative to the default; 0.25..4.
 
         Raises:
-            TypeError: if ``key`` is no Key.
+            TypeError: if ``key`` is no Key; a DetectorKey is for :class:`Detector`, and cannot embed.
             InvalidMessageError: if ``message_bits`` is none of those lengths; it is a ValueError too.
             ValueError: if ``strength`` is no number or out of range.
         """
-        if not isinstance(key, Key):
-            raise TypeError(
-                f"key must be a fastmark.Key, not {type(key).__name__}: read a file with fastmark.Key.load"
-            )
+        check_secret_key(key)
         strength, code, carrier = check_strength(strength), MessageCode(message_bits), Carrier(key)
         self._settle(
             _key=key,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,32 +16,19 @@ from fastmark.codec.tables import (
     PHASE_STEPS,
     TORUS,
     BindingTables,
-    Tables,
+    CarrierSource,
 )
 from fastmark.kernels import chips as blocks
 
 _SAME_RADIUS = 0.2  # difference of the natural logarithms of two radii
 
 
-class CarrierSource(Protocol):
-    """A key or a detector key: that of which carriers are made."""
-
-    @property
-    def id(self) -> str:
-        """Which one it is."""
-
-    def tables(self) -> Tables:
-        """Return what all its marks share."""
-
-    def binding_tables(self) -> BindingTables:
-        """Return what ties them to their images."""
-
-
 class Carrier:
-    """The carriers of one key.
+    """The carriers of one key; those of a detector key lack the blocks that are withheld.
 
     Attributes:
         key: of which they are made.
+        key_id: whose marks they find: of a detector key, its owner's key.
         tones: int64 ``(384, 2)``, frequencies ``(fy, fx)`` in bins of 1/1024 cycle per unit.
         phases: float64 ``(384,)``, radians, multiples of 2 pi / 65536.
         signs: float32 ``(10, 128, 128)``, the chips' keyed signs, +-1, by coefficient and block; 0 if
@@ -54,7 +40,7 @@ class Carrier:
         """Derive the carriers of ``key``."""
         tables = key.tables()
         self.key = key
-        self.key_id = key.id
+        self.key_id = key.key_id
         self.tones = tables.tones
         self.phases = tables.phases.astype(np.float64) * (2 * np.pi / PHASE_STEPS)
         self.signs = tables.signs.astype(np.float32)

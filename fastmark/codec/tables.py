@@ -49,6 +49,24 @@ class Streams(Protocol):
         """Return the first ``n_bytes`` of the keystream of ``domain``."""
 
 
+class CarrierSource(Protocol):
+    """A key or a detector key: that of which carriers are made."""
+
+    @property
+    def id(self) -> str:
+        """Which one it is."""
+
+    @property
+    def key_id(self) -> str:
+        """Whose marks are found: the id of the secret key."""
+
+    def tables(self) -> Tables:
+        """Return what all its marks share."""
+
+    def binding_tables(self) -> BindingTables:
+        """Return what ties them to their images."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tables:
     """What all marks of a key share, and all that is needed to find and read them.
@@ -159,6 +177,20 @@ def _take_tones(stream: bytes) -> list[tuple[int, int]]:
         if len(tones) == N_TONES:
             break
     return tones
+
+
+def are_tones(tones: NDArray[np.int64]) -> bool:
+    """Whether ``(N, 2)`` frequencies lie in the band, and as far apart as those that are drawn."""
+    fy, fx = tones.T
+    r2 = fy * fy + fx * fx
+    inside = (r2 >= MIN_RADIUS**2) & (r2 <= MAX_RADIUS**2) & (fy >= _MIN_FROM_AXIS)
+    if not np.all(inside & (np.abs(fx) >= _MIN_FROM_AXIS)):
+        return False
+    points = np.concatenate([tones, -tones])
+    apart = np.subtract.outer(points[:, 0], points[:, 0]) ** 2
+    apart += np.subtract.outer(points[:, 1], points[:, 1]) ** 2
+    np.fill_diagonal(apart, _MIN_DISTANCE**2)
+    return bool(np.all(apart >= _MIN_DISTANCE**2))
 
 
 def _draw_code_bit_map(key: Streams) -> NDArray[np.int16]:
