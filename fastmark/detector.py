@@ -19,7 +19,6 @@ from fastmark.images.opening import DetectorInput, ImageInput, open_for_detectio
 from fastmark.results import Detection
 from fastmark.watermarker import Watermarker
 
-
 Sought: TypeAlias = Key | DetectorKey | Watermarker
 """What stands for a key that is looked for."""
 

@@ -23,7 +23,7 @@ from fastmark.bulk.sources import AnyPath, Named, check_sources, entries, named
 from fastmark.bulk.storage import exists, printable
 from fastmark.bulk.tables import MANIFEST_COLUMNS, check_table
 from fastmark.bulk.worker import EmbedJob
-from fastmark.codec.key import Key
+from fastmark.codec.key import Key, check_secret_key
 from fastmark.errors import InvalidMessageError, OutputError
 from fastmark.images.encoding import DEFAULTS, check_encoding
 from fastmark.images.formats import PREFIX_BYTES, format_by_prefix
@@ -91,9 +91,11 @@ def embed(
     Raises:
         SourceError, OutputError, MissingPackageError: as ``scan``.
         InvalidMessageError: if a message does not fit ``message_bits``.
+        TypeError: if ``key`` is no Key; a detector key cannot embed.
         ValueError: if a number is out of range.
     """
     given, target = named(sources, lists), os.fspath(output)
+    check_secret_key(key)
     check_numbers(message_bits, max_pixels, workers)
     check_strength(strength)
     options: dict[str, Any] = {"quality": quality, "subsampling": subsampling, "lossless": lossless}

@@ -32,7 +32,7 @@ from fastmark.bulk.records import STDIN, Entry, Item, Work, add_seconds, failed
 from fastmark.bulk.runner import Stop
 from fastmark.bulk.storage import package, printable
 from fastmark.bulk.worker import ScanJob
-from fastmark.codec.key import Key
+from fastmark.codec.key import AnyKey, distinct_keys
 from fastmark.errors import FastmarkError, SourceError
 from fastmark.images.reading import most_bytes
 
@@ -51,7 +51,7 @@ _REACH_SECONDS = 10.0
 
 def scan_dataset(
     dataset: Any,
-    keys: Key | Sequence[Key],
+    keys: AnyKey | Sequence[AnyKey],
     *,
     actors: int = 0,
     message_bits: int = 64,
@@ -63,7 +63,7 @@ def scan_dataset(
     Args:
         dataset: with the columns ``path`` and ``bytes`` (encoded images), as
             ``ray.data.read_binary_files(..., include_paths=True)`` makes them.
-        keys: one or more; a row reports the most certain key's result.
+        keys: one or more, secret keys or detector keys; a row reports the most certain key's result.
         actors: at most so many, one core each; 0 for as many as the cluster has cores for.
         message_bits: length of the messages to look for: 16, 32, 64, 96 or 128.
         deep: search longer, for images that somebody tried to clean; slow.
@@ -73,7 +73,7 @@ def scan_dataset(
         A Dataset with the columns of ``fastmark.bulk.tables.SCAN_COLUMNS``, ``source`` being the path.
     """
     ray = _ray("scan_dataset")
-    job = ScanJob(tuple([keys] if isinstance(keys, Key) else keys), message_bits, deep, max_pixels)
+    job = ScanJob(distinct_keys(keys), message_bits, deep, max_pixels)
     return dataset.map_batches(
         DatasetActor,
         fn_constructor_args=(job,),

@@ -19,8 +19,8 @@ from fastmark.bulk.sources import AnyPath, Named, check_sources, entries, named
 from fastmark.bulk.storage import exists, package, printable
 from fastmark.bulk.tables import SCAN_COLUMNS, check_table
 from fastmark.bulk.worker import ScanJob
-from fastmark.codec.key import Key
-from fastmark.errors import FastmarkError, OutputError
+from fastmark.codec.key import AnyKey, distinct_keys
+from fastmark.errors import OutputError
 from fastmark.images.reading import most_bytes
 
 STATES = ("detected", "possible", "absent")
@@ -30,7 +30,7 @@ STDOUT = "-"
 def scan(
     sources: AnyPath | Sequence[AnyPath],
     output: AnyPath,
-    keys: Key | Sequence[Key],
+    keys: AnyKey | Sequence[AnyKey],
     *,
     lists: AnyPath | Sequence[AnyPath] = (),
     message_bits: int = 64,
@@ -59,7 +59,7 @@ def scan(
         lists: text files of any name with a path or URL per line; "-" is standard input.
         output: .jsonl, .csv or .parquet, which appears whole or not at all, sorted by source; "-" prints
             JSON Lines as they come, and cannot be resumed.
-        keys: one or more; a row reports the most certain key's result.
+        keys: one or more, secret keys or detector keys; a row reports the most certain key's result.
         message_bits: length of the messages to look for: 16, 32, 64, 96 or 128.
         deep: search longer, for images that somebody tried to clean; slow.
         hits_only: leave out rows of images without a watermark; errors are always written.
@@ -76,6 +76,7 @@ def scan(
         The counts of images per state. ``errors`` is the number that could not be read: each is a row.
 
     Raises:
+        KeyFormatError: without any key, or if two detector keys contradict each other.
         SourceError: if a source is of no known kind, a key file, or holds no images; SourceNotFoundError if
             it is missing.
         InvalidMessageError: if ``message_bits`` is none of those lengths.
@@ -83,14 +84,12 @@ def scan(
         MissingPackageError: if pyarrow, fsspec or Ray is needed and not installed.
     """
     given, target = named(sources, lists), os.fspath(output)
-    by_id = {key.id: key for key in ([keys] if isinstance(keys, Key) else keys)}
-    if not by_id:
-        raise FastmarkError("no key to look for: give at least one")
+    looked_for = distinct_keys(keys)
     check_numbers(message_bits, max_pixels, workers)
     check_sources(given, column)
     if engine == "ray":
         package("ray.data", "--engine ray", "ray")
-    job = ScanJob(tuple(by_id.values()), message_bits, deep, max_pixels)
+    job = ScanJob(looked_for, message_bits, deep, max_pixels)
     journal = None if target == STDOUT else _journal(target, job, column, force=force)
     leave_out = "absent" if hits_only else ""
     with recorded(
@@ -127,7 +126,7 @@ def _journal(target: str, job: ScanJob, column: str | None, *, force: bool) -> J
         )
     settings = {
         "verb": "scan",
-        "keys": sorted(key.id for key in job.keys),
+        "keys": sorted(key.id for key in job.keys),  # a detector key's own, as it sees less than its key
         "message_bits": job.message_bits,
         "deep": job.deep,
         "max_pixels": job.max_pixels,

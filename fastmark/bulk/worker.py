@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from fastmark.bulk.records import Item, Result, Work, add_seconds, failed
 from fastmark.bulk.storage import printable, storable, unwritable
-from fastmark.codec.key import Key
+from fastmark.codec.key import AnyKey, Key
 from fastmark.errors import FastmarkError, InvalidImageError, OutputError, one_line
 from fastmark.images.formats import PREFIX_BYTES, format_by_prefix
 from fastmark.images.reading import most_bytes, too_large
@@ -128,7 +128,7 @@ def _line(error: BaseException) -> str:
 class ScanJob:
     """The task of ``fastmark.bulk.scan``."""
 
-    keys: tuple[Key, ...]
+    keys: tuple[AnyKey, ...]
     message_bits: int
     deep: bool
     max_pixels: int

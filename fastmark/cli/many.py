@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from fastmark._checks import MAX_PIXELS_EACH, parse_message
 from fastmark.cli.codes import DONE, ERROR, INTERRUPTED, PARTLY, fail
-from fastmark.cli.single import embed_one, load_key
+from fastmark.cli.single import embed_one, load_key, load_secret_key
 from fastmark.errors import FastmarkError, OutputError, SourceError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def embed(options: argparse.Namespace) -> int:
         messages: str | bytes = parse_message(options.message, options.message_bits)
     else:
         messages = options.messages
-    key = load_key(options.key)
+    key = load_secret_key(options.key)
 
     from fastmark import bulk
     from fastmark.bulk.embedding import STATES

@@ -42,13 +42,24 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _add_keygen(verbs: Any) -> None:
-    keygen = verbs.add_parser("keygen", help="make a secret key", allow_abbrev=False)
+    keygen = verbs.add_parser(
+        "keygen",
+        help="make a secret key, or a detector key for others",
+        epilog="a detector key lets others detect watermarks and read messages, but not embed: the key that"
+        " it was made from is not in it",
+        allow_abbrev=False,
+    )
     keygen.add_argument(
         "-o",
         "--output",
-        default="fastmark.codec.key",
         metavar="OUT",
-        help="the key file; - prints the key on stdout; default: %(default)s",
+        help=f"the key file; - prints the key on stdout; default: {single.KEY_FILE}, of a detector key"
+        f" {single.DETECTOR_KEY_FILE}",
+    )
+    keygen.add_argument(
+        "--detector-of",
+        metavar="FILE",
+        help="make a detector key of this key: a key file, or env:NAME for a variable that holds its text",
     )
     keygen.add_argument("--name", default="", help="a label for people, kept in the key file; not secret")
     keygen.set_defaults(run=single.keygen)
@@ -192,6 +203,8 @@ def _add_doctor(verbs: Any) -> None:
 
 def _add_key(parser: argparse.ArgumentParser, *, many: bool) -> None:
     what = "key file, or env:NAME for a variable that holds a key file's text"
+    if many:
+        what += "; a detector key will do"
     parser.add_argument(
         "--key",
         required=True,

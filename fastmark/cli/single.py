@@ -9,7 +9,8 @@ import math
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastmark._checks import parse_message, redacted
 from fastmark.cli.codes import DONE, ERROR, NOT_FOUND, fail
@@ -18,23 +19,40 @@ from fastmark.errors import FastmarkError, InvalidImageError, KeyFormatError, Ou
 if TYPE_CHECKING:
     from fastmark import Detection, EmbedReport, Key
     from fastmark.bulk.tables import Columns
+    from fastmark.codec.key import AnyKey
+
+_Key = TypeVar("_Key")
 
 JSON_SCHEMA = 2
 """2: the columns of the tables; 1, before fastmark 0.2, had fewer."""
 
+KEY_FILE, DETECTOR_KEY_FILE = "fastmark.key", "fastmark-detector.key"
+"""Where ``keygen`` writes if it is not told."""
 
-def load_key(place: str) -> Key:
+
+def load_secret_key(place: str) -> Key:
     """The key of a file, or of the variable NAME where ``place`` is env:NAME."""
     from fastmark import Key
 
+    return _load(place, Key.load, Key.from_text)
+
+
+def load_key(place: str) -> AnyKey:
+    """As ``load_secret_key``; a detector key will do."""
+    from fastmark.codec.key import key_of_text, load_key
+
+    return _load(place, load_key, key_of_text)
+
+
+def _load(place: str, load: Callable[[str], _Key], from_text: Callable[[str], _Key]) -> _Key:
     if not place.startswith("env:"):
-        return Key.load(place)
+        return load(place)
     name = place.removeprefix("env:")
     text = os.environ.get(name)
     if text is None:
         raise KeyFormatError(f"the environment variable {name} is not set")
     try:
-        return Key.from_text(text)
+        return from_text(text)
     except KeyFormatError as error:
         raise KeyFormatError(f"{place}: {error}") from None
 
@@ -52,12 +70,21 @@ def keygen(options: argparse.Namespace) -> int:
     """``fastmark keygen``."""
     from fastmark import Key
 
-    key = Key.generate(name=options.name)
-    if options.output == "-":  # for a store of secrets, as env:NAME reads it back
+    key: AnyKey
+    if options.detector_of is None:
+        key, output = Key.generate(name=options.name), options.output or KEY_FILE
+        advice = f"key {_key_name(key.id, key.name)}; keep the file secret and keep a copy of it"
+    else:
+        key = load_secret_key(options.detector_of).detector_key(options.name)
+        output = options.output or DETECTOR_KEY_FILE
+        advice = (
+            f"detector key {_key_name(key.id, key.name)} of key {key.key_id}; it detects, and embeds nothing"
+        )
+    if output == "-":  # for a store of secrets, as env:NAME reads it back
         sys.stdout.write(key.to_text())
         return DONE
-    key.save(options.output)
-    print(f"{options.output}: key {_key_name(key.id, key.name)}; keep the file secret and keep a copy of it")
+    key.save(output)
+    print(f"{output}: {advice}")
     return DONE
 
 
@@ -86,7 +113,7 @@ def embed_one(options: argparse.Namespace) -> int:
     encoding = {name: getattr(options, name) for name in ("quality", "subsampling", "lossless")}
     name = options.format if to_stdout else check_output(options.output, overwrite=options.force)
     check_encoding(name, **encoding)
-    key = load_key(options.key)
+    key = load_secret_key(options.key)
     image = _read_input(path)
 
     from fastmark import Watermarker
@@ -132,14 +159,14 @@ def _embed_line(report: EmbedReport, message: bytes, key: Key, verified: float |
 def detect(options: argparse.Namespace) -> int:
     """``fastmark detect``."""
     loaded = [load_key(place) for place in options.key]
-    keys = {key.id: key for key in loaded}  # the same key given twice is one key
 
     from fastmark import Detector
     from fastmark.bulk.tables import SCAN_COLUMNS
     from fastmark.codec.plane import pixels_per_unit
     from fastmark.images.opening import open_for_detection
 
-    detector = Detector(keys.values(), options.message_bits)
+    detector = Detector(loaded, options.message_bits)
+    names = {key.key_id: _name_of_key(key) for key in detector.keys}
     any_detected = any_error = False
     for path in options.inputs:
         start = time.perf_counter()
@@ -164,7 +191,7 @@ def detect(options: argparse.Namespace) -> int:
             # one line per image: the best key; further keys only where they found something
             for index, found in enumerate(results):
                 if index == 0 or found.state != "absent":
-                    print(f"{redacted(path)}: {_detect_line(found, keys[found.key_id])}")
+                    print(f"{redacted(path)}: {_detect_line(found, names[found.key_id])}")
     return ERROR if any_error else DONE if any_detected else NOT_FOUND
 
 
@@ -185,8 +212,8 @@ def _bound(log10_p: float) -> str:
     return "p <= 1" if log10_p > -1 else f"p <= 1e{math.ceil(log10_p)}"
 
 
-def _detect_line(found: Detection, key: Key) -> str:
-    name, bound = _key_name(found.key_id, key.name), _bound(found.log10_p)
+def _detect_line(found: Detection, name: str) -> str:
+    bound = _bound(found.log10_p)
     remarks = "".join(f" NOTE: {remark}." for remark in found.remarks)
     if found.state == "absent":
         return f"absent ({bound}), key {name}. {found.note}{remarks}"
@@ -205,6 +232,14 @@ def _detect_line(found: Detection, key: Key) -> str:
         parts.append("inverted")
     line = ", ".join([*parts, f"key {name}"])
     return f"{line}. {found.note}{remarks}" if found.state == "possible" or remarks else line
+
+
+def _name_of_key(key: AnyKey) -> str:
+    """How lines of ``detect`` name the key, whose name is that of the file that was given."""
+    from fastmark import Key
+
+    name = _key_name(key.key_id, key.name)
+    return name if isinstance(key, Key) else f"{name}, by a detector key"
 
 
 def _key_name(key_id: str, name: str) -> str:

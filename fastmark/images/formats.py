@@ -16,9 +16,9 @@ PREFIX_BYTES = 64
 """How much of a file its signature needs."""
 
 KEY_BYTES = 8192
-"""Bytes of a file that are searched for the sign of a key file, which is much smaller."""
+"""Bytes of a file that are searched for the sign of a key file; that of a detector key is larger."""
 
-_KEY = re.compile(rb'"format"\s*:\s*"fastmark-key"')
+_KEY = re.compile(rb'"format"\s*:\s*"fastmark-(?:detector-)?key"')
 _BRANDS = {
     b"avif": "AVIF",
     b"avis": "AVIF",
@@ -109,7 +109,8 @@ def what_else(data: bytes) -> str | None:
 def is_key_file(start: bytes) -> bool:
     """Whether a file that begins so, with ``KEY_BYTES`` or all there is, is a fastmark key file.
 
-    It is recognised by content, in any encoding and order of fields that an editor may have left.
+    That of a detector key is one too: it is no secret, and no image either. It is recognised by content, in
+    any encoding and order of fields that an editor may have left.
     """
     text = start[:KEY_BYTES].replace(b"\0", b"")  # UTF-16 and UTF-32 of ASCII are ASCII with zeros between
     for mark in (b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf"):
