@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 State = Literal["detected", "possible", "absent"]
+Binding = Literal["match", "mismatch", "unknown"]
+MadeWith = Literal["key", "detector key", "unknown"]
 
 _NOTES = {
     "detected": "The watermark of this key is present."
@@ -38,6 +40,14 @@ class Detection:
         aspect: width over height of an original square; None if absent.
         mirrored: whether the original was mirrored (left and right swapped) before it was turned.
         inverted: whether its greys are turned round (a negative).
+        binding: ``match`` where the watermark was made for what this image shows, ``mismatch`` where it was
+            made for another image and copied; ``unknown`` where that cannot be told: without a message, in
+            images with little to go by, of watermarks that are not bound, as those of earlier versions.
+        binding_log_ratio: natural logarithm of how much likelier the chips' amplitudes are in the image that
+            the watermark was made for than in another; None where nothing proves that it is bound.
+        made_with: ``key`` where the watermark is whole, ``detector key`` where it lacks what detector keys do
+            not disclose, so that the holder of one forged it; ``unknown`` without a message, where it is weak
+            there, and always where a detector key is looked with.
         key_id: whose watermark was looked for.
         remarks: what was not as usual with the image that was looked at: only a part of a damaged file, the
             first of several frames; empty as a rule.
@@ -56,6 +66,9 @@ class Detection:
     inverted: bool
     key_id: str
     remarks: tuple[str, ...] = ()
+    binding: Binding = "unknown"
+    binding_log_ratio: float | None = None
+    made_with: MadeWith = "unknown"
 
     def __bool__(self) -> bool:
         """Whether the watermark was detected, as :attr:`detected`."""

@@ -212,6 +212,12 @@ def _bound(log10_p: float) -> str:
     return "p <= 1" if log10_p > -1 else f"p <= 1e{math.ceil(log10_p)}"
 
 
+_BINDING_WORDS = {
+    "match": "made for this image",
+    "mismatch": "genuine watermark, not made for this image",
+}
+
+
 def _detect_line(found: Detection, name: str) -> str:
     bound = _bound(found.log10_p)
     remarks = "".join(f" NOTE: {remark}." for remark in found.remarks)
@@ -220,6 +226,10 @@ def _detect_line(found: Detection, name: str) -> str:
     parts = [f"{found.state} ({bound})"]
     if found.message_hex is not None:
         parts.append(f"message {found.message_hex}")
+        if found.binding in _BINDING_WORDS:
+            parts.append(_BINDING_WORDS[found.binding])
+        if found.made_with == "detector key":
+            parts.append("made with a detector key, not with the key itself")
     elif found:
         parts.append(f"message not readable (is --message-bits {found.message_bits} right?)")
     if found.scale is not None:

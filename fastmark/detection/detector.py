@@ -10,6 +10,7 @@ from fastmark.codec.carrier import Carrier
 from fastmark.codec.message import NEEDED_Z, MessageCode
 from fastmark.detection.affine import describe
 from fastmark.detection.analysis import Analysis
+from fastmark.detection.binding import UNKNOWN, examine
 from fastmark.detection.evidence import DETECTED, LOG_SHARES, POSSIBLE
 from fastmark.detection.logpolar import Templates
 from fastmark.detection.reading import Finding
@@ -49,7 +50,16 @@ class KeyDetector:
         finding = search.finding
         log_p = min(finding.log_p, finding.message_log_p) + LOG_SHARES + math.log(n_keys)
         message_log_p = finding.message_log_p + LOG_SHARES + math.log(n_keys)
-        return _report(self, finding, min(log_p, 0.0), min(message_log_p, 0.0), k)
+        origins = UNKNOWN
+        if message_log_p <= DETECTED:
+            origins = examine(analysis.planes, finding, self.carrier)
+        report = _report(self, finding, min(log_p, 0.0), min(message_log_p, 0.0), k)
+        return dataclasses.replace(
+            report,
+            binding=origins.binding,
+            binding_log_ratio=origins.log_ratio,
+            made_with=origins.made_with,
+        )
 
 
 def look(

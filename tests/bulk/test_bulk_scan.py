@@ -28,7 +28,8 @@ from fastmark import Key
 COLUMNS = [
     *("source", "member", "width", "height", "state", "log10_p", "p_value", "key_id"),
     *("message", "message_bits", "message_log10_p", "margin"),
-    *("scale", "rotation_deg", "aspect", "mirrored", "inverted", "remarks", "ms", "error"),
+    *("scale", "rotation_deg", "aspect", "mirrored", "inverted"),
+    *("binding", "binding_log_ratio", "made_with", "remarks", "ms", "error"),
 ]
 
 

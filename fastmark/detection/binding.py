@@ -1,0 +1,281 @@
+"""A proven message -> whether its mark was made for this image, and with the key itself.
+
+Chips follow the content of their blocks (:mod:`fastmark.codec.binding`). With the message known, the sign of
+every chip is known; what its amplitude follows is seen by correlating with the keyed signs of binding and
+flags. Blocks of which detector keys know nothing are looked at apart: whoever holds one can neither draw a
+mark there nor bind one.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmark.codec.binding import CLASSES, block_content
+from fastmark.codec.carrier import Carrier
+from fastmark.codec.message import Decoded
+from fastmark.codec.tables import BLOCK, GRID, N_COEFFICIENTS
+from fastmark.detection import evidence
+from fastmark.detection.local_shifts import Field
+from fastmark.detection.placement import Placement
+from fastmark.detection.reading import ChipView, Finding
+from fastmark.detection.resampling import FIELD_SPACING
+from fastmark.detection.scores import ScorePlanes
+from fastmark.detection.soft_bits import ChipBlocks
+from fastmark.kernels import chips as chip_kernels
+from fastmark.kernels import resample as resample_kernels
+from fastmark.results import Binding, MadeWith
+
+_SAMPLES = 2  # of luma in a block, each way
+_TABLE = resample_kernels.cubic_table()
+_NO_FIELD = np.zeros((2, 2, 2), np.float32)
+
+# Models of z over its expectation, mean and standard deviation, that of noise left out: benchmarks/binding.py
+_GENUINE, _OTHER = (0.97, 0.15), (0.02, 0.08)
+_WITHHELD_SPREAD = 0.08  # of the evidence per energy in withheld blocks, over that in the others
+
+_MATCH, _MISMATCH = math.log(1e3), math.log(1e3)  # least ratio of likelihoods, either way
+_BOUND_MATCH = math.log(1e-4)  # of z of the binding, where the mark was made for another image
+_BOUND_FLAGS = math.log(1e-4)  # of the flags' z, where the mark is not bound
+_KEY = math.log(1e3)
+_BOUND_KEY = math.log(1e-6)  # of the chips in withheld blocks, where they carry no mark
+_LEAST_ENERGY, _LEAST_WEIGHT = 1e-12, 1e-12
+_CONTRADICTS, _AGREES = math.log(20), math.log(20)  # ratios of the binding in withheld blocks and others
+
+
+class ChipSums(NamedTuple):
+    """Sums over the chips of a part of the blocks; x is a chip's score times its sign, its message known.
+
+    Attributes:
+        plain: ``sum x``.
+        energy: ``sum x^2``.
+        flags: ``sum d x``, d the keyed signs of each class' flags.
+        bound: ``sum b c x``, b the keyed signs of the binding, c the content of the block.
+        expected: ``sum c^2 x``, which ``bound`` is expected to be for a depth of 1.
+        bound_energy: ``sum (c x)^2``.
+    """
+
+    plain: float
+    energy: float
+    flags: tuple[float, ...]
+    bound: float
+    expected: float
+    bound_energy: float
+
+    def plus(self, other: ChipSums) -> ChipSums:
+        """Return the sums over both parts."""
+        return ChipSums(
+            self.plain + other.plain,
+            self.energy + other.energy,
+            tuple(a + b for a, b in zip(self.flags, other.flags, strict=True)),
+            self.bound + other.bound,
+            self.expected + other.expected,
+            self.bound_energy + other.bound_energy,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """Where a mark comes from, as far as it can be told.
+
+    Attributes:
+        binding: whether it was made for this image.
+        log_ratio: natural logarithm of how much likelier the binding is if it was, than if it was made for
+            another; None where nothing proves that the mark is bound at all.
+        made_with: the key or a detector key.
+    """
+
+    binding: Binding = "unknown"
+    log_ratio: float | None = None
+    made_with: MadeWith = "unknown"
+
+
+UNKNOWN = Origins()
+"""What is known without a message."""
+
+
+def examine(planes: ScorePlanes, finding: Finding, carrier: Carrier) -> Origins:
+    """Judge the mark whose message was found.
+
+    Args:
+        planes: of the image.
+        finding: with a message.
+        carrier: of the key; without the blocks that are withheld nothing is told of what it was made with.
+    """
+    placement, view, decoded = finding.placement, finding.view, finding.message
+    assert placement is not None and view is not None and decoded is not None
+    luma = block_luma(planes, placement, view, finding.field)
+    content = block_content(luma, carrier.binding.partners, view.origin, view.blocks.inside > 0)
+    sign = np.float32(-1 if placement.inverted else 1)
+    return judge(*sum_chips(view.blocks, view.origin, sign * content, carrier, decoded, sign))
+
+
+def block_luma(
+    planes: ScorePlanes, placement: Placement, view: ChipView, field: Field | None = None
+) -> NDArray[np.float32]:
+    """Return the mean luma, less 128, of the blocks of a view: float32 ``(BY, BX)``.
+
+    It is taken at 2 x 2 places of a block, from the plane averaged over about as many samples as lie between
+    them.
+    """
+    n_rows, n_columns = view.blocks.inside.shape
+    step = BLOCK // _SAMPLES
+    reduction = max(1, round(step * math.sqrt(abs(np.linalg.det(placement.matrix)))))
+    source = planes.reduced(reduction)
+    first = BLOCK * np.array(view.origin) + (step - 1) / 2
+    at = (placement.matrix @ first + placement.offset - (reduction - 1) / 2) / reduction
+    shifts = _NO_FIELD if field is None else field / np.float32(reduction)
+    samples = np.empty((_SAMPLES * n_rows, _SAMPLES * n_columns), np.float32)
+    inside = np.empty(samples.shape, np.uint8)
+    matrix = placement.matrix * (step / reduction)
+    resample_kernels.warp_plane(source, _TABLE, matrix, at, shifts, FIELD_SPACING / step, samples, inside)
+    means: NDArray[np.float32] = samples.reshape(n_rows, _SAMPLES, n_columns, _SAMPLES).mean(axis=(1, 3))
+    return means - np.float32(128)
+
+
+def sum_chips(
+    blocks: ChipBlocks,
+    origin: tuple[int, int],
+    content: NDArray[np.float32],
+    carrier: Carrier,
+    decoded: Decoded,
+    sign: np.float32,
+) -> tuple[ChipSums, ChipSums]:
+    """Return the sums over the blocks that detector keys know, and over those that they do not.
+
+    Chips that the image shows more than once are summed before anything is squared.
+
+    Args:
+        blocks: statistics of the chips.
+        origin: place of the first block on the torus' grid.
+        content: float32 ``(BY, BX)``, -1..1, of the blocks as they were marked.
+        carrier: of the key.
+        decoded: the message.
+        sign: -1 where the image's greys are turned round.
+    """
+    bits = np.append(1.0 - 2.0 * decoded.codeword, 1.0).astype(np.float32)
+    known = carrier.signs * (sign * bits[np.maximum(carrier.code_bit, -1)])
+    folded = np.zeros((3, N_COEFFICIENTS, GRID, GRID), np.float32)
+    factor = blocks.inside
+    for power in range(3):
+        place = origin[0] % GRID, origin[1] % GRID
+        chip_kernels.fold_chips(blocks.coefficients, factor, *place, folded[power])
+        factor = factor * content
+    x, followed, expected = folded * known
+    tables = carrier.binding
+    sums = [
+        x.sum(axis=0),
+        _dot(x, x),
+        *(_dot(flags, x) for flags in tables.flags),
+        _dot(tables.signs, followed),
+        expected.sum(axis=0),
+        _dot(followed, followed),
+    ]
+    parts = []
+    for part in (~tables.withheld, tables.withheld):
+        plain, energy, *flags, bound, square, bound_energy = (
+            float(total.sum(where=part, dtype=np.float64)) for total in sums
+        )
+        parts.append(ChipSums(plain, energy, tuple(flags), bound, square, bound_energy))
+    return parts[0], parts[1]
+
+
+def _dot(a: NDArray[np.float32] | NDArray[np.int8], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the sums of products over the ten chips of each block."""
+    sums: NDArray[np.float32] = np.einsum("cyx,cyx->yx", a, b)
+    return sums
+
+
+def judge(others: ChipSums, withheld: ChipSums) -> Origins:
+    """Judge sums over the blocks that detector keys know, and over the withheld ones.
+
+    The sums of withheld blocks are 0 where the key is a detector key.
+    """
+    total = others.plus(withheld)
+    weights = class_weights(total)
+    ratio = log_ratio(total, weights)
+    log_bound, log_flags = evidence.sign_sum_bound(total.bound, total.bound_energy), flags_bound(total)
+    binding: Binding = "unknown"
+    if ratio >= _MATCH and log_bound <= _BOUND_MATCH:
+        binding = "match"
+    elif ratio <= -_MISMATCH and log_flags <= _BOUND_FLAGS:
+        binding = "mismatch"
+    known = log_bound <= _BOUND_MATCH or log_flags <= _BOUND_FLAGS
+    made_with: MadeWith = "unknown"
+    if withheld.energy > 0:
+        made_with = _made_with(others, withheld, weights)
+        if made_with == "detector key":  # its holder may bind a mark to any image
+            return Origins("unknown", None, made_with)
+    return Origins(binding, ratio if known else None, made_with)
+
+
+def class_weights(sums: ChipSums) -> NDArray[np.float64]:
+    """Return how likely each class is by its flags, if the mark is bound: they add up to 1.
+
+    A class' z is its expectation, give or take 1, and the others' are 0, give or take 1.
+    """
+    norm = math.sqrt(max(sums.energy, _LEAST_ENERGY))
+    expected = np.array([kind.flag for kind in CLASSES]) * (sums.plain / norm)
+    logs = expected * (np.array(sums.flags) / norm) - expected**2 / 2
+    likelihoods = np.exp(logs - logs.max())
+    weights: NDArray[np.float64] = likelihoods / likelihoods.sum()
+    return weights
+
+
+def log_ratio(sums: ChipSums, weights: NDArray[np.float64]) -> float:
+    """Return the logarithm of the likelihood of the binding's z in the image it was made for over another.
+
+    z over its expectation is taken for normal, with the models' means, and their variances beside that of
+    the noise.
+
+    Args:
+        sums: over any part of the blocks.
+        weights: of the classes.
+    """
+    norm = math.sqrt(max(sums.bound_energy, _LEAST_ENERGY))
+    z, expected = sums.bound / norm, max(sums.expected / norm, 0.0)
+    logs = np.empty((2, len(CLASSES)))
+    for i, kind in enumerate(CLASSES):
+        for j, (mean, spread) in enumerate((_GENUINE, _OTHER)):
+            due = kind.depth * expected
+            variance = 1 + (spread * due) ** 2
+            logs[j, i] = -((z - mean * due) ** 2) / (2 * variance) - math.log(variance) / 2
+    genuine, other = logs + np.log(np.maximum(weights, _LEAST_WEIGHT))
+    return float(np.logaddexp.reduce(genuine) - np.logaddexp.reduce(other))
+
+
+def flags_bound(sums: ChipSums) -> float:
+    """Return the logarithm of a bound on the chance of such flags where there are none; classes paid for."""
+    best = min(evidence.sign_sum_bound(total, sums.energy) for total in sums.flags)
+    return evidence.union_bound(best, math.log(len(sums.flags)))
+
+
+def withheld_ratio(others: ChipSums, withheld: ChipSums) -> float:
+    """Return the logarithm of the likelihood of the withheld chips' z, of a whole mark over none of it there.
+
+    Of a whole mark the evidence per energy, ``sum x / sum x^2``, is the same in both parts.
+    """
+    if min(others.energy, withheld.energy) <= 0 or others.plain <= 0:
+        return 0.0
+    z = withheld.plain / math.sqrt(withheld.energy)
+    due = others.plain / others.energy * math.sqrt(withheld.energy)
+    variance = 1 + due**2 * (_WITHHELD_SPREAD**2 + others.energy / others.plain**2)
+    return (z**2 - (z - due) ** 2 / variance - math.log(variance)) / 2
+
+
+def _made_with(others: ChipSums, withheld: ChipSums, weights: NDArray[np.float64]) -> MadeWith:
+    ratio = withheld_ratio(others, withheld)
+    if ratio <= -_KEY:
+        return "detector key"
+    # a copied mark fills the withheld blocks, but its holder cannot bind it there to another image
+    known, hidden = log_ratio(others, weights), log_ratio(withheld, weights)
+    if known >= _CONTRADICTS and hidden <= -_CONTRADICTS:
+        return "detector key"
+    proven = evidence.sign_sum_bound(withheld.plain, withheld.energy) <= _BOUND_KEY
+    if proven and ratio >= _KEY and (known < _AGREES or hidden >= _AGREES):
+        return "key"
+    return "unknown"
