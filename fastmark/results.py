@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 State = Literal["detected", "possible", "absent"]
+Action = Literal["marked", "replaced", "kept"]
 Binding = Literal["match", "mismatch", "unknown"]
 MadeWith = Literal["key", "detector key", "unknown"]
 
@@ -148,6 +149,9 @@ class EmbedReport:
         margin_pilot: predicted pilot, untouched, over what detection needs.
         warnings: what the user should know; empty when all is well.
         survival: predictions for the reference attacks, in the order of ``REFERENCES``.
+        action: ``marked``; ``replaced`` where an earlier watermark of this key was taken off first, or marked
+            over, and a detector then read the new message; ``kept`` where the image was left as it is.
+        earlier_message: in hex, that of the earlier watermark; None if there was none, or it is not readable.
     """
 
     psnr_db: float
@@ -159,6 +163,8 @@ class EmbedReport:
     margin_pilot: float
     warnings: tuple[str, ...] = ()
     survival: tuple[Survival, ...] = ()
+    action: Action = "marked"
+    earlier_message: str | None = None
 
     @property
     def margin(self) -> float:

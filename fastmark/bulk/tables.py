@@ -66,6 +66,8 @@ MANIFEST_COLUMNS: Columns = {
     "survival_half": "float64",
     "survival_crop": "float64",
     "survival_screenshot": "float64",
+    "action": "string",
+    "earlier_message": "string",
     "verified_log10_p": "float64",
     "key_id": "string",
     "warnings": "string",
