@@ -15,6 +15,8 @@ VECTORS = json.loads(FILE.read_text(encoding="utf-8"))
 BROKEN = f"the format has changed: {FILE}"
 
 ARRAYS = ["tones_int16", "phases_uint16", "signs_int8", "code_bit_int16"]
+BINDING = ["binding_signs_int8", "binding_flags_int8", "binding_partners_uint8", "withheld_uint8"]
+DETECTOR_KEY = ["detector_key_id", "detector_key_content"]
 
 
 @pytest.fixture(scope="module", params=VECTORS["keys"], ids=lambda entry: entry["id"])
@@ -23,7 +25,9 @@ def entries(request):
     return request.param, key_entry(request.param["secret"])
 
 
-@pytest.mark.parametrize("field", ["id", "streams", "streams_of_context_00ff", *ARRAYS])
+@pytest.mark.parametrize(
+    "field", ["id", "streams", "streams_of_context_00ff", *ARRAYS, *BINDING, *DETECTOR_KEY]
+)
 def test_what_a_key_means_has_not_changed(entries, field):
     golden, now = entries
     assert now[field] == golden[field], BROKEN

@@ -44,6 +44,12 @@ def key_entry(secret):
         "phases_uint16": array_entry(np.rint(steps), "<u2"),
         "signs_int8": array_entry(carrier.signs.ravel(), "i1"),
         "code_bit_int16": array_entry(carrier.code_bit.ravel(), "<i2"),
+        "binding_signs_int8": array_entry(carrier.binding.signs.ravel(), "i1"),
+        "binding_flags_int8": array_entry(carrier.binding.flags.ravel(), "i1"),
+        "binding_partners_uint8": array_entry(carrier.binding.partners.ravel(), "u1"),
+        "withheld_uint8": array_entry(carrier.binding.withheld.ravel(), "u1"),
+        "detector_key_id": key.detector_key().id,
+        "detector_key_content": digest(key.detector_key().content),
     }
 
 
