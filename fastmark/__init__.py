@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # what type checkers read of _HOME
     from fastmark.codec.key import load_key as load_key
     from fastmark.detector import Detector as Detector
     from fastmark.detector import detect as detect
+    from fastmark.errors import AlreadyMarkedError as AlreadyMarkedError
     from fastmark.errors import FastmarkError as FastmarkError
     from fastmark.errors import ImageNotFoundError as ImageNotFoundError
     from fastmark.errors import ImageTooFlatError as ImageTooFlatError
@@ -37,6 +38,7 @@ if TYPE_CHECKING:  # what type checkers read of _HOME
     from fastmark.watermarker import Watermarker as Watermarker
 
 _HOME = {
+    "AlreadyMarkedError": "errors",
     "Detection": "results",
     "Detector": "detector",
     "DetectorKey": "codec.detector_key",

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import re
 from numbers import Integral, Real
-from typing import SupportsFloat, SupportsIndex
+from typing import Literal, SupportsFloat, SupportsIndex, get_args
 
 from fastmark.errors import InvalidMessageError
 
 MESSAGE_BITS = (16, 32, 64, 96, 128)
 """Lengths that a message can have."""
+
+OnMarked = Literal["replace", "keep", "refuse"]
+"""The answers to an earlier watermark of the same key."""
+
+ON_MARKED: tuple[OnMarked, ...] = get_args(OnMarked)
 
 MAX_PIXELS_EACH = 200_000_000
 """Largest width x height that is decoded of one among many images, unless told otherwise."""
@@ -109,6 +114,18 @@ def check_flag(name: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, not {value!r}")
     return value
+
+
+def check_on_marked(value: object) -> OnMarked:
+    """Return the answer to an earlier watermark of the same key.
+
+    Raises:
+        ValueError: if it is none of ``ON_MARKED``.
+    """
+    for known in ON_MARKED:
+        if value == known:
+            return known
+    raise ValueError(f"on_marked must be one of {', '.join(ON_MARKED)}, not {value!r}")
 
 
 def check_count(name: str, value: int, least: int) -> int:

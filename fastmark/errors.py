@@ -45,6 +45,25 @@ class ImageTooFlatError(FastmarkError, ValueError):
     """The image was tried, and cannot carry the mark with a provable margin."""
 
 
+class AlreadyMarkedError(FastmarkError, ValueError):
+    """The image carries a watermark of this key already, which was to be respected or could not be replaced.
+
+    Attributes:
+        message: what that watermark says; None where it is not readable.
+        message_hex: the same as hex digits.
+    """
+
+    def __init__(self, text: str, message: int | None = None, message_bits: int = 64) -> None:
+        """Say what happened, and keep the message that was found."""
+        super().__init__(text, message, message_bits)  # all of them, to be pickled
+        self.message = message
+        self.message_hex = None if message is None else f"{message:0{message_bits // 4}x}"
+
+    def __str__(self) -> str:
+        """Return the text alone."""
+        return str(self.args[0])
+
+
 class OutputError(FastmarkError, OSError):
     """The output cannot be written: exists already, unknown format, folder missing."""
 
