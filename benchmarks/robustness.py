@@ -1,7 +1,8 @@
 """How much of the mark is left after every attack, group by group against the targets.
 
 Each picture is marked with a random message of its own (seeded), attacked, and read blind. With `--unmarked`
-nothing is embedded: then any message, and p-values small more often than they say, are faults.
+nothing is embedded: then any message, and p-values small more often than they say, are faults. With
+`--detector-key` the key marks, and its detector key looks.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ class Settings:
     deep: bool
     keys: int
     unmarked: bool
+    detector_key: bool
 
 
 @cache
@@ -56,6 +58,18 @@ def watermarker(number: int, message_bits: int, strength: float) -> Any:
     marker = fm.Watermarker(key, message_bits=message_bits, strength=strength)
     marker.detect(np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8))
     return marker
+
+
+@cache
+def looker(number: int, message_bits: int, strength: float, detector_key: bool) -> Callable[..., Any]:
+    """`detect` of the numbered key's watermarker, or of a detector with its detector key alone."""
+    import fastmark as fm
+
+    marker = watermarker(number, message_bits, strength)
+    if not detector_key:
+        return marker.detect
+    detector = fm.Detector(marker.key.detector_key(), message_bits)
+    return lambda image, **options: detector.detect(image, **options)[0]
 
 
 def chosen(patterns: Iterable[str], height: int, width: int) -> list[Attack]:
@@ -79,11 +93,11 @@ def flat(found: Mapping[str, Any], prefix: str = "") -> Row:
     return row
 
 
-def trial(marker: Any, attacked: np.ndarray, message: int | None, deep: bool) -> Row:
+def trial(detect: Callable[..., Any], attacked: np.ndarray, message: int | None, deep: bool) -> Row:
     """Detect once. An exception is a result too: one bad trial must not cost the run."""
     start = time.perf_counter()
     try:
-        found = marker.detect(attacked, deep=True) if deep else marker.detect(attacked)
+        found = detect(attacked, deep=True) if deep else detect(attacked)
     except Exception as error:
         return {"state": "error", "log10_p": 0.0, "message_ok": 0, "message_wrong": 0, "ms": 0.0,
                 "error": f"{type(error).__name__}: {error}"}  # fmt: skip
@@ -110,22 +124,23 @@ def run_picture(number: int, path: Path, settings: Settings) -> list[Row]:
     base = {"picture": label(path), "height": height, "width": width}
     # a mark is read with its own key; an unmarked picture must be silent under every key
     numbers = range(settings.keys) if settings.unmarked else [number % settings.keys]
-    markers = [watermarker(n, settings.message_bits, settings.strength) for n in numbers]
+    made = settings.message_bits, settings.strength
+    lookers = [looker(n, *made, settings.detector_key) for n in numbers]
     message = None
     if not settings.unmarked:
         message = int.from_bytes(seeded_bytes(f"message {path.name}", settings.message_bits // 8))
         try:
-            rgb = markers[0].embed(rgb, message)
+            rgb = watermarker(numbers[0], *made).embed(rgb, message)
         except Exception as error:
             refusal = f"{type(error).__name__}: {error}"
             return [base | {"attack": "embed", "group": "embed", "state": "refused", "error": refusal}]
     rows = []
     for attack in chosen(settings.patterns, height, width):
         attacked = attack(rgb)
-        for n, marker in zip(numbers, markers, strict=True):
+        for n, detect in zip(numbers, lookers, strict=True):
             row = base | {"attack": attack.name, "group": attack.group, "key": n}
             row |= {"attacked_height": attacked.shape[0], "attacked_width": attacked.shape[1]}
-            rows.append(row | trial(marker, attacked, message, settings.deep))
+            rows.append(row | trial(detect, attacked, message, settings.deep))
     return rows
 
 
@@ -276,6 +291,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--deep", action="store_true", help="detect with deep=True")
     parser.add_argument("--unmarked", action="store_true", help="embed nothing: count false alarms")
+    parser.add_argument("--detector-key", action="store_true", help="look with the keys' detector keys")
     parser.add_argument("-o", "--output", type=Path, help="CSV of trials; the summary goes beside it")
     options = parser.parse_args()
 
@@ -288,6 +304,7 @@ def main() -> None:
         options.deep,
         options.keys,
         options.unmarked,
+        options.detector_key,
     )
     if not chosen(settings.patterns, 1024, 1024) and not chosen(settings.patterns, 2048, 2048):
         raise SystemExit(f"no attack is called {options.attacks}")
@@ -299,6 +316,7 @@ def main() -> None:
         strength=options.strength,
         deep=options.deep,
         unmarked=options.unmarked,
+        detector_key=options.detector_key,
         attacks=options.attacks,
     )
     print(*head, sep="\n")
