@@ -18,15 +18,17 @@ def constants() -> dict[str, float]:
     """The code's constants that are calibrated here, by the names they have in the results."""
     from fastmark.codec.message import NEEDED_Z
     from fastmark.detection import scan, search
-    from fastmark.embedding import choices, margins
+    from fastmark.embedding import choices, survival
 
     found = {
         "visibility: offset": choices.VISIBILITY_OFFSET,
         "visibility: of ln strength": choices.VISIBILITY_OF_STRENGTH,
         "visibility: of ln noise": choices.VISIBILITY_OF_NOISE,
         "fluctuation": choices.FLUCTUATION,
-        "phases: share of the nats": margins.PHASES_SHARE,
-        "phases: nats per tone": margins.NATS_PER_TONE,
+        "phases: share of the nats": survival.PHASES_SHARE,
+        "phases: nats per tone": survival.NATS_PER_TONE,
+        "scan: share of the score": survival.SCORE_SHARE,
+        "scan: score per tone": survival.SCORE_PER_TONE,
         "score: fine": scan._LEAST_FINE,
         "score: upright": scan._LEAST_UPRIGHT,
         "score: strained": scan._LEAST_STRAINED,

@@ -49,15 +49,13 @@ class Prepared(NamedTuple):
     @classmethod
     def of(cls, rgb: np.ndarray) -> Prepared:
         from fastmark.codec.message import MessageCode
-        from fastmark.embedding.choices import PILOT_RATIO, choose_tones
         from fastmark.embedding.host import Pixels, prepare
-        from fastmark.embedding.marking import make_delta
+        from fastmark.embedding.marking import make_delta, make_design
 
         carrier, image = carriers(1)[0], Pixels.of(rgb, 255.0)
         host = prepare(image.plane(), image.k)
         codeword = MessageCode(MESSAGE_BITS).encode(seeded_bytes("message", MESSAGE_BITS // 8), image.k)
-        n_tones = choose_tones(host, carrier, PILOT_RATIO)
-        return cls(image, host, make_delta(host, carrier, codeword, n_tones))
+        return cls(image, host, make_delta(host, carrier, codeword, make_design(host, carrier)))
 
     def marked(self, strength: float) -> np.ndarray:
         """The pixels at a strength, hardened as ever."""
@@ -238,55 +236,78 @@ FACTORS = (0.5, 1.0, 2.0)
 CAUTIOUS = (
     "beyond the spread: the constant promises less than is seen; it stays, as reported margins go with it"
 )
+LEAST_PILOT = 3.0  # z of a pilot from which the laws are fitted
 LEAST_SIDE = 384  # units; smaller images are not sampled, so that nothing is predicted of them
 
 
-def phases_of(path: Path) -> list[tuple[float, float, int]]:
-    """(z of the pilot, nats of its phases, tones) of an image at about the strength it is marked with."""
+def phases_of(path: Path) -> list[tuple[float, float, float, int]]:
+    """(z of the pilot, nats of its phases, its score in the scan, tones) of an image and of its half size.
+
+    It is marked at about its own strength.
+    """
     from fastmark.codec.mask import Perception
     from fastmark.codec.message import MessageCode
+    from fastmark.codec.plane import canonical_plane
     from fastmark.embedding import margins
-    from fastmark.embedding.choices import PILOT_RATIO, choose_strength, choose_tones
+    from fastmark.embedding.choices import choose_strength
     from fastmark.embedding.host import Pixels, prepare
-    from fastmark.embedding.marking import make_delta
+    from fastmark.embedding.marking import make_delta, make_design
 
     image, carrier = Pixels.of(read_rgb(path), 255.0), carriers(1)[0]
     host = prepare(image.plane(), image.k)
     if min(host.plane.shape) < LEAST_SIDE:
         return []
     codeword = MessageCode(MESSAGE_BITS).encode(seeded_bytes("message", MESSAGE_BITS // 8), image.k)
-    n_tones, strength = choose_tones(host, carrier, PILOT_RATIO), choose_strength(host)
-    delta, pilot = make_delta(host, carrier, codeword, n_tones), carrier.pilot(n_tones)
-    known = margins.KnownMark(host.origin, carrier, codeword, n_tones, MESSAGE_BITS)
+    design = make_design(host, carrier)
+    strength = choose_strength(host, design)
+    delta, pilot = make_delta(host, carrier, codeword, design), carrier.pilot(design.n_tones)
+    known = margins.KnownMark(design.origin, carrier, codeword, design.n_tones, MESSAGE_BITS)
+    windows = [margins.Window(0, 0, *host.plane.shape)]
+    pattern = margins._pilot_of(windows, design.origin, pilot)
     rows = []
     for factor in FACTORS:
         plane = host.plane + np.float32(factor * strength) * delta
-        mask, windows = Perception.of(plane).mask, [margins.Window(0, 0, *plane.shape)]
-        seen = known.read(plane, mask, windows, whole=True)
-        z = margins._pilot_z(margins._weighted(plane, mask), windows, host.origin, pilot)
-        rows.append((z, seen.pilot**2 * margins.NEEDED_PILOT_NATS, n_tones))
+        # JPEG is of no interest here
+        looks = known.look(plane, plane, Perception.of(plane).mask, windows, plane.shape, image.k)
+        for step, look in ((1, looks.full), (2, looks.half)):
+            seen = canonical_plane(plane, step)
+            weighted = margins._weighted(seen, Perception.of(seen).mask)
+            z = margins._pilot_z(weighted, canonical_plane(pattern, step))
+            rows.append((z, look.nats, look.score, design.n_tones))
     return rows
 
 
-def fit_phases(data: np.ndarray) -> tuple[float, float]:
-    """Share a and nats b per tone that fit ``ln nats = ln min(a z^2 / 2, b n)`` best, in the mean square."""
-    z, nats, tones = np.moveaxis(data, -1, 0)
-    a, b = np.geomspace(0.1, 4, 186)[:, None, None], np.geomspace(1, 4, 71)[:, None]
-    error = np.log(np.minimum(a * z.ravel() ** 2 / 2, b * tones.ravel()) / nats.ravel())
+def fit_law(z: np.ndarray, seen: np.ndarray, tones: np.ndarray) -> tuple[float, float]:
+    """Share a and limit b per tone that fit ``ln seen = ln min(a z^2 / 2, b n)`` best, in the mean square."""
+    a, b = np.geomspace(0.1, 4, 186)[:, None, None], np.geomspace(1, 8, 105)[:, None]
+    error = np.log(np.minimum(a * z.ravel() ** 2 / 2, b * tones.ravel()) / seen.ravel())
     best = np.unravel_index(np.argmin(np.mean(error**2, axis=-1)), (a.size, b.size))
     return float(a.ravel()[best[0]]), float(b.ravel()[best[1]])
 
 
+def fit_phases(data: np.ndarray) -> tuple[float, float, float, float]:
+    """Shares and limits of nats and of the scan's score; the latter in units of the root of the tones."""
+    z, nats, score, tones = np.moveaxis(data, -1, 0)
+    seen = z > LEAST_PILOT  # of the others there is nothing to see
+    total = np.maximum(score, 0.1) * np.sqrt(tones)
+    return (*fit_law(z[seen], nats[seen], tones[seen]), *fit_law(z[seen], total[seen], tones[seen]))
+
+
 def phases(options: argparse.Namespace) -> list[Row]:
-    """How the nats of the pilot's phases follow from its z: a share of z^2 / 2, and a limit per tone."""
+    """How phases and scan follow from the pilot's z: a share of z^2 / 2, and a limit per tone."""
     jobs = [(path,) for path in find_pictures(options.folders, options.images)]
     data = np.array([rows for _, rows in sorted(in_processes(phases_of, jobs, options.workers)) if rows])
     n = len(data)
     left_out = [fit_phases(np.delete(data, i, axis=0)) for i in range(n)]
     errors = np.sqrt((n - 1) * np.var(left_out, axis=0))
-    names = ("phases: share of the nats", "phases: nats per tone")
+    names = (
+        "phases: share of the nats",
+        "phases: nats per tone",
+        "scan: share of the score",
+        "scan: score per tone",
+    )
     return [
-        compared(name, found, float(error), 1, CAUTIOUS, images=n, trials=n * len(FACTORS))
+        compared(name, found, float(error), 1, CAUTIOUS, images=n, trials=n * data.shape[1])
         for name, found, error in zip(names, fit_phases(data), errors, strict=True)
     ]
 
@@ -295,7 +316,7 @@ FAMILIES: dict[str, tuple[Callable[[argparse.Namespace], list[Row]], str]] = {
     "visibility": (visibility, "SSIMULACRA2 by strength, at one pixel per unit"),
     "units": (units, "strengths of the same visibility at more pixels per unit"),
     "needed-z": (needed_z, "the signal-to-noise ratio that each length of message needs; takes no images"),
-    "phases": (phases, "the proof that the pilot's phases give, by the pilot's signal-to-noise ratio"),
+    "phases": (phases, "what phases and scan make of the pilot, by its signal-to-noise ratio"),
     "chance": (chance, "how often unmarked images reach the scores that the detector follows up"),
 }
 

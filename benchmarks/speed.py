@@ -210,11 +210,11 @@ def stages(marker: Any, picture: np.ndarray, bandwidth: float, speed: float, run
     luma = plane.canonical_plane(picture, k)
     prepared = host.prepare(luma, k)
     codeword = code.encode(MESSAGE, k)
-    n_tones = choices.choose_tones(prepared, carrier, choices.PILOT_RATIO)
-    unit_delta = marking.make_delta(prepared, carrier, codeword, n_tones)
+    design = marking.make_design(prepared, carrier)
+    unit_delta = marking.make_delta(prepared, carrier, codeword, design)
     delta, _ = hardening.harden(prepared, unit_delta, 0.8)
     mask = prepared.perception.mask
-    known = margins.KnownMark(prepared.origin, carrier, codeword, n_tones, 64)
+    known = margins.KnownMark(design.origin, carrier, codeword, design.n_tones, 64)
     n, mega = luma.size, 1e-6
     pixels_mb, plane_mb = picture.nbytes * mega, luma.nbytes * mega
 
@@ -235,19 +235,19 @@ def stages(marker: Any, picture: np.ndarray, bandwidth: float, speed: float, run
     entries: list[tuple[str, str, Work, float, float]] = [
         ("embed", "luma", lambda: plane.canonical_plane(picture, k), pixels_mb + plane_mb, 6 * n * k * k),
         ("embed", "perception", lambda: Perception.of(luma), 2 * plane_mb, 22 * n),
-        ("embed", "origin", lambda: host.choose_origin(luma, carrier), plane_mb, n),
+        ("embed", "origin", lambda: host.hashed_origin(luma, carrier.key), plane_mb, n),
         ("embed", "number of tones",
-         lambda: choices.choose_tones(prepared, carrier, choices.PILOT_RATIO),
+         lambda: choices.choose_tones(prepared, carrier, design.pilot_ratio),
          9 * 128 * 128 * 4 * mega, 9 * fft_ops(128 * 128)),
         ("embed", "strength",
-         lambda: choices.choose_strength(prepared), 3 * mask.nbytes * mega, 10 * mask.size),
+         lambda: choices.choose_strength(prepared, design), 3 * mask.nbytes * mega, 10 * mask.size),
         ("embed", "pilot and chips",
-         lambda: marking.make_delta(prepared, carrier, codeword, n_tones), 4 * plane_mb, 16 * n),
+         lambda: marking.make_delta(prepared, carrier, codeword, design), 4 * plane_mb, 16 * n),
         ("embed", "hardening",
          lambda: hardening.harden(prepared, unit_delta, 0.8), 3 * plane_mb, (60 if k == 1 else 2) * n),
         ("embed", "margins",
          lambda: margins.measure(host.Pixels(picture, 255.0, k), delta, mask, known),
-         8 * 4 * 96 * 96 * 4 * mega, 500 * 4 * 96 * 96),
+         8 * 4 * 96 * 96 * 4 * mega, 560 * 4 * 96 * 96),
         ("embed", "delta to pixels",
          lambda: plane.add_delta(picture, delta, k), 2 * pixels_mb + plane_mb, 4 * n * k * k),
         ("detect", "luma",

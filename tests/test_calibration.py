@@ -73,11 +73,10 @@ def test_the_share_that_is_read_grows_with_the_ratio(calibrate):
 def test_phases_that_follow_the_law_give_its_constants_back(calibrate):
     import numpy as np
 
-    z, tones = np.meshgrid(np.geomspace(3, 60, 12), [48.0, 96.0])
-    data = np.stack([z, np.minimum(0.7 * z**2 / 2, 2.6 * tones), tones], axis=-1)
-    share, most = calibrate.fit_phases(data)
-    assert share == pytest.approx(0.7, rel=0.02)
-    assert most == pytest.approx(2.6, rel=0.02)
+    z, tones = np.meshgrid(np.geomspace(3.1, 60, 12), [48.0, 96.0])
+    nats, power = np.minimum(0.7 * z**2 / 2, 2.6 * tones), np.minimum(0.9 * z**2 / 2, 5 * tones)
+    data = np.stack([z, nats, power / np.sqrt(tones), tones], axis=-1)
+    assert calibrate.fit_phases(data) == pytest.approx((0.7, 2.6, 0.9, 5), rel=0.02)
 
 
 def test_a_constant_beyond_the_spread_is_noted(calibrate, constants):

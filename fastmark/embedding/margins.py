@@ -33,6 +33,7 @@ REFERENCE_QUALITY = 50
 NEEDED_PILOT_NATS = math.log(1e9) + LOG_SHIFTS + math.log(16)
 
 _WINDOW = 96  # units each way
+_ROWS = 64  # of units, that are compressed at a time
 _SURE = 1.2  # margin of the pilot of a sample that stands for the whole
 
 
@@ -73,22 +74,36 @@ class KnownMark:
         """The z at which the message can be read."""
         return NEEDED_Z[self.message_bits]
 
-    def read(
-        self, plane: Plane, cells: Plane, windows: list[Window], shape: tuple[int, int], k: int
-    ) -> Margins:
+    def margins(self, looks: Looks) -> Margins:
+        """Return what was seen over what is needed of it."""
+        return Margins(
+            looks.full.message / self.needed,
+            looks.jpeg.message / self.needed,
+            math.sqrt(looks.full.nats / NEEDED_PILOT_NATS),
+            looks.survival(self.needed),
+        )
+
+    def look(
+        self,
+        plane: Plane,
+        compressed: Plane,
+        cells: Plane,
+        windows: list[Window],
+        shape: tuple[int, int],
+        k: int,
+    ) -> Looks:
         """Read a marked plane, or windows of one side by side, as a detector would that knew all this.
 
         Of a single window, the pilot is seen as a detector sees it. Several stand for the rest.
 
         Args:
             plane: float32, the windows' units.
+            compressed: the same after the reference compression.
             cells: the mask of their cells.
             windows: where they lie.
             shape: of the whole plane, units.
             k: pixels per unit.
         """
-        compressed = np.empty_like(plane)
-        jpeg_kernels.quantise(plane, jpeg_steps(REFERENCE_QUALITY), compressed)
         weighted, weighted_jpeg = (_weighted(p, cells) for p in (plane, compressed))
         half = canonical_plane(plane, 2)
         weighted_half = _weighted(half, Perception.of(half).mask)
@@ -104,19 +119,12 @@ class KnownMark:
             look = functools.partial(Look.sampled, n_tones=self.n_tones)
             # a quarter of the area has half of every z
             full, crop = look(z, pilot), look(z / 2, pilot / 2)
-            looks = Looks(shape, k, full, look(z_jpeg, pilot_jpeg), crop, look(z_half, pilot_half))
-        else:
-            full = self._look(z, weighted, windows[0], 1)
-            kept = (max(pilots[1], 0.0) / max(pilots[0], 1e-9)) ** 2
-            jpeg = Look(z_jpeg, kept * full.nats, kept * full.score)
-            half_look = self._look(z_half, weighted_half, windows[0], 2)
-            looks = Looks(shape, k, full, jpeg, self._crop(weighted, windows[0]), half_look)
-        return Margins(
-            z / self.needed,
-            z_jpeg / self.needed,
-            math.sqrt(full.nats / NEEDED_PILOT_NATS),
-            looks.survival(self.needed),
-        )
+            return Looks(shape, k, full, look(z_jpeg, pilot_jpeg), crop, look(z_half, pilot_half))
+        full = self._look(z, weighted, windows[0], 1)
+        kept = (max(pilots[1], 0.0) / max(pilots[0], 1e-9)) ** 2
+        jpeg = Look(z_jpeg, kept * full.nats, kept * full.score)
+        half_look = self._look(z_half, weighted_half, windows[0], 2)
+        return Looks(shape, k, full, jpeg, self._crop(weighted, windows[0]), half_look)
 
     def _look(self, z: float, weighted: Plane, window: Window, step: int) -> Look:
         place = self.origin[0] + window.top, self.origin[1] + window.left
@@ -177,7 +185,8 @@ def measure(image: Pixels, delta: Plane, mask: Plane, known: KnownMark) -> Margi
     height, width = delta.shape
 
     def read(windows: list[Window]) -> Margins:
-        return known.read(*_mosaic(image, delta, mask, windows), windows, (height, width), image.k)
+        looks = known.look(*_mosaic(image, delta, mask, windows), windows, (height, width), image.k)
+        return known.margins(looks)
 
     everything = [Window(0, 0, height, width)]
     if min(height, width) < 4 * _WINDOW:
@@ -199,16 +208,46 @@ def measure_seen(marked: Pixels, known: KnownMark) -> tuple[Margins, Margins]:
         of the image over white and over black, as others show it.
     """
 
-    def read(plane: Plane) -> Margins:
+    def read(background: float | None) -> Margins:
+        plane = marked.plane() if background is None else marked.plane_over(background)
         sides = [min(n, MAX_SIDE) for n in plane.shape]
         # that a detector begins at any unit and not at a block's makes no difference to speak of
         starts = [(n - side) // 2 // BLOCK * BLOCK for n, side in zip(plane.shape, sides, strict=True)]
         rows, columns = (slice(at, at + side) for at, side in zip(starts, sides, strict=True))
-        part = np.ascontiguousarray(plane[rows, columns])
-        return known.read(part, Perception.of(part).mask, [Window(*starts, *sides)], part.shape, marked.k)
+        compressed = compress(marked, plane, background)
+        part, part_jpeg = (np.ascontiguousarray(whole[rows, columns]) for whole in (plane, compressed))
+        windows, mask = [Window(*starts, *sides)], Perception.of(part).mask
+        return known.margins(known.look(part, part_jpeg, mask, windows, part.shape, marked.k))
 
-    shown = [read(marked.plane_over(background)) for background in (255.0, 0.0)]
-    return read(marked.plane()), least(*shown)
+    return read(None), least(read(255.0), read(0.0))
+
+
+def compress(image: Pixels, plane: Plane, background: float | None = None) -> Plane:
+    """Return the plane of an image after JPEG at the reference quality, of which its luma is quantised.
+
+    That is done at its own pixels: a mark of more pixels per unit loses less by it.
+
+    Args:
+        image: its opacity is ignored without a background.
+        plane: of the image.
+        background: grey level over which it is shown; None for its colours alone.
+    """
+    steps = jpeg_steps(REFERENCE_QUALITY)
+    if image.k == 1:
+        compressed = np.empty_like(plane)
+        jpeg_kernels.quantise(plane, steps, compressed)
+        return compressed
+    strips = []
+    for first in range(0, plane.shape[0], _ROWS):
+        last = min(first + _ROWS, plane.shape[0])
+        place = np.s_[first * image.k : last * image.k, : plane.shape[1] * image.k]
+        visible = None if image.visible is None else image.visible[place]
+        strip = Pixels(np.ascontiguousarray(image.values[place]), image.peak, 1, visible)
+        luma = strip.plane() if background is None else strip.plane_over(background)
+        quantised = np.empty_like(luma)
+        jpeg_kernels.quantise(luma, steps, quantised)
+        strips.append(canonical_plane(quantised, image.k))
+    return np.concatenate(strips)
 
 
 def least(*margins: Margins) -> Margins:
@@ -230,15 +269,22 @@ class Window(NamedTuple):
     width: int
 
 
-def _mosaic(image: Pixels, delta: Plane, mask: Plane, windows: list[Window]) -> tuple[Plane, Plane]:
-    """Return windows of the plane of the marked image, side by side, and the mask of their cells."""
-    parts, cells = [], []
+def _mosaic(image: Pixels, delta: Plane, mask: Plane, windows: list[Window]) -> tuple[Plane, Plane, Plane]:
+    """Return windows of the plane of the marked image, side by side.
+
+    Then the same after the reference compression, and the mask of their cells.
+    """
+    parts, compressed, cells = [], [], []
     for top, left, height, width in windows:
         added = np.ascontiguousarray(delta[top : top + height, left : left + width])
-        parts.append(image.part(top, left, height, width).add(added)[0].plane())
+        marked = image.part(top, left, height, width).add(added)[0]
+        parts.append(marked.plane())
+        compressed.append(compress(marked, parts[-1]))
         rows, columns = (slice(at // CELL, (at + n + 1) // CELL) for at, n in ((top, height), (left, width)))
         cells.append(mask[rows, columns])
-    return np.concatenate(parts, axis=1), np.concatenate(cells, axis=1)
+    if len(windows) == 1:
+        return parts[0], compressed[0], cells[0]
+    return np.concatenate(parts, axis=1), np.concatenate(compressed, axis=1), np.concatenate(cells, axis=1)
 
 
 def _weighted(plane: Plane, cells: Plane) -> Plane:

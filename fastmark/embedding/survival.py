@@ -173,28 +173,40 @@ class Looks:
     def survival(self, needed: float) -> Predictions:
         """Predict every reference; ``needed``: z at which the message can be read."""
 
-        def margin(reference: str, look: Look, found: float) -> float:
-            return min(MESSAGE_SHARE[reference] * look.message / needed, found)
+        def margin(reference: str, found: float) -> float:
+            return min(MESSAGE_SHARE[reference] * self.message_z(reference) / needed, found)
 
-        height, width = (n * self.k for n in self.shape)
-        part = height // 2, width // 2
+        part = self.shape[0] * self.k // 2, self.shape[1] * self.k // 2
         part_k = pixels_per_unit(*part)
         small = _is_small(part, part_k)
-        half = self._scaled(self.k / (2 * part_k))
+        half = self.shown("half")
         found = half.by_scan(small=small)
-        if self.k == 2 * part_k:  # samples are units: it is not scaled for the detector
+        if self.k == 2 * part_k:  # the detector's units are the mark's: to it, nothing was scaled
             found = max(found, half.as_it_is())
         crop = self.crop.by_scan(small=small)
         if self.k == 1:
             crop = max(crop, self.crop.as_it_is())
-        shown = min(0.5, (SCREEN[0] - SCREEN_BAR) / height, SCREEN[1] / width)
-        screenshot = self._scaled(shown * self.k)
         return Predictions(
-            margin("jpeg", self.jpeg, self.jpeg.as_it_is()),
-            margin("half", half, found),
-            margin("crop", self.crop, crop),
-            margin("screenshot", screenshot, screenshot.by_scan(small=False)),
+            margin("jpeg", self.jpeg.as_it_is()),
+            margin("half", found),
+            margin("crop", crop),
+            margin("screenshot", self.shown("screenshot").by_scan(small=False)),
         )
+
+    def message_z(self, reference: str) -> float:
+        """Return z of the message after a reference, but for its share."""
+        return self.shown(reference).message
+
+    def shown(self, reference: str) -> Look:
+        """Return the look at what a reference leaves."""
+        if reference == "jpeg":
+            return self.jpeg
+        if reference == "crop":
+            return self.crop
+        height, width = (n * self.k for n in self.shape)
+        if reference == "half":
+            return self._scaled(self.k / (2 * pixels_per_unit(height // 2, width // 2)))
+        return self._scaled(self.k * min(0.5, (SCREEN[0] - SCREEN_BAR) / height, SCREEN[1] / width))
 
     def _scaled(self, scale: float) -> Look:
         """Return the look at the image at ``scale`` samples per unit."""

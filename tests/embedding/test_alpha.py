@@ -10,7 +10,8 @@ from fastmark.codec.message import MessageCode
 from fastmark.codec.plane import canonical_plane
 from fastmark.codec.tables import BLOCK
 from fastmark.embedding import marking
-from fastmark.embedding.choices import CHIP_RATIO, PILOT_RATIO, choose_strength, choose_tones
+from fastmark.embedding.choices import choose_strength, choose_tones
+from fastmark.embedding.design import CHIP_RATIO, PILOT_RATIO, Design
 from fastmark.embedding.hardening import harden
 from fastmark.embedding.host import prepare
 from fastmark.embedding.margins import Margins
@@ -107,7 +108,7 @@ def test_units_without_a_visible_pixel_have_no_delta_and_their_blocks_are_not_ha
     opacity = disc(203, 270)
     plane = canonical_plane(drawn(203, 270), 1)
     host = prepare(plane, 1, opacity)
-    delta = make_delta(host, carrier, CODE.encode(DATA), 96)
+    delta = make_delta(host, carrier, CODE.encode(DATA), Design((4, 12), 96))
     hardened, square = harden(host, delta, 0.8)
     alone, _ = harden(prepare(plane, 1), delta, 0.8)
     blocks = opacity[:200, :264].reshape(25, BLOCK, 33, BLOCK).all(axis=(1, 3))
@@ -204,7 +205,7 @@ def test_strength_and_tones_are_those_of_the_visible_part_alone(carrier, draw_pl
 
 def test_cells_count_by_their_opacity(carrier):
     opacity = fading(200, 264)
-    host = prepare(canonical_plane(drawn(200, 264), 1), 1, carrier, opacity)
+    host = prepare(canonical_plane(drawn(200, 264), 1), 1, opacity)
     p = host.perception
     power = (PILOT_RATIO * host.smooth_mask) ** 2 + (CHIP_RATIO**2 * 10 / 64) * p.mask**2
     ratio = (power / (p.deviation**2 + 200)).astype(np.float64)
@@ -263,7 +264,7 @@ def specified(pixels, secret, visible):
     weights = spec.pool(opacity)
     n_tones = specified_tones(plane, m, weights, key.tones)
     origin = spec.find_origin(plane, secret)
-    unit = spec.make_delta(m, plane.shape, origin, key, spec.encode(DATA, k), n_tones)
+    unit = spec.make_delta(plane, m, origin, key, spec.encode(DATA, k), n_tones)
     whole = np.zeros(plane.shape, bool)
     whole = spec.put_blocks(whole, 0, np.all(spec.to_blocks(opacity > 0, 0), axis=(2, 3), keepdims=True))
 

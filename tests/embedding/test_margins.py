@@ -13,11 +13,11 @@ from fastmark.codec.mask import Perception
 from fastmark.codec.message import NEEDED_Z
 from fastmark.codec.plane import canonical_plane, pixels_per_unit
 from fastmark.embedding import margins as margin
-from fastmark.embedding.choices import PILOT_RATIO, choose_strength, choose_tones
+from fastmark.embedding.choices import choose_strength
 from fastmark.embedding.hardening import harden, jpeg_steps
 from fastmark.embedding.host import Pixels, prepare
 from fastmark.embedding.margins import KnownMark, measure
-from fastmark.embedding.marking import make_delta
+from fastmark.embedding.marking import make_delta, make_design
 
 
 @pytest.fixture(scope="module")
@@ -95,10 +95,10 @@ def to_be_marked(pixels, carrier, strength=1.0):
     """What :func:`measure` is told before a picture is marked, and what it is told of it when it is."""
     k = pixels_per_unit(*pixels.shape[:2])
     host = prepare(canonical_plane(pixels, k), k)
-    n_tones = choose_tones(host, carrier, PILOT_RATIO)
-    unit = make_delta(host, carrier, CODEWORD, n_tones)
-    delta, _ = harden(host, unit, strength * choose_strength(host))
-    known = KnownMark(host.origin, carrier, CODEWORD, n_tones, 64)
+    design = make_design(host, carrier)
+    unit = make_delta(host, carrier, CODEWORD, design)
+    delta, _ = harden(host, unit, strength * choose_strength(host, design))
+    known = KnownMark(design.origin, carrier, CODEWORD, design.n_tones, 64)
     mask, image = host.perception.mask, Pixels.of(pixels, 255.0)
     return (image, delta, mask, known), (image.add(delta)[0], np.zeros_like(delta), mask, known)
 
