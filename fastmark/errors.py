@@ -49,15 +49,15 @@ class AlreadyMarkedError(FastmarkError, ValueError):
     """The image carries a watermark of this key already, which was to be respected or could not be replaced.
 
     Attributes:
-        message: what that watermark says; None where it is not readable.
+        message: of that watermark; None where it is not readable.
         message_hex: the same as hex digits.
     """
 
-    def __init__(self, text: str, message: int | None = None, message_bits: int = 64) -> None:
+    def __init__(self, text: str, message_hex: str | None = None) -> None:
         """Say what happened, and keep the message that was found."""
-        super().__init__(text, message, message_bits)  # all of them, to be pickled
-        self.message = message
-        self.message_hex = None if message is None else f"{message:0{message_bits // 4}x}"
+        super().__init__(text, message_hex)  # both, to be pickled
+        self.message = None if message_hex is None else int(message_hex, 16)
+        self.message_hex = message_hex
 
     def __str__(self) -> str:
         """Return the text alone."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fastmark._checks import check_count, check_flag, check_strength
+from fastmark._checks import OnMarked, check_count, check_flag, check_on_marked, check_strength
 from fastmark._unchanging import Unchanging
 from fastmark.batches import Outcome, each, in_order, pairs, threads_of_one
 from fastmark.codec.carrier import Carrier
@@ -18,7 +18,8 @@ from fastmark.codec.key import Key, check_secret_key
 from fastmark.codec.message import MessageCode
 from fastmark.codec.plane import pixels_per_unit
 from fastmark.detection.detector import KeyDetector, look
-from fastmark.embedding.marking import mark
+from fastmark.embedding.host import Pixels
+from fastmark.embedding.remarking import mark_image, not_replaced
 from fastmark.errors import ImageTooSmallError, InvalidMessageError, OutputError
 from fastmark.images.opening import ImageInput, check_out, open_for_detection, open_for_embedding
 from fastmark.images.reading import Encoded
@@ -46,12 +47,11 @@ class Watermarker(Unchanging):
     ...     print(found.message_hex)
     """
 
-    __slots__ = ("_carrier", "_code", "_key", "_strength", "key_detector")
+    __slots__ = ("_code", "_key", "_strength", "key_detector")
 
     _key: Key
     _strength: float
     _code: MessageCode
-    _carrier: Carrier
     key_detector: KeyDetector
 
     def __init__(self, key: Key, message_bits: int = 64, strength: float | np.floating[Any] = 1.0) -> None:
@@ -73,7 +73,6 @@ class Watermarker(Unchanging):
             _key=key,
             _strength=strength,
             _code=code,
-            _carrier=carrier,
             key_detector=KeyDetector(carrier, code),
         )
 
@@ -121,6 +120,7 @@ class Watermarker(Unchanging):
         *,
         threads: int = ...,
         bind: bool = ...,
+        on_marked: OnMarked = ...,
         out: NDArray[np.uint8] | None = ...,
         max_pixels: int | None = ...,
     ) -> NDArray[_Scalar]: ...
@@ -132,6 +132,7 @@ class Watermarker(Unchanging):
         *,
         threads: int = ...,
         bind: bool = ...,
+        on_marked: OnMarked = ...,
         out: None = ...,
         max_pixels: int | None = ...,
     ) -> Image.Image: ...
@@ -143,6 +144,7 @@ class Watermarker(Unchanging):
         *,
         threads: int = ...,
         bind: bool = ...,
+        on_marked: OnMarked = ...,
         out: NDArray[np.uint8] | None = ...,
         max_pixels: int | None = ...,
     ) -> Marked: ...
@@ -153,13 +155,14 @@ class Watermarker(Unchanging):
         *,
         threads: int = 1,
         bind: bool = True,
+        on_marked: OnMarked = "replace",
         out: NDArray[np.uint8] | None = None,
         max_pixels: int | None = None,
     ) -> Marked:
         """Return the image with the watermark in it; as :meth:`embed_report` without the report."""
-        return self.embed_report(image, message, threads=threads, bind=bind, out=out, max_pixels=max_pixels)[
-            0
-        ]
+        return self.embed_report(
+            image, message, threads=threads, bind=bind, on_marked=on_marked, out=out, max_pixels=max_pixels
+        )[0]
 
     @overload
     def embed_report(
@@ -169,6 +172,7 @@ class Watermarker(Unchanging):
         *,
         threads: int = ...,
         bind: bool = ...,
+        on_marked: OnMarked = ...,
         out: NDArray[np.uint8] | None = ...,
         max_pixels: int | None = ...,
     ) -> tuple[NDArray[_Scalar], EmbedReport]: ...
@@ -180,6 +184,7 @@ class Watermarker(Unchanging):
         *,
         threads: int = ...,
         bind: bool = ...,
+        on_marked: OnMarked = ...,
         out: None = ...,
         max_pixels: int | None = ...,
     ) -> tuple[Image.Image, EmbedReport]: ...
@@ -191,6 +196,7 @@ class Watermarker(Unchanging):
         *,
         threads: int = ...,
         bind: bool = ...,
+        on_marked: OnMarked = ...,
         out: NDArray[np.uint8] | None = ...,
         max_pixels: int | None = ...,
     ) -> tuple[Marked, EmbedReport]: ...
@@ -201,12 +207,18 @@ class Watermarker(Unchanging):
         *,
         threads: int = 1,
         bind: bool = True,
+        on_marked: OnMarked = "replace",
         out: NDArray[np.uint8] | None = None,
         max_pixels: int | None = None,
     ) -> tuple[Marked, EmbedReport]:
         """Embed a watermark in an image.
 
         Pixels of alpha 0, which nobody sees, are left as they are, and count for nothing.
+
+        Samples of the result promise that the message will be read from it, and all of it does where they
+        leave doubt. Where an earlier watermark of this key is seen, the detector itself reads the new message
+        before the result is returned. In an image that was resized after it was marked, no earlier watermark
+        is looked for; the detector tries an image as it is, which shows the new one, first.
 
         Args:
             image: path, binary file object, encoded bytes, Pillow image, or array ``(H, W)`` or
@@ -217,6 +229,10 @@ class Watermarker(Unchanging):
             threads: how many may share the work on this image; the result is the same.
             bind: tie the watermark to what the image shows, so that a copy of it on another image can be told
                 (:attr:`Detection.binding`).
+            on_marked: the answer to an earlier watermark of this key, in an image that is as it was or was
+                cropped since: "replace" takes it off and embeds the new one, "keep" returns the image
+                unchanged, "refuse" raises :class:`AlreadyMarkedError`. The report's ``action`` and
+                ``earlier_message`` say what was done.
             out: for an array ``(H, W)`` or ``(H, W, 3)`` of uint8: where the marked pixels go, C-contiguous
                 and of the same shape; it may be ``image`` itself, which is then changed, unless it is
                 refused.
@@ -231,9 +247,12 @@ class Watermarker(Unchanging):
             InvalidMessageError, InvalidImageError, UnsupportedImageError: if they are not of these kinds.
             ImageNotFoundError: if there is no such file; it is a FileNotFoundError too.
             ImageTooSmallError, ImageTooFlatError: if the image cannot carry the watermark.
+            AlreadyMarkedError: if an earlier watermark of this key is refused, or the detector does not read
+                the new message from an image that had one.
             ValueError: if ``out`` does not fit ``image``, or a number is out of range.
         """
-        threads = check_count("threads", threads, 1)
+        threads, bind = check_count("threads", threads, 1), check_flag("bind", bind)
+        on_marked = check_on_marked(on_marked)
         if out is not None:
             check_out(image, out)
         data = self._code.to_bytes(message)
@@ -244,17 +263,15 @@ class Watermarker(Unchanging):
                 f"an image needs {MIN_IMAGE_SIDE} pixels a side to carry a watermark, this one has"
                 f" {width} x {height}"
             )
-        marked, report = mark(
-            source.pixels,
-            source.peak,
-            self._carrier,
-            self._code,
+        marked, report = mark_image(
+            Pixels.of(source.pixels, source.peak, source.visible),
+            self.key_detector,
             data,
             self.strength,
             threads,
             out,
-            visible=source.visible,
-            bind=check_flag("bind", bind),
+            bind=bind,
+            on_marked=on_marked,
         )
         if source.warnings:
             report = dataclasses.replace(report, warnings=(*source.warnings, *report.warnings))
@@ -293,6 +310,7 @@ class Watermarker(Unchanging):
         *,
         threads: int = ...,
         bind: bool = ...,
+        on_marked: OnMarked = ...,
         max_pixels: int | None = ...,
     ) -> NDArray[_Array]: ...
     @overload
@@ -304,6 +322,7 @@ class Watermarker(Unchanging):
         *,
         threads: int = ...,
         bind: bool = ...,
+        on_marked: OnMarked = ...,
         max_pixels: int | None = ...,
     ) -> list[NDArray[_Array]]: ...
     @overload
@@ -315,6 +334,7 @@ class Watermarker(Unchanging):
         *,
         threads: int = ...,
         bind: bool = ...,
+        on_marked: OnMarked = ...,
         max_pixels: int | None = ...,
     ) -> list[Image.Image]: ...
     @overload
@@ -326,6 +346,7 @@ class Watermarker(Unchanging):
         *,
         threads: int = ...,
         bind: bool = ...,
+        on_marked: OnMarked = ...,
         max_pixels: int | None = ...,
     ) -> list[Marked]: ...
     def embed_batch(
@@ -336,6 +357,7 @@ class Watermarker(Unchanging):
         *,
         threads: int = 1,
         bind: bool = True,
+        on_marked: OnMarked = "replace",
         max_pixels: int | None = None,
     ) -> Any:
         """Embed watermarks in many images, in order; the first error ends it.
@@ -345,7 +367,7 @@ class Watermarker(Unchanging):
             messages: one for each image.
             workers: images at a time; 0 for one per core.
             threads: how many may share the work on one image.
-            bind, max_pixels: as for :meth:`embed_report`.
+            bind, on_marked, max_pixels: as for :meth:`embed_report`.
 
         Returns:
             A list of the marked images; of an array an array of the same shape and dtype.
@@ -356,7 +378,7 @@ class Watermarker(Unchanging):
         if isinstance(images, Sized) and isinstance(messages, Sized) and len(images) != len(messages):
             raise InvalidMessageError(f"{len(images)} images need as many messages, not {len(messages)}")
         outcomes = self.embed_iter(
-            images, messages, workers, threads=threads, bind=bind, max_pixels=max_pixels
+            images, messages, workers, threads=threads, bind=bind, on_marked=on_marked, max_pixels=max_pixels
         )
         marked = [outcome.get()[0] for outcome in outcomes]
         if not isinstance(images, np.ndarray):
@@ -371,6 +393,7 @@ class Watermarker(Unchanging):
         *,
         threads: int = 1,
         bind: bool = True,
+        on_marked: OnMarked = "replace",
         max_pixels: int | None = None,
     ) -> Iterator[Outcome[tuple[Marked, EmbedReport]]]:
         """Embed watermarks in a stream of images: memory holds a few of them at a time.
@@ -378,7 +401,7 @@ class Watermarker(Unchanging):
         Args:
             images: any iterable of images; it may be endless.
             messages: one for each image.
-            workers, threads, bind, max_pixels: as for :meth:`embed_batch`.
+            workers, threads, bind, on_marked, max_pixels: as for :meth:`embed_batch`.
 
         Yields:
             In order, one :class:`Outcome` for each image: the marked image and its report, or its error.
@@ -387,10 +410,13 @@ class Watermarker(Unchanging):
             InvalidMessageError: where images or messages end first.
             ValueError: at once, if a number is out of range.
         """
-        threads = threads_of_one(threads)
+        threads, bind = threads_of_one(threads), check_flag("bind", bind)
+        on_marked = check_on_marked(on_marked)
 
         def embed(pair: tuple[ImageInput, Message]) -> tuple[Marked, EmbedReport]:
-            return self.embed_report(*pair, threads=threads, bind=bind, max_pixels=max_pixels)
+            return self.embed_report(
+                *pair, threads=threads, bind=bind, on_marked=on_marked, max_pixels=max_pixels
+            )
 
         return in_order(embed, pairs(each(images), messages), workers)
 
@@ -446,6 +472,7 @@ def read_back(
     message: bytes,
     format_name: str,
     *,
+    report: EmbedReport | None = None,
     max_pixels: int | None = None,
 ) -> Detection:
     """Detect a watermark in the encoded bytes that are about to be written.
@@ -455,13 +482,17 @@ def read_back(
         encoded: a whole file.
         message: what it should say.
         format_name: of the file, for the error.
+        report: of embedding.
         max_pixels: as for :meth:`Watermarker.detect`.
 
     Raises:
+        AlreadyMarkedError: if the watermark replaced an earlier one, and its message is not read.
         OutputError: if the watermark is not detected, or says something else.
     """
     found = marker.detect(encoded, max_pixels=max_pixels)
     if not found or found.message_bytes != message:
+        if report is not None and report.action == "replaced":
+            raise not_replaced(report.earlier_message)
         raise OutputError(
             f"the message is not read back from the image encoded as {format_name.lower()}, which is not"
             " written: raise --quality or --strength, or choose another format"

@@ -1,0 +1,166 @@
+"""An earlier mark of the same key: seen by its tones before an image is marked, and read by the detector."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastmark._checks import MESSAGE_BITS
+from fastmark.codec.carrier import Carrier
+from fastmark.codec.message import Decoded, MessageCode
+from fastmark.codec.tables import TONE_COUNTS
+from fastmark.detection.analysis import Analysis
+from fastmark.detection.detector import MIN_PLANE_SIDE, KeyDetector
+from fastmark.detection.evidence import DETECTED, LOG_SHARES
+from fastmark.detection.noise import WHITE_LIMIT
+from fastmark.detection.placement import Placement
+from fastmark.detection.reading import Finding
+from fastmark.detection.scores import ScorePlanes
+from fastmark.detection.search import Search
+from fastmark.detection.torus import TorusSpectrum
+from fastmark.embedding.host import Host, Pixels
+
+# NOTE: the constants below are measured by benchmarks/again.py.
+
+SHOWN = 1.5
+"""Standard deviations of the tones' power from which on an image may show the mark as it is or cropped.
+
+Chance gets there in 8 images of 100.
+"""
+
+SHOWN_COARSER = 3.5
+"""The same for marks of more pixels per unit, of which several are looked for.
+
+Such an image was cropped from a large one, whose mark shows well. Chance gets there in 1 image of 100.
+"""
+
+MAX_COARSER = 8
+"""Most pixels per unit of such a mark."""
+
+_CERTAIN = (
+    3.5  # where no readable mark is in the image as it is or cropped, the detector tries all geometries
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """A mark of the same key whose presence is proven.
+
+    Attributes:
+        analysis: of the plane on which it was found.
+        k: pixels per unit of that plane.
+        placement: where the mark lies on the analysed plane.
+        decoded: its message; None where that is not proven.
+        message_z: the signal-to-noise ratio of the message; 0 without one.
+        message_bits: length of the message; that of the detector without one.
+    """
+
+    analysis: Analysis
+    k: int
+    placement: Placement
+    decoded: Decoded | None
+    message_z: float
+    message_bits: int
+
+    @property
+    def message(self) -> int | None:
+        """The message, if it is proven."""
+        return None if self.decoded is None else self.decoded.message
+
+    @property
+    def message_hex(self) -> str | None:
+        """The message as hex digits, if it is proven."""
+        return None if self.decoded is None else f"{self.decoded.message:0{self.message_bits // 4}x}"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The answer of a look for an earlier mark.
+
+    Attributes:
+        suspected: whether the tones show more than most images do.
+        found: the mark, where its presence is proven.
+    """
+
+    suspected: bool
+    found: Earlier | None = None
+
+
+def look_for(image: Pixels, host: Host, detector: KeyDetector) -> Look:
+    """Look for an earlier mark of a key in an image as it is or cropped.
+
+    The tones' power is looked at first, at their own frequencies and at those of a mark of more pixels per
+    unit, which costs next to nothing once the spectrum is there. Where it stands out, the detector searches
+    the plane of such units. An image that was resized after it was marked is not looked for.
+
+    Args:
+        image: not marked yet.
+        host: its plane.
+        detector: of the key.
+    """
+    torus, carrier = host.analysis.identity, detector.carrier
+    short = min(image.values.shape[:2])
+    shown = {}
+    for k in range(image.k, max(image.k, min(MAX_COARSER, short // MIN_PLANE_SIDE)) + 1):
+        excess = tone_excess(torus, carrier, image.k / k)
+        if excess >= (SHOWN if k == image.k else SHOWN_COARSER):
+            shown[k] = excess
+    for k in sorted(shown, key=shown.__getitem__, reverse=True):
+        analysis = host.analysis
+        if k != image.k:
+            analysis = Analysis(ScorePlanes(Pixels(image.values, image.peak, k).plane()))
+        found = _search(analysis, k, detector, everywhere=shown[k] >= _CERTAIN)
+        if found is not None:
+            return Look(True, found)
+    return Look(bool(shown))
+
+
+def _search(analysis: Analysis, k: int, detector: KeyDetector, *, everywhere: bool) -> Earlier | None:
+    """Search a plane as a detector does; ``everywhere``: not only as it is or cropped."""
+    search = Search(analysis, detector.carrier, detector.templates, detector.code)
+    if everywhere:
+        search.run(deep=False)
+    else:
+        search.try_identity()
+    finding, bits = search.finding, detector.code.message_bits
+    if not _is_readable(finding) and finding.log_p + LOG_SHARES <= DETECTED:
+        # it is there: its message may have another length
+        for other in set(MESSAGE_BITS) - {bits}:
+            search = Search(analysis, detector.carrier, detector.templates, MessageCode(other))
+            search.try_identity()
+            if _is_readable(search.finding):
+                finding, bits = search.finding, other
+                break
+    if finding.placement is None:
+        return None
+    if _is_readable(finding):
+        return Earlier(analysis, k, finding.placement, finding.message, finding.message_z, bits)
+    if finding.log_p + LOG_SHARES <= DETECTED:
+        return Earlier(analysis, k, finding.placement, None, 0.0, bits)
+    return None
+
+
+def _is_readable(finding: Finding) -> bool:
+    """Return whether the message is proven as a detector of one key wants it."""
+    return finding.message_log_p + LOG_SHARES <= DETECTED
+
+
+def tone_excess(torus: TorusSpectrum, carrier: Carrier, ratio: float = 1.0) -> float:
+    """Return by how many standard deviations the power of the tones exceeds that of the noise.
+
+    ``sum (min(|v|^2, 8) - 1) / sqrt(n)`` for the prefix of n tones that shows most, v the tones over the root
+    of their local level. It does not depend on where the mark lies.
+
+    Args:
+        torus: of the image as it is.
+        carrier: of the key.
+        ratio: units of the mark per sample of the plane, at most 1: 1/2 where a unit has two samples.
+    """
+    bins = np.rint(carrier.tones * ratio).astype(np.int64)
+    bins *= np.where(bins[:, 1:] < 0, -1, 1)
+    values = torus.spectrum[bins[:, 0], bins[:, 1]]
+    level = np.maximum(torus.power.noise.at(bins[:, 0], bins[:, 1]), 1e-12)
+    excess = np.cumsum(np.minimum(np.abs(values) ** 2 / level, WHITE_LIMIT) - 1)
+    return max(float(excess[n - 1]) / math.sqrt(n) for n in TONE_COUNTS)
