@@ -31,7 +31,7 @@ class BindingClass:
     flag: float
 
 
-STRONG, WEAK = BindingClass(1, 1 / 3, 0.2), BindingClass(2, 0.2, 0.15)
+STRONG, WEAK = BindingClass(1, 0.4, 0.3), BindingClass(2, 0.2, 0.15)
 CLASSES = (STRONG, WEAK)
 
 

@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from fastmark.codec.binding import CLASSES, block_content
 from fastmark.codec.carrier import Carrier
 from fastmark.codec.message import Decoded
+from fastmark.codec.plane import canonical_plane
 from fastmark.codec.tables import BLOCK, GRID, N_COEFFICIENTS
 from fastmark.detection import evidence
+from fastmark.detection.affine import is_identity
 from fastmark.detection.local_shifts import Field
 from fastmark.detection.placement import Placement
 from fastmark.detection.reading import ChipView, Finding
@@ -33,6 +35,10 @@ from fastmark.results import Binding, MadeWith
 _SAMPLES = 2  # of luma in a block, each way
 _TABLE = resample_kernels.cubic_table()
 _NO_FIELD = np.zeros((2, 2, 2), np.float32)
+
+# Blocks either way around one that tell its weight; energy with which the mean of all counts beside theirs, as
+# a share of all energy; least weight.
+_REACH, _PRIOR, _LEAST_FACTOR = 3, 0.02, 0.1
 
 # Models of z over its expectation, mean and standard deviation, that of noise left out: benchmarks/binding.py
 _GENUINE, _OTHER = (0.97, 0.15), (0.02, 0.08)
@@ -48,33 +54,33 @@ _CONTRADICTS, _AGREES = math.log(20), math.log(20)  # ratios of the binding in w
 
 
 class ChipSums(NamedTuple):
-    """Sums over the chips of a part of the blocks; x is a chip's score times its sign, its message known.
+    """Sums over the chips of a part of the blocks; x is a chip's score times its known sign and its weight.
 
     Attributes:
         plain: ``sum x``.
         energy: ``sum x^2``.
-        flags: ``sum d x``, d the keyed signs of each class' flags.
         bound: ``sum b c x``, b the keyed signs of the binding, c the content of the block.
         expected: ``sum c^2 x``, which ``bound`` is expected to be for a depth of 1.
         bound_energy: ``sum (c x)^2``.
+        flags: ``sum d x``, d the keyed signs of each class' flags.
     """
 
     plain: float
     energy: float
-    flags: tuple[float, ...]
     bound: float
     expected: float
     bound_energy: float
+    flags: tuple[float, ...]
 
     def plus(self, other: ChipSums) -> ChipSums:
         """Return the sums over both parts."""
         return ChipSums(
             self.plain + other.plain,
             self.energy + other.energy,
-            tuple(a + b for a, b in zip(self.flags, other.flags, strict=True)),
             self.bound + other.bound,
             self.expected + other.expected,
             self.bound_energy + other.bound_energy,
+            tuple(a + b for a, b in zip(self.flags, other.flags, strict=True)),
         )
 
 
@@ -104,14 +110,22 @@ def examine(planes: ScorePlanes, finding: Finding, carrier: Carrier) -> Origins:
     Args:
         planes: of the image.
         finding: with a message.
-        carrier: of the key; without the blocks that are withheld nothing is told of what it was made with.
+        carrier: of the key, or of a detector key: then nothing is said of what the mark was made with.
+    """
+    return judge(*measure(planes, finding, carrier))
+
+
+def measure(planes: ScorePlanes, finding: Finding, carrier: Carrier) -> tuple[ChipSums, ChipSums]:
+    """Return the sums over the blocks that detector keys know, and over those that they do not.
+
+    Arguments as of :func:`examine`.
     """
     placement, view, decoded = finding.placement, finding.view, finding.message
     assert placement is not None and view is not None and decoded is not None
     luma = block_luma(planes, placement, view, finding.field)
     content = block_content(luma, carrier.binding.partners, view.origin, view.blocks.inside > 0)
     sign = np.float32(-1 if placement.inverted else 1)
-    return judge(*sum_chips(view.blocks, view.origin, sign * content, carrier, decoded, sign))
+    return sum_chips(view.blocks, view.origin, sign * content, carrier, decoded, sign)
 
 
 def block_luma(
@@ -119,10 +133,13 @@ def block_luma(
 ) -> NDArray[np.float32]:
     """Return the mean luma, less 128, of the blocks of a view: float32 ``(BY, BX)``.
 
-    It is taken at 2 x 2 places of a block, from the plane averaged over about as many samples as lie between
-    them.
+    Where blocks start at whole samples of an image that was not resampled they are averaged; else luma is
+    taken at 2 x 2 places of a block, from the plane averaged over about as many samples as lie between them.
     """
     n_rows, n_columns = view.blocks.inside.shape
+    whole = np.rint(placement.offset)
+    if field is None and is_identity(placement.matrix) and np.array_equal(whole, placement.offset):
+        return _averaged(planes, BLOCK * np.array(view.origin) + whole.astype(int), (n_rows, n_columns))
     step = BLOCK // _SAMPLES
     reduction = max(1, round(step * math.sqrt(abs(np.linalg.det(placement.matrix)))))
     source = planes.reduced(reduction)
@@ -135,6 +152,15 @@ def block_luma(
     resample_kernels.warp_plane(source, _TABLE, matrix, at, shifts, FIELD_SPACING / step, samples, inside)
     means: NDArray[np.float32] = samples.reshape(n_rows, _SAMPLES, n_columns, _SAMPLES).mean(axis=(1, 3))
     return means - np.float32(128)
+
+
+def _averaged(planes: ScorePlanes, start: NDArray[np.int64], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Return the mean luma, less 128, of 8 x 8 samples from ``start`` on: float32 of ``shape``, in blocks."""
+    reduction = math.gcd(BLOCK // 2, *map(int, start))
+    side = BLOCK // reduction
+    y, x = (int(n) // reduction for n in start)
+    part = planes.reduced(reduction)[y : y + side * shape[0], x : x + side * shape[1]]
+    return canonical_plane(np.ascontiguousarray(part), side) - np.float32(128)
 
 
 def sum_chips(
@@ -165,23 +191,61 @@ def sum_chips(
         place = origin[0] % GRID, origin[1] % GRID
         chip_kernels.fold_chips(blocks.coefficients, factor, *place, folded[power])
         factor = factor * content
-    x, followed, expected = folded * known
     tables = carrier.binding
-    sums = [
-        x.sum(axis=0),
-        _dot(x, x),
-        *(_dot(flags, x) for flags in tables.flags),
-        _dot(tables.signs, followed),
-        expected.sum(axis=0),
-        _dot(followed, followed),
-    ]
-    parts = []
-    for part in (~tables.withheld, tables.withheld):
-        plain, energy, *flags, bound, square, bound_energy = (
-            float(total.sum(where=part, dtype=np.float64)) for total in sums
-        )
-        parts.append(ChipSums(plain, energy, tuple(flags), bound, square, bound_energy))
-    return parts[0], parts[1]
+    folded *= known
+    folded *= chip_weights(folded[0], ~tables.withheld)
+    x, followed, expected = folded
+    by_block = np.stack(
+        [
+            x.sum(axis=0),
+            _dot(x, x),
+            _dot(tables.signs, followed),
+            expected.sum(axis=0),
+            _dot(followed, followed),
+            *(_dot(flags, x) for flags in tables.flags),
+        ]
+    )
+    parts = np.stack([~tables.withheld, tables.withheld]).reshape(2, -1)
+    sums = by_block.reshape(len(by_block), -1).astype(np.float64) @ parts.T.astype(np.float64)
+    others, withheld = (ChipSums(*map(float, part[:5]), tuple(map(float, part[5:]))) for part in sums.T)
+    return others, withheld
+
+
+def chip_weights(x: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return how much chips say, by what is left of the mark around them: float32 ``(10, 128, 128)``.
+
+    A chip's best weight is its mean over its variance. That is told from the blocks around its own, and from
+    the chips of its coefficient, both shrunk towards that of all. Only blocks that detector keys know are
+    looked at, and no keyed sign but the chips' own: so bounds over the signs of binding and flags hold for
+    all blocks, and those over the chips' signs for withheld blocks.
+
+    Args:
+        x: float32 ``(10, 128, 128)``, scores times known signs.
+        known: bool ``(128, 128)``, blocks that detector keys know.
+    """
+    square, disclosed = x * x, known.astype(np.float32)
+    here, here_energy = x.sum(axis=0) * disclosed, square.sum(axis=0) * disclosed
+    plain, energy = float(here.sum(dtype=np.float64)), float(here_energy.sum(dtype=np.float64))
+    if plain <= 0:
+        return np.ones_like(x)
+    share, prior = plain / energy, _PRIOR * energy
+    around, around_energy = (_sum_around(part) - part for part in (here, here_energy))
+    by_place = np.maximum((around / share + prior) / (around_energy + prior), _LEAST_FACTOR)
+    alike, alike_energy = (part.reshape(len(x), -1) @ disclosed.ravel() for part in (x, square))
+    by_frequency = np.maximum((alike / share + prior) / (alike_energy + prior), _LEAST_FACTOR)
+    weights: NDArray[np.float32] = (by_frequency[:, None, None] * by_place).astype(np.float32)
+    return weights
+
+
+def _sum_around(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return sums over 7 x 7 blocks of the torus' grid, which is round: float32 ``(128, 128)``."""
+    width = 2 * _REACH + 1
+    for axis in (0, 1):
+        edges = [(_REACH + 1, _REACH) if a == axis else (0, 0) for a in range(2)]
+        running = np.pad(values, edges, "wrap").cumsum(axis=axis, dtype=np.float64)
+        n = values.shape[axis]
+        values = running.take(range(width, width + n), axis) - running.take(range(n), axis)
+    return values.astype(np.float32)
 
 
 def _dot(a: NDArray[np.float32] | NDArray[np.int8], b: NDArray[np.float32]) -> NDArray[np.float32]:
