@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import Any, TypeAlias, TypeVar, overload
 
 import numpy as np
@@ -21,6 +21,8 @@ from fastmark.detection.detector import KeyDetector, look
 from fastmark.embedding.host import Pixels
 from fastmark.embedding.remarking import mark_image, not_replaced
 from fastmark.errors import ImageTooSmallError, InvalidMessageError, OutputError
+from fastmark.images.encoding import check_encoding, encode_image
+from fastmark.images.formats import PREFIX_BYTES, format_by_prefix
 from fastmark.images.opening import ImageInput, check_out, open_for_detection, open_for_embedding
 from fastmark.images.reading import Encoded
 from fastmark.results import Detection, EmbedReport
@@ -466,13 +468,36 @@ class Watermarker(Unchanging):
 # ---- small things --------------------------------------------------------------------------------------
 
 
+def encode_result(
+    marked: Image.Image, report: EmbedReport, source: bytes, format_name: str, encoding: Mapping[str, Any]
+) -> bytes:
+    """Encode what ``embed_report`` gave for the bytes ``source``.
+
+    An image that was kept stays the very file that it was, if the format does.
+
+    Args:
+        marked: the image.
+        report: of embedding.
+        source: the file in which it was embedded.
+        format_name: to encode to.
+        encoding: options of ``encode_image``.
+
+    Raises:
+        OutputError: as ``encode_image``.
+    """
+    own = format_by_prefix(source[:PREFIX_BYTES])
+    if report.action == "kept" and own is not None and own == check_encoding(format_name):
+        return source
+    return encode_image(marked, format_name, **encoding)
+
+
 def read_back(
     marker: Watermarker,
     encoded: bytes,
     message: bytes,
     format_name: str,
+    report: EmbedReport,
     *,
-    report: EmbedReport | None = None,
     max_pixels: int | None = None,
 ) -> Detection:
     """Detect a watermark in the encoded bytes that are about to be written.
@@ -491,7 +516,7 @@ def read_back(
     """
     found = marker.detect(encoded, max_pixels=max_pixels)
     if not found or found.message_bytes != message:
-        if report is not None and report.action == "replaced":
+        if report.action == "replaced":
             raise not_replaced(report.earlier_message)
         raise OutputError(
             f"the message is not read back from the image encoded as {format_name.lower()}, which is not"

@@ -8,7 +8,14 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
 
-from fastmark._checks import MAX_PIXELS_EACH, check_strength, message_bytes
+from fastmark._checks import (
+    MAX_PIXELS_EACH,
+    OnMarked,
+    check_flag,
+    check_on_marked,
+    check_strength,
+    message_bytes,
+)
 from fastmark.bulk._run import check_numbers, recorded
 from fastmark.bulk.fetching import fetched
 from fastmark.bulk.journal import Journal, has_journal, journal_path
@@ -29,7 +36,7 @@ from fastmark.images.encoding import DEFAULTS, check_encoding
 from fastmark.images.formats import PREFIX_BYTES, format_by_prefix
 from fastmark.images.reading import most_bytes
 
-STATES = ("marked",)
+STATES = ("marked", "kept")
 
 
 def embed(
@@ -41,6 +48,8 @@ def embed(
     lists: AnyPath | Sequence[AnyPath] = (),
     message_bits: int = 64,
     strength: float = 1.0,
+    bind: bool = True,
+    on_marked: OnMarked = "replace",
     verify: bool = False,
     manifest: AnyPath | None = None,
     format: str | None = None,
@@ -73,6 +82,11 @@ def embed(
             message for all.
         message_bits: 16, 32, 64, 96 or 128.
         strength: amplitude relative to the default; 0.25..4.
+        bind: tie every watermark to what its image shows.
+        on_marked: the answer to an earlier watermark of this key: "replace", "keep" or "refuse". An image
+            that is kept is written unchanged, in its very bytes if its format stays; its row has the state
+            "kept" and that watermark's message. One that is refused is a row with its error. A message that
+            replaced another is read back from the encoded bytes, or the row is an error.
         verify: read every image back from its encoded bytes; one whose message cannot be read is an error.
         manifest: .jsonl, .csv or .parquet; None for ``manifest.jsonl`` in the folder, or beside a tar.
         format: "png", "jpeg", "webp", "avif", "heif", "jxl", "tiff", "bmp", "ppm"; None for each image's own.
@@ -98,10 +112,12 @@ def embed(
     check_secret_key(key)
     check_numbers(message_bits, max_pixels, workers)
     check_strength(strength)
+    check_flag("bind", bind)
+    check_on_marked(on_marked)
     options: dict[str, Any] = {"quality": quality, "subsampling": subsampling, "lossless": lossless}
     check_encoding(format, **options)
     encoding = {name: DEFAULTS[name] if value is None else value for name, value in options.items()}
-    job = EmbedJob(key, message_bits, strength, max_pixels, format, encoding, verify)
+    job = EmbedJob(key, message_bits, strength, max_pixels, format, encoding, verify, None, bind, on_marked)
     check_sources(given, column)
     check_output_of(target, known=has_journal(target), force=force)
     table = _manifest(target, manifest, force=force)
@@ -161,6 +177,11 @@ def _journal(
         "column": column,
         "manifest": printable(table),
     }
+    # NOTE: as they are in the journals of fastmark 0.2 if they are the defaults
+    if not job.bind:
+        settings["bind"] = job.bind
+    if job.on_marked != "replace":
+        settings["on_marked"] = job.on_marked
     return Journal(journal_path(target), settings, output=target, force=force)
 
 
@@ -224,8 +245,9 @@ class _Queue:
 
     def _check_order(self, item: Item) -> None:
         """Raise OutputError if a watermarked image has another message than its line does now."""
-        embedded = self._journal.row(item)["message"]
-        if embedded != self._messages.of(item, self._index):
+        row = self._journal.row(item)
+        embedded = row["message"]
+        if row["state"] != "kept" and embedded != self._messages.of(item, self._index):
             raise OutputError(
                 f"{item.source} carries {embedded}, but its line of the messages has changed: images"
                 " have been added or removed, or lines changed; use a .csv with source and message instead"

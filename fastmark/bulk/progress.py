@@ -26,7 +26,7 @@ class Summary:
 
     Attributes:
         counts: images per state, those of the earlier runs that this one resumed included: "detected",
-            "possible", "absent", "marked", "error".
+            "possible", "absent", "marked", "kept", "error".
         resumed: how many of them were done by earlier runs.
         others: files passed over because they are not images.
         unopened: the names of the first 20 archives of kinds that are not opened: zip, 7z, rar, tar.zst, ...

@@ -143,7 +143,8 @@ class Result:
         source: of the item.
         position: of the item.
         stamp: of the item.
-        state: "detected", "possible", "absent", "marked", "error", or "companion" of a file that was copied.
+        state: "detected", "possible", "absent", "marked", "kept", "error", or "companion" of a file that was
+            copied.
         row: of the table; None for companions.
         name: of embedding: where it goes below the output folder.
         data: of embedding: the bytes to be written; None if they have been.

@@ -25,7 +25,8 @@ from fastmark.images.formats import PREFIX_BYTES, format_by_prefix
 from fastmark.images.reading import most_bytes, too_large
 
 if TYPE_CHECKING:
-    from fastmark.results import Detection
+    from fastmark._checks import OnMarked
+    from fastmark.results import Detection, EmbedReport
 
 # no other image could be written either: the run ends, and can be resumed
 _FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
@@ -179,6 +180,8 @@ class EmbedJob:
         encoding: options of ``encode_image``.
         verify: whether the encoded bytes are read back.
         folder: where the worker writes images; None if it hands their bytes over.
+        bind: tie watermarks to what their images show.
+        on_marked: the answer to an earlier watermark of the key.
     """
 
     key: Key
@@ -189,6 +192,8 @@ class EmbedJob:
     encoding: dict[str, Any]
     verify: bool
     folder: str | None = None
+    bind: bool = True
+    on_marked: OnMarked = "replace"
 
     def worker(self) -> EmbedWorker:
         """Derive the carrier of the key."""
@@ -209,41 +214,50 @@ class EmbedWorker(Worker):
 
     def work(self, data: bytes, item: Item) -> tuple[str, dict[str, Any], bytes | None]:
         """Watermark one image."""
-        from fastmark.images.encoding import encode_image, fitting, losses
+        from fastmark.images.encoding import fitting, losses
+        from fastmark.watermarker import encode_result
 
         job, message = self.job, bytes.fromhex(item.message)
         name = job.format or format_by_prefix(data[:PREFIX_BYTES]) or ""
-        marked, report = self.marker.embed_report(data, message, max_pixels=job.max_pixels)
+        marked, report = self.marker.embed_report(
+            data, message, bind=job.bind, on_marked=job.on_marked, max_pixels=job.max_pixels
+        )
         self.lap("marking")
         try:
             # of a mix of formats, some may not have every option
-            encoded = encode_image(marked, name, **fitting(name, job.encoding))
+            encoded = encode_result(marked, report, data, name, fitting(name, job.encoding))
         except OutputError as error:
             raise OutputError(
                 f"{error} (choose one with --format)" if job.format is None else error
             ) from None
         self.lap("encoding")
-        warnings = "; ".join((*report.warnings, *losses(marked, name)))
+        kept = report.action == "kept"
+        # a file that is kept as it is loses nothing
+        lost = () if encoded is data else losses(marked, name)
+        warnings = "; ".join((*report.warnings, *lost))
         columns = {
             "output": printable(item.name),
             "width": marked.width,
             "height": marked.height,
-            "message": item.message,
+            "message": report.earlier_message if kept else item.message,
             **report.to_dict(),
             "key_id": job.key.id,
             "warnings": warnings or None,
         }
-        if job.verify:
-            columns["verified_log10_p"] = self._verify(encoded, message, name)
+        columns["verified_log10_p"] = self._verify(encoded, message, name, report)
+        state = "kept" if kept else "marked"
         if job.folder is None:
-            return "marked", columns, encoded
+            return state, columns, encoded
         self._write(os.path.join(job.folder, item.name), encoded)
-        return "marked", columns, None
+        return state, columns, None
 
-    def _verify(self, encoded: bytes, message: bytes, name: str) -> float:
+    def _verify(self, encoded: bytes, message: bytes, name: str, report: EmbedReport) -> float | None:
+        """Read the message back where that is asked for, or where it replaced another."""
         from fastmark.watermarker import read_back
 
-        found = read_back(self.marker, encoded, message, name, max_pixels=self.job.max_pixels)
+        if report.action == "kept" or not (self.job.verify or report.action == "replaced"):
+            return None
+        found = read_back(self.marker, encoded, message, name, report, max_pixels=self.job.max_pixels)
         self.lap("verifying")
         return found.log10_p
 

@@ -74,6 +74,8 @@ def embed(options: argparse.Namespace) -> int:
         lists=options.list or (),
         message_bits=options.message_bits,
         strength=options.strength,
+        bind=options.bind,
+        on_marked=options.on_marked,
         verify=options.verify,
         manifest=options.manifest,
         format=options.format,

@@ -6,7 +6,7 @@ import argparse
 import contextlib
 from typing import Any, NoReturn
 
-from fastmark._checks import MAX_PIXELS_ALONE, MAX_PIXELS_EACH, MESSAGE_BITS, redacted
+from fastmark._checks import MAX_PIXELS_ALONE, MAX_PIXELS_EACH, MESSAGE_BITS, ON_MARKED, redacted
 from fastmark._version import VERSION
 from fastmark.cli import many, single
 from fastmark.cli.codes import ERROR
@@ -103,6 +103,19 @@ def _add_embed(verbs: Any) -> None:
         default=1.0,
         metavar="S",
         help="amplitude relative to the default, 0.25..4; default: %(default)s",
+    )
+    embed.add_argument(
+        "--on-marked",
+        choices=ON_MARKED,
+        default="replace",
+        help="where an image carries a watermark of this key already: replace it, keep the image unchanged, or"
+        " refuse; default: %(default)s",
+    )
+    embed.add_argument(
+        "--no-bind",
+        dest="bind",
+        action="store_false",
+        help="do not tie the watermark to what the image shows: a copy of it on another image cannot be told",
     )
     embed.add_argument("--force", action="store_true", help="replace what exists; of many: start over")
     embed.add_argument(

@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastmark._checks import parse_message, redacted
@@ -107,7 +108,7 @@ def embed_one(options: argparse.Namespace) -> int:
                 f"--{name} goes with many images (a folder, a list, a tar, a Parquet file), and {path} is one"
             )
 
-    from fastmark.images.encoding import check_encoding, check_output, encode_image, losses, write_output
+    from fastmark.images.encoding import check_encoding, check_output, losses, write_output
 
     # what can be refused is refused before the slow imports and the work
     encoding = {name: getattr(options, name) for name in ("quality", "subsampling", "lossless")}
@@ -118,15 +119,21 @@ def embed_one(options: argparse.Namespace) -> int:
 
     from fastmark import Watermarker
     from fastmark.bulk.tables import MANIFEST_COLUMNS
-    from fastmark.watermarker import read_back
+    from fastmark.watermarker import encode_result, read_back
 
     start = time.perf_counter()
     marker = Watermarker(key, message_bits=options.message_bits, strength=options.strength)
-    marked, report = marker.embed_report(image, message, max_pixels=options.max_pixels)
-    data = encode_image(marked, name, **encoding)
+    marked, report = marker.embed_report(
+        image, message, bind=options.bind, on_marked=options.on_marked, max_pixels=options.max_pixels
+    )
+    kept = report.action == "kept"
+    source = b""
+    if kept:
+        source = image if isinstance(image, bytes) else Path(image).read_bytes()
+    data = encode_result(marked, report, source, name, encoding)
     verified = None
-    if options.verify:
-        verified = read_back(marker, data, message, name, max_pixels=options.max_pixels).log10_p
+    if not kept and (options.verify or report.action == "replaced"):
+        verified = read_back(marker, data, message, name, report, max_pixels=options.max_pixels).log10_p
     if to_stdout:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
@@ -134,11 +141,13 @@ def embed_one(options: argparse.Namespace) -> int:
         write_output(options.output, data, overwrite=options.force)
     ms = (time.perf_counter() - start) * 1e3
 
-    report = dataclasses.replace(report, warnings=(*report.warnings, *losses(marked, name)))
+    if data is not source:
+        report = dataclasses.replace(report, warnings=(*report.warnings, *losses(marked, name)))
     talk = sys.stderr if to_stdout else sys.stdout
     if options.json:
         row = {"source": path, "output": options.output, "width": marked.width, "height": marked.height}
-        row |= {"state": "marked", "message": message.hex(), "verified_log10_p": verified, **report.to_dict()}
+        row |= {"state": "kept" if kept else "marked", "verified_log10_p": verified, **report.to_dict()}
+        row["message"] = report.earlier_message if kept else message.hex()
         print(_json_row(row | {"key_id": key.id, "ms": round(ms, 1)}, MANIFEST_COLUMNS), file=talk)
     elif not options.quiet:
         print(f"{options.output}: {_embed_line(report, message, key, verified)}", file=talk)
@@ -149,10 +158,14 @@ def embed_one(options: argparse.Namespace) -> int:
 
 
 def _embed_line(report: EmbedReport, message: bytes, key: Key, verified: float | None) -> str:
+    key_name = _key_name(key.id, key.name)
+    if report.action == "kept":
+        return f"kept as it is, message {report.earlier_message or 'not readable'}, key {key_name}"
     read = "" if verified is None else f", read back ({_bound(verified)})"
+    replaced = f" in place of {report.earlier_message or 'another'}" if report.action == "replaced" else ""
     return (
-        f"marked, message {message.hex()}{read}, PSNR {report.psnr_db:.1f} dB,"
-        f" strength {report.strength:.2f}, {report.tones} tones, key {_key_name(key.id, key.name)}"
+        f"marked, message {message.hex()}{replaced}{read}, PSNR {report.psnr_db:.1f} dB,"
+        f" strength {report.strength:.2f}, {report.tones} tones, key {key_name}"
     )
 
 
