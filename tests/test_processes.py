@@ -50,6 +50,20 @@ def test_pickles_hold_the_key_and_the_settings_and_work(key, other_key, picture)
     assert len(pickle.dumps(several)) < 1000
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_detector_of_a_detector_key_works_in_other_processes(marker, picture, method):
+    detector = fm.Detector([marker.key.detector_key("the museum"), fm.Watermarker(marker.key, 16)])
+    again = pickle.loads(pickle.dumps(detector))
+    assert (again.keys, again.keys[0].name) == (detector.keys, "the museum")
+    assert marker.key.secret not in pickle.dumps(fm.Detector(detector.keys[0]))
+    marked = marker.embed(picture, MESSAGE)
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context(method)) as pool:
+        found = pool.submit(detector.detect, marked).result(timeout=300)
+    assert found == detector.detect(marked)
+    assert MESSAGE in [one.message for one in found]
+
+
 def test_copies_are_the_object_itself_and_equal_ones_are_equal(key, marker):
     for thing in (marker, fm.Detector(key)):
         assert copy.copy(thing) is copy.deepcopy(thing) is thing

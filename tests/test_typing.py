@@ -53,7 +53,9 @@ def checked(tmp_path_factory):
         "marker = fastmark.Watermarker(fastmark.Key.generate())\n"
         "marker.strength = 2.0\n"
         "marker.embed(np.zeros((9, 9), np.uint8), 1).rotate(3)\n"
-        "marker.embed('a.png', 1.5)\n",
+        "marker.embed('a.png', 1.5)\n"
+        "fastmark.Watermarker(fastmark.load_key('any.key'))\n"
+        "fastmark.bulk.embed('in', 'out', marker.key.detector_key())\n",
         encoding="utf-8",
     )
     done = check(paths.values(), folder)
@@ -75,4 +77,4 @@ def test_the_readme_passes(checked):
 
 def test_mistakes_are_found(checked):
     found = [re.search(r":(\d+): error", line) for line in checked["wrong"]]
-    assert [match[1] for match in found if match] == ["4", "5", "6"]
+    assert [match[1] for match in found if match] == ["4", "5", "6", "7", "8"]

@@ -189,6 +189,19 @@ def test_a_dataset_of_pictures_becomes_a_dataset_of_rows(cluster, archive, key, 
     assert {row["source"]: row["state"] for row in table.to_pylist()} == wanted
 
 
+def test_a_detector_key_finds_what_its_key_finds(cluster, archive, key, expected, tmp_path):
+    output, check = tmp_path / "rows.jsonl", key.detector_key()
+    bulk.scan(archive, output, [check], workers=1, engine="ray")
+    found = rows(output.read_bytes())
+    names = ("source", "member", "state", "message", "key_id", "error")
+    assert [[row[name] for name in names] for row in found] == [
+        [row[name] for name in names] for row in expected
+    ]
+    pictures = ray.data.read_binary_files(str(archive / "marked.jpg"), include_paths=True)
+    (row,) = engine.scan_dataset(pictures, check, actors=1).take_all()
+    assert (row["state"], row["key_id"]) == ("detected", key.id)
+
+
 def test_a_tar_on_stdin_is_refused(cluster, archive, monkeypatch, tmp_path):
     from fastmark.bulk import sources
 

@@ -23,7 +23,8 @@ from archive_commands import (
 from archives import jpeg, tar_of, write
 from commands import assert_refused, rows, run
 
-from fastmark import Key
+from fastmark import Key, bulk
+from fastmark.errors import KeyFormatError
 
 COLUMNS = [
     *("source", "member", "width", "height", "state", "log10_p", "p_value", "key_id"),
@@ -100,6 +101,40 @@ def test_hits_only_and_several_keys(archives, tmp_path):
     (summary,) = rows(done.stdout)
     assert (summary["pictures"], summary["counts"]["absent"], summary["complete"]) == (13, 10, True)
     assert set(summary["stages"]) == {"reading", "decoding", "searching"}
+
+
+def test_a_detector_key_scans_as_its_key_does(archives, tmp_path):
+    key, check, output = Key.load(archives.key), tmp_path / "check.key", tmp_path / "rows.jsonl"
+    key.detector_key("the museum").save(check)
+    scan = ("scan", archives.archive, "-o", output, "--workers", "1", "--quiet")
+    assert run(*scan, "--key", check).returncode == 3
+    table = rows(output.read_bytes())
+    assert counted(table) == {"absent": 10, "detected": 2, "error": 1}
+    found = [row for row in table if row["state"] == "detected"]
+    assert {(row["key_id"], row["message"]) for row in found} == {(key.id, f"{MESSAGE:016x}")}
+    # the key itself sees more: its rows are others, and the journal is not mixed of both
+    assert_refused(run(*scan, "--key", archives.key), "different settings (keys)")
+    assert run(*scan, "--key", archives.key, "--key", check, "--force").returncode == 3
+    assert run(*scan, "--key", archives.key).returncode == 3
+    margins = {row["source"]: row["margin"] for row in rows(output.read_bytes())}
+    assert all(margins[row["source"]] > row["margin"] for row in found)
+
+
+def test_python_scans_with_keys_of_both_kinds_and_embeds_with_secret_ones(archives, tmp_path):
+    key, other = Key.load(archives.key), Key.load(archives.other_key)
+    keys = [other.detector_key(), key.detector_key()]
+    summary = bulk.scan(archives.archive / "sub", tmp_path / "rows.csv", keys, workers=1)
+    assert (summary.counts["detected"], summary.counts["absent"]) == (1, 1)
+    (row,) = (row for row in read_csv(tmp_path / "rows.csv") if row["state"] == "detected")
+    assert row["key_id"] == key.id
+    for wrong, error in (([], KeyFormatError), (["my.key"], TypeError), ("my.key", TypeError)):
+        with pytest.raises(error):
+            bulk.scan(archives.archive, tmp_path / "no.csv", wrong)
+    for wrong in (key.detector_key(), "my.key"):
+        with pytest.raises(TypeError, match="key"):
+            bulk.embed(archives.archive, tmp_path / "out", wrong, "counter")
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "no.csv").exists()
 
 
 def test_an_archive_without_faults_is_exit_code_0_whatever_is_found(archives, tmp_path):

@@ -79,6 +79,22 @@ def test_a_key_is_no_file_of_messages(tmp_path, form, name):
     says_nothing(caught.value)
 
 
+def test_the_file_of_a_detector_key_is_no_image_either(tmp_path):
+    text = KEY.detector_key("the museum").to_text()
+    for data in (text.encode(), text.encode("utf-16"), b"\r\n" + text.replace("\n", "").encode()):
+        assert is_key_file(data[:8192])
+        for name in ("check.key", "check.txt", "check.jpg"):
+            path = write(tmp_path / name, data)
+            for given in (named(path), named((), path)):
+                with pytest.raises(SourceError, match="is a fastmark key file, not an image: take it out"):
+                    check_sources(given)
+    write(tmp_path / "in" / "check.key", text.encode())
+    write(tmp_path / "in" / "check.jpg", text.encode())
+    (entry,) = entries(named(tmp_path / "in"), Walk())
+    (item,) = fetched(read(entry, lambda item: False, limit=1 << 20), 1 << 20)
+    assert item.data is None or "key file" in item.error
+
+
 def test_what_is_no_key_file_is_none():
     for data in (b"", b"{}", b"photos/fastmark-key/a.jpg\n", b'["fastmark-key"]', jpeg(), TEXT.encode()[1:]):
         assert not is_key_file(data)

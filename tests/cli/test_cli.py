@@ -18,7 +18,7 @@ from image_files import ICC, ORIENTATION, encoded, make_exif
 from PIL import ExifTags, Image, JpegImagePlugin, PngImagePlugin
 from skimage import data
 
-from fastmark import Key
+from fastmark import DetectorKey, Key
 from fastmark._checks import parse_message
 from fastmark.bulk.tables import MANIFEST_COLUMNS, SCAN_COLUMNS
 from fastmark.errors import InvalidMessageError
@@ -139,6 +139,66 @@ def test_keygen(tmp_path):
     text = path.read_text()
     assert_refused(run("keygen", "-o", path), "my.key", "exists already")
     assert path.read_text() == text
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_keygen_has_names_of_its_own_for_files(tmp_path):
+    assert run("keygen", cwd=tmp_path).stdout.startswith(b"fastmark.key: key ")
+    done = run("keygen", "--detector-of", "fastmark.key", cwd=tmp_path)
+    assert done.stdout.startswith(b"fastmark-detector.key: detector key ")
+    assert {path.name for path in tmp_path.iterdir()} == {"fastmark.key", "fastmark-detector.key"}
+    for arguments in ((), ("--detector-of", "fastmark.key")):
+        assert_refused(run("keygen", *arguments, cwd=tmp_path), "exists already")
+
+
+def test_keygen_makes_detector_keys(bench, tmp_path):
+    key, path = Key.load(bench.key), tmp_path / "check.key"
+    done = run("keygen", "--detector-of", bench.key, "-o", path, "--name", "the museum")
+    assert (done.returncode, done.stderr) == (0, b"")
+    made = DetectorKey.load(path)
+    assert (made, made.name) == (key.detector_key(), "the museum")
+    line = f"{path}: detector key {made.id} (the museum) of key {key.id}; it detects, and embeds nothing\n"
+    assert done.stdout.decode() == line
+    text = bench.key.read_text()
+    done = run("keygen", "--detector-of", "env:KEY", "-o", "-", env={"KEY": text})
+    assert (done.returncode, DetectorKey.from_text(done.stdout.decode())) == (0, made)
+    assert key.secret.hex() not in path.read_text() + done.stdout.decode()
+    for source, says in (
+        (path, "check.key: this is a detector key, which only detects"),
+        (bench.plain, "not a fastmark key file"),
+        (tmp_path / "no.key", "no such file"),
+    ):
+        assert_refused(run("keygen", "--detector-of", source, "-o", tmp_path / "other.key"), says)
+    assert_refused(run("keygen", "--detector-of", bench.key, "-o", path), "exists already")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_detector_key_detects_and_does_not_embed(bench, tmp_path):
+    key, path = Key.load(bench.key), tmp_path / "check.key"
+    key.detector_key("the museum").save(path)
+    done = run("detect", bench.marked, bench.plain, "--key", path)
+    assert (done.returncode, done.stderr) == (0, b"")
+    marked, plain = done.stdout.decode().splitlines()
+    assert f"message {MESSAGE}" in marked
+    assert f"key {key.id} (the museum), by a detector key" in marked
+    assert "absent" in plain
+    assert "by a detector key. No watermark" in plain
+    (row,) = rows(run("detect", bench.marked, "--json", "--key", path).stdout)
+    assert (row["key_id"], row["message"], list(row)[2:]) == (key.id, MESSAGE, list(SCAN_COLUMNS))
+    # with the key itself at hand, the detector key adds nothing
+    done = run("detect", bench.marked, "--key", path, "--key", bench.key)
+    assert f"key {key.id} (ours)\n" in done.stdout.decode()
+    assert "detector key" not in done.stdout.decode()
+    for embed in (
+        ("embed", bench.plain, "-o", tmp_path / "out.png", "--message", MESSAGE),
+        ("embed", bench.plain, bench.marked, "-o", tmp_path / "out", "--messages", "counter"),
+    ):
+        done = run(*embed, "--key", path)
+        assert_refused(
+            done, "check.key: this is a detector key, which only detects: embed with the secret key"
+        )
+    for verb in (("detect", path), ("scan", path, "-o", "-")):
+        assert_refused(run(*verb, "--key", path), "is a fastmark key file, not an image")
     assert list(tmp_path.iterdir()) == [path]
 
 

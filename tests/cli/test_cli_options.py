@@ -185,6 +185,11 @@ def holds_secret(text, key):
         "scan marked.png --key env:KEY -o -",
         "keygen -o my.key",
         "keygen --name {hex} -o new.key",
+        "keygen --detector-of my.key -o check.key",
+        "keygen --detector-of my.key --name {hex} -o check.key",
+        "keygen --detector-of my.key -o my.key",
+        "keygen --detector-of {text} -o check.key",
+        "keygen --detector-of env:KEY -o -",
         "doctor",
     ],
 )
@@ -210,8 +215,9 @@ def test_objects_that_hold_a_key_do_not_print_it():
     from fastmark import Detector
     from fastmark.bulk.worker import EmbedJob, ScanJob
 
-    jobs = (ScanJob((key,), 64, False, 1), EmbedJob(key, 64, 1.0, 1, None, {}, False, None))
-    for thing in (key, [key], {"key": key}, marker, Detector([key]), *jobs):
+    check = key.detector_key("check")
+    jobs = (ScanJob((key, check), 64, False, 1), EmbedJob(key, 64, 1.0, 1, None, {}, False, None))
+    for thing in (key, [key], {"key": key}, check, marker, Detector([key]), *jobs):
         assert not holds_secret(f"{thing!r} {thing!s}".encode(), key)
     assert key.id in repr(key)
     assert "ours" in repr(key)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import fastmark
-from fastmark import Detection, Detector, EmbedReport, Key, Outcome, Watermarker
+from fastmark import Detection, Detector, DetectorKey, EmbedReport, Key, Outcome, Watermarker
 
 key = Key.generate("ours")
 marker = Watermarker(key, message_bits=64, strength=np.float32(1.0))
@@ -62,6 +62,17 @@ assert_type(fastmark.detect(bytes_image, key), list[Detection])
 assert_type(fastmark.detect("photo.jpg", [key, marker], message_bits=32), list[Detection])
 assert_type(detector.detect_batch(["a.png", b"..."], workers=2), list[list[Detection]])
 
+# ---- detector keys ----
+
+check = key.detector_key("the museum")
+assert_type(check, DetectorKey)
+assert_type(check.key_id, str)
+assert_type(DetectorKey.load("check.key"), DetectorKey)
+assert_type(fastmark.load_key("any.key"), Key | DetectorKey)
+assert_type(Detector(check).detect(bytes_image)[0], Detection)
+assert_type(Detector([key, check, fastmark.load_key("any.key")]).keys, tuple[Key | DetectorKey, ...])
+assert_type(fastmark.detect("photo.jpg", [check, marker]), list[Detection])
+
 # ---- many images ----
 
 batch: NDArray[np.uint8] = np.zeros((2, 256, 256, 3), np.uint8)
@@ -93,4 +104,5 @@ async def serve(upload: bytes) -> Detection:
 # ---- archives ----
 
 summary = fastmark.bulk.scan("archive", "rows.csv", key)
+summary = fastmark.bulk.scan("archive", "rows.csv", [key, check])
 assert_type(summary, fastmark.bulk.Summary)
