@@ -212,10 +212,9 @@ STEEPNESS = 12.0
 """Of the share read as a logistic function of the logarithm of the predicted margin."""
 
 GRID = {
-    "NEEDED_SCORE": np.arange(3.5, 9.01, 0.25),
-    "SMALL_NEEDED_SCORE": np.arange(3.0, 8.01, 0.25),
+    "NEEDED_SCORE": np.arange(2.0, 9.01, 0.25),
     "NEEDED_NATS": np.arange(8.0, 32.1, 1.0),
-    "NEEDED_PLACE_Z": np.arange(4.0, 7.01, 0.2),
+    "NEEDED_PLACE_Z": np.arange(3.5, 7.01, 0.1),
 }
 
 
@@ -232,19 +231,18 @@ def loss(found: Sequence[tuple[Row, Any]]) -> float:
 
 
 def fit(found: Sequence[tuple[Row, Any]]) -> list[Row]:
-    """Fit the constants: shares of z by medians of what was read, thresholds by likelihood, one by one."""
+    """Fit the constants: the share of z by the median of what was read, thresholds by likelihood in turn."""
     from fastmark.codec.message import NEEDED_Z
     from fastmark.embedding import survival
 
-    before = {name: getattr(survival, name) for name in GRID}
-    shares = dict(survival.MESSAGE_SHARE)
-    for reference in ATTACKS:
-        ratios = []
-        for row, looks in found:
-            if row["reference"] == reference and row["read"]:
-                z = looks.message_z(reference)
-                ratios.append(row["margin"] * NEEDED_Z[row["bits"]] / z)
-        survival.MESSAGE_SHARE[reference] = float(np.median(ratios))
+    names = ("HALF_SHARE", *GRID)
+    before = {name: getattr(survival, name) for name in names}
+    ratios = [
+        row["margin"] * NEEDED_Z[row["bits"]] / looks.half.message
+        for row, looks in found
+        if row["k"] == 1 and row["reference"] in ("half", "screenshot") and row["read"]
+    ]
+    survival.HALF_SHARE = float(np.median(ratios))
     for _ in range(3):
         for name, values in GRID.items():
             losses = []
@@ -252,12 +250,7 @@ def fit(found: Sequence[tuple[Row, Any]]) -> list[Row]:
                 setattr(survival, name, float(value))
                 losses.append(loss(found))
             setattr(survival, name, float(values[int(np.argmin(losses))]))
-    rows: list[Row] = [
-        {"name": f"MESSAGE_SHARE[{name}]", "in code": shares[name], "found": survival.MESSAGE_SHARE[name]}
-        for name in shares
-    ]
-    rows += [{"name": n, "in code": before[n], "found": getattr(survival, n)} for n in GRID]
-    return rows
+    return [{"name": name, "in code": before[name], "found": getattr(survival, name)} for name in names]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

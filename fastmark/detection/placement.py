@@ -137,7 +137,7 @@ def view_candidate(candidate: Candidate, carrier: Carrier) -> PilotView:
 
 
 def view_spectrum(
-    padded: PaddedSpectrum, matrix: Matrix, factor: int, n_tones: int, carrier: Carrier
+    padded: PaddedSpectrum, matrix: Matrix, factor: int, n_tones: int | None, carrier: Carrier
 ) -> PilotView:
     """Return the Fourier coefficients of tones, weighted, on a grid from the plane's middle.
 
@@ -148,13 +148,13 @@ def view_spectrum(
         padded: spectrum of the plane's scores, ``factor`` samples of the plane to one of theirs.
         matrix: from units to samples of the plane.
         factor: 1 for the plane itself.
-        n_tones: the prefix of the pilot.
+        n_tones: the prefix of the pilot; None for the one that stands out most.
         carrier: of the key.
     """
     # cycles per sample of the level
     frequencies = carrier.tones[:n_tones] / TORUS @ np.linalg.inv(matrix) * factor
     inside = np.abs(frequencies).max(axis=1) < _NYQUIST
-    values = np.empty(n_tones, np.complex128)
+    values = np.empty(len(frequencies), np.complex128)
     kernels.spectrum_at(
         padded.spectrum, *padded.size, np.where(inside[:, None], frequencies, 0), _SINC, values
     )
@@ -166,7 +166,8 @@ def view_spectrum(
     values *= inside * (TONE_LIMIT / np.maximum(np.abs(values), TONE_LIMIT))
     middle = np.array(padded.corner) + (np.array(padded.size) - 1) / 2
     offset = middle * factor + (factor - 1) / 2
-    return PilotView(values * _weights(values, carrier), carrier, matrix, offset, False)
+    weighted = weigh(values, carrier) if n_tones is None else values * _weights(values, carrier)
+    return PilotView(weighted, carrier, matrix, offset, False)
 
 
 def place_candidate(candidate: Candidate, carrier: Carrier) -> Placement:

@@ -128,7 +128,7 @@ class KnownMark:
 
     def _look(self, z: float, weighted: Plane, window: Window, step: int) -> Look:
         place = self.origin[0] + window.top, self.origin[1] + window.left
-        return Look.whole(z, weighted, self.carrier, self.n_tones, place, step)
+        return Look.whole(z, weighted, self.carrier, place, step)
 
     def _crop(self, weighted: Plane, window: Window) -> Look:
         """Look at the quarter of the area in the middle of a window."""

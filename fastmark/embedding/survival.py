@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from fastmark.codec.carrier import Carrier
 from fastmark.codec.plane import Plane, pixels_per_unit
+from fastmark.codec.tables import TONE_COUNTS, TORUS
 from fastmark.detection import evidence
 from fastmark.detection.levels import PaddedSpectrum, band_moments
 from fastmark.detection.placement import view_spectrum
-from fastmark.detection.plan import ScanPlan
 from fastmark.kernels import geometry as kernels
 
 SCREEN = (800, 1280)
@@ -30,20 +30,23 @@ The moduli of tones are levelled and limited, which costs a part of the nats of 
 proves so much at most. Measured by benchmarks/calibrate.py.
 """
 
-SCORE_SHARE, SCORE_PER_TONE = 0.8, 5.0
-"""How the scan's score follows from z of the pilot, ``min(0.8 z^2 / (2 n), 5) sqrt(n)`` of n tones."""
+SCORE_SHARE, SCORE_PER_TONE = 1.0, 6.3
+"""How the scan's score follows from z of the pilot, ``min(z^2 / (2 n), 6.3) sqrt(n)`` of n tones."""
 
-NEEDED_SCORE, SMALL_NEEDED_SCORE = 6.0, 5.2
-"""Sigmas of a known geometry at which the scan finds it as a rule, in large planes and in small ones."""
+NEEDED_SCORE = 4.75
+"""Sigmas of a known geometry at which the scan finds it in one of two images."""
 
-NEEDED_NATS = 20.0
-"""Nats of the phases at which a mark that was scaled is placed as a rule."""
+NEEDED_NATS = 21.0
+"""Nats of the phases at which a mark that was scaled is placed in one of two images."""
 
-NEEDED_PLACE_Z = 5.2
-"""z of pilot and anchors together at which they are found in an image that was not scaled."""
+NEEDED_PLACE_Z = 4.7
+"""z of pilot and anchors together at which they are found in one of two images that were not scaled."""
 
-MESSAGE_SHARE = {"jpeg": 1.0, "half": 1.0, "crop": 1.0, "screenshot": 1.0}
-"""z of the message of what a detector sees after each reference, in that of the prediction."""
+HALF_SHARE = 0.87
+"""z of the message as it is read at half a sample per unit, in that of its chips at half resolution.
+
+Scores are resampled to units before they are read.
+"""
 
 _ANCHORS = 1 / 3  # their z in that of the message: they are one chip in ten
 _PILOT_WEIGHT = 1.5  # of the pilot beside the anchors, in the detector
@@ -79,28 +82,26 @@ class Look:
         message: float,
         weighted: Plane,
         carrier: Carrier,
-        n_tones: int,
         origin: tuple[int, int],
         step: int,
     ) -> Look:
-        """Measure phases and scan as a detector does.
+        """Measure phases and scan as a detector does, which has to tell the number of tones too.
 
         Args:
             message: z of the message.
             weighted: scores of the plane, or of its means over 2 x 2 units.
             carrier: of the key.
-            n_tones: the prefix of the pilot.
             origin: torus place of the first unit.
             step: units to a sample, 1 or 2.
         """
         padded = PaddedSpectrum.of(weighted)
-        view = view_spectrum(padded, np.eye(2) / step, 1, n_tones, carrier)
+        view = view_spectrum(padded, np.eye(2) / step, 1, None, carrier)
         place = np.array(origin) + step * view.offset + (step - 1) / 2
         total = view.total(view.aligned(turned=False), place)
         nats = -evidence.phase_sum_bound(total, np.abs(view.values))
-        white = padded.power.whitened()
-        g = step * np.eye(2)
-        score = kernels.tone_score(white, *band_moments(white), carrier.tones / 1024, n_tones, g)
+        white, g = padded.power.whitened(), step * np.eye(2)
+        moments, tones = band_moments(white), carrier.tones / TORUS
+        score = max(kernels.tone_score(white, *moments, tones, count, g) for count in TONE_COUNTS)
         return cls(message, nats, float(score))
 
     def between(self, other: Look, share: float) -> Look:
@@ -125,10 +126,9 @@ class Look:
         together = (_ANCHORS * self.message + _PILOT_WEIGHT * pilot) / math.hypot(1, _PILOT_WEIGHT)
         return max(together / NEEDED_PLACE_Z, _root(self.nats / NEEDED_NATS))
 
-    def by_scan(self, *, small: bool) -> float:
-        """Return the margin at which it is found by the scan and placed; ``small``: whether the plane is."""
-        needed = SMALL_NEEDED_SCORE if small else NEEDED_SCORE
-        return min(_root(self.score / needed), _root(self.nats / NEEDED_NATS))
+    def by_scan(self) -> float:
+        """Return the margin at which it is found by the scan and placed."""
+        return min(_root(self.score / NEEDED_SCORE), _root(self.nats / NEEDED_NATS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,30 +172,24 @@ class Looks:
 
     def survival(self, needed: float) -> Predictions:
         """Predict every reference; ``needed``: z at which the message can be read."""
-
-        def margin(reference: str, found: float) -> float:
-            return min(MESSAGE_SHARE[reference] * self.message_z(reference) / needed, found)
-
-        part = self.shape[0] * self.k // 2, self.shape[1] * self.k // 2
-        part_k = pixels_per_unit(*part)
-        small = _is_small(part, part_k)
-        half = self.shown("half")
-        found = half.by_scan(small=small)
-        if self.k == 2 * part_k:  # the detector's units are the mark's: to it, nothing was scaled
-            found = max(found, half.as_it_is())
-        crop = self.crop.by_scan(small=small)
+        half, screenshot = self.shown("half"), self.shown("screenshot")
+        halved, cropped = half.by_scan(), self.crop.by_scan()
+        if self.k == 2 * self._k_of_half:  # the detector's units are the mark's: to it, nothing was scaled
+            halved = max(halved, half.as_it_is())
         if self.k == 1:
-            crop = max(crop, self.crop.as_it_is())
+            cropped = max(cropped, self.crop.as_it_is())
         return Predictions(
-            margin("jpeg", self.jpeg.as_it_is()),
-            margin("half", found),
-            margin("crop", crop),
-            margin("screenshot", self.shown("screenshot").by_scan(small=False)),
+            min(self.jpeg.message / needed, self.jpeg.as_it_is()),
+            min(half.message / needed, halved),
+            min(self.crop.message / needed, cropped),
+            min(screenshot.message / needed, screenshot.by_scan()),
         )
 
-    def message_z(self, reference: str) -> float:
-        """Return z of the message after a reference, but for its share."""
-        return self.shown(reference).message
+    @property
+    def _k_of_half(self) -> int:
+        """Pixels per unit that a detector supposes of the image at half size, or of a quarter of it."""
+        height, width = self.shape
+        return pixels_per_unit(height * self.k // 2, width * self.k // 2)
 
     def shown(self, reference: str) -> Look:
         """Return the look at what a reference leaves."""
@@ -203,24 +197,17 @@ class Looks:
             return self.jpeg
         if reference == "crop":
             return self.crop
-        height, width = (n * self.k for n in self.shape)
         if reference == "half":
-            return self._scaled(self.k / (2 * pixels_per_unit(height // 2, width // 2)))
+            return self._scaled(self.k / (2 * self._k_of_half))
+        height, width = (n * self.k for n in self.shape)
         return self._scaled(self.k * min(0.5, (SCREEN[0] - SCREEN_BAR) / height, SCREEN[1] / width))
 
     def _scaled(self, scale: float) -> Look:
         """Return the look at the image at ``scale`` samples per unit."""
-        if scale < 0.5:
-            return self.half.shrunk(2 * scale)
-        return self.half.between(self.full, min(2 * scale - 1, 1.0))
+        half = replace(self.half, message=HALF_SHARE * self.half.message)
+        return half.shrunk(2 * scale) if scale < 0.5 else half.between(self.full, min(2 * scale - 1, 1.0))
 
 
 def _root(ratio: float) -> float:
     """Return the root of a ratio of powers, so that it goes with the mark's amplitude; negative ones 0."""
     return math.sqrt(max(ratio, 0.0))
-
-
-def _is_small(shape: tuple[int, int], k: int) -> bool:
-    """Return whether the detector takes the plane of an image for a small one."""
-    height, width = (n // k for n in shape)
-    return ScanPlan.of((height, width)).levels[0].small

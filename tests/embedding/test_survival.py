@@ -175,14 +175,16 @@ def test_a_crop_of_a_large_image_must_be_found_by_the_scan():
     ],
 )
 def test_a_large_image_at_half_size_shows_more_than_half_of_its_units(shape, k, half, screenshot):
-    found = looks(shape, k, full=Look(2.0, 0.0, 0.0), half=Look(1.0, 0.0, 0.0))
-    assert found.message_z("half") == pytest.approx(1 + half)
-    assert found.message_z("screenshot") == pytest.approx(1 + screenshot)
+    found = looks(shape, k, full=Look(2.0, 20.0, 6.0), half=Look(1 / module.HALF_SHARE, 10.0, 3.0))
+    for reference, share in (("half", half), ("screenshot", screenshot)):
+        seen = found.shown(reference)
+        assert seen.message == pytest.approx(1 + share)
+        assert (seen.nats, seen.score) == pytest.approx((10 + 10 * share, 3 + 3 * share))
 
 
 def test_a_strip_that_is_shown_at_less_than_half_of_its_size_has_less_than_half_shows():
     found = looks((300, 5120), half=Look(1.0, 8.0, 4.0)).shown("screenshot")
-    assert (found.message, found.nats, found.score) == pytest.approx((0.5, 2.0, 1.0))
+    assert (found.message, found.nats, found.score) == pytest.approx((0.5 * module.HALF_SHARE, 2.0, 1.0))
 
 
 def test_what_is_sampled_follows_z_up_to_what_tones_can_prove():
