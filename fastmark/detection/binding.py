@@ -36,8 +36,8 @@ _SAMPLES = 2  # of luma in a block, each way
 _TABLE = resample_kernels.cubic_table()
 _NO_FIELD = np.zeros((2, 2, 2), np.float32)
 
-# Blocks either way around one that tell its weight; energy with which the mean of all counts beside theirs, as
-# a share of all energy; least weight.
+# Blocks either way around one that tell its weight; energy with which the mean of all counts beside theirs,
+# as a share of all energy; least weight.
 _REACH, _PRIOR, _LEAST_FACTOR = 3, 0.02, 0.1
 
 # Models of z over its expectation, mean and standard deviation, that of noise left out: benchmarks/binding.py
@@ -47,7 +47,10 @@ _WITHHELD_SPREAD = 0.08  # of the evidence per energy in withheld blocks, over t
 _MATCH, _MISMATCH = math.log(1e3), math.log(1e3)  # least ratio of likelihoods, either way
 _BOUND_MATCH = math.log(1e-4)  # of z of the binding, where the mark was made for another image
 _BOUND_FLAGS = math.log(1e-4)  # of the flags' z, where the mark is not bound
-_KEY = math.log(1e3)
+_LACKS, _WHOLE = (
+    4.0,
+    2.5,
+)  # standard deviations by which withheld chips show less: of forgeries, of whole marks
 _BOUND_KEY = math.log(1e-6)  # of the chips in withheld blocks, where they carry no mark
 _LEAST_ENERGY, _LEAST_WEIGHT = 1e-12, 1e-12
 _CONTRADICTS, _AGREES = math.log(20), math.log(20)  # ratios of the binding in withheld blocks and others
@@ -71,6 +74,12 @@ class ChipSums(NamedTuple):
     expected: float
     bound_energy: float
     flags: tuple[float, ...]
+
+    @classmethod
+    def of(cls, values: NDArray[np.float64]) -> ChipSums:
+        """Take the sums in this order, those of the flags last."""
+        plain, energy, bound, expected, bound_energy, *flags = map(float, values)
+        return cls(plain, energy, bound, expected, bound_energy, tuple(flags))
 
     def plus(self, other: ChipSums) -> ChipSums:
         """Return the sums over both parts."""
@@ -207,8 +216,7 @@ def sum_chips(
     )
     parts = np.stack([~tables.withheld, tables.withheld]).reshape(2, -1)
     sums = by_block.reshape(len(by_block), -1).astype(np.float64) @ parts.T.astype(np.float64)
-    others, withheld = (ChipSums(*map(float, part[:5]), tuple(map(float, part[5:]))) for part in sums.T)
-    return others, withheld
+    return ChipSums.of(sums[:, 0]), ChipSums.of(sums[:, 1])
 
 
 def chip_weights(x: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -318,28 +326,29 @@ def flags_bound(sums: ChipSums) -> float:
     return evidence.union_bound(best, math.log(len(sums.flags)))
 
 
-def withheld_ratio(others: ChipSums, withheld: ChipSums) -> float:
-    """Return the logarithm of the likelihood of the withheld chips' z, of a whole mark over none of it there.
+def lack(others: ChipSums, withheld: ChipSums) -> float:
+    """Return by how many standard deviations withheld chips show less of the mark than the others.
 
-    Of a whole mark the evidence per energy, ``sum x / sum x^2``, is the same in both parts.
+    Of a whole mark the evidence per energy, ``sum x / sum x^2``, is the same in both parts, but for the noise
+    of both and a spread of its own.
     """
     if min(others.energy, withheld.energy) <= 0 or others.plain <= 0:
         return 0.0
     z = withheld.plain / math.sqrt(withheld.energy)
     due = others.plain / others.energy * math.sqrt(withheld.energy)
     variance = 1 + due**2 * (_WITHHELD_SPREAD**2 + others.energy / others.plain**2)
-    return (z**2 - (z - due) ** 2 / variance - math.log(variance)) / 2
+    return (due - z) / math.sqrt(variance)
 
 
 def _made_with(others: ChipSums, withheld: ChipSums, weights: NDArray[np.float64]) -> MadeWith:
-    ratio = withheld_ratio(others, withheld)
-    if ratio <= -_KEY:
+    missing = lack(others, withheld)
+    if missing >= _LACKS:
         return "detector key"
     # a copied mark fills the withheld blocks, but its holder cannot bind it there to another image
     known, hidden = log_ratio(others, weights), log_ratio(withheld, weights)
     if known >= _CONTRADICTS and hidden <= -_CONTRADICTS:
         return "detector key"
     proven = evidence.sign_sum_bound(withheld.plain, withheld.energy) <= _BOUND_KEY
-    if proven and ratio >= _KEY and (known < _AGREES or hidden >= _AGREES):
+    if proven and missing <= _WHOLE and (known < _AGREES or hidden >= _AGREES):
         return "key"
     return "unknown"
