@@ -203,9 +203,9 @@ def stages(marker: Any, picture: np.ndarray, bandwidth: float, speed: float, run
     from fastmark.detection.levels import ScanLevel
     from fastmark.detection.scan import scan
     from fastmark.detection.scores import ScorePlanes, scores
-    from fastmark.embedding import choices, hardening, host, margins, marking
+    from fastmark.embedding import choices, earlier, hardening, host, margins, marking
 
-    carrier, code, templates = marker._carrier, marker._code, marker.key_detector.templates
+    carrier, code, templates = marker.key_detector.carrier, marker.key_detector.code, marker.key_detector.templates
     k = plane.pixels_per_unit(*picture.shape[:2])
     luma = plane.canonical_plane(picture, k)
     prepared = host.prepare(luma, k)
@@ -235,6 +235,9 @@ def stages(marker: Any, picture: np.ndarray, bandwidth: float, speed: float, run
     entries: list[tuple[str, str, Work, float, float]] = [
         ("embed", "luma", lambda: plane.canonical_plane(picture, k), pixels_mb + plane_mb, 6 * n * k * k),
         ("embed", "perception", lambda: Perception.of(luma), 2 * plane_mb, 22 * n),
+        ("embed", "look for an earlier mark, its spectrum known",
+         lambda: earlier.look_for(host.Pixels(picture, 255.0, k), prepared, marker.key_detector),
+         8 * 384 * 64 * mega, 8 * 384 * 20),
         ("embed", "origin", lambda: host.hashed_origin(luma, carrier.key), plane_mb, n),
         ("embed", "number of tones",
          lambda: choices.choose_tones(prepared, carrier, design.pilot_ratio),

@@ -244,19 +244,17 @@ class EmbedWorker(Worker):
             "key_id": job.key.id,
             "warnings": warnings or None,
         }
-        columns["verified_log10_p"] = self._verify(encoded, message, name, report)
+        if report.action == "replaced" or (job.verify and not kept):
+            columns["verified_log10_p"] = self._verify(encoded, message, name, report)
         state = "kept" if kept else "marked"
         if job.folder is None:
             return state, columns, encoded
         self._write(os.path.join(job.folder, item.name), encoded)
         return state, columns, None
 
-    def _verify(self, encoded: bytes, message: bytes, name: str, report: EmbedReport) -> float | None:
-        """Read the message back where that is asked for, or where it replaced another."""
+    def _verify(self, encoded: bytes, message: bytes, name: str, report: EmbedReport) -> float:
         from fastmark.watermarker import read_back
 
-        if report.action == "kept" or not (self.job.verify or report.action == "replaced"):
-            return None
         found = read_back(self.marker, encoded, message, name, report, max_pixels=self.job.max_pixels)
         self.lap("verifying")
         return found.log10_p

@@ -108,8 +108,8 @@ def _add_embed(verbs: Any) -> None:
         "--on-marked",
         choices=ON_MARKED,
         default="replace",
-        help="where an image carries a watermark of this key already: replace it, keep the image unchanged, or"
-        " refuse; default: %(default)s",
+        help="where an image carries a watermark of this key already: replace it, keep the image unchanged,"
+        " or refuse; default: %(default)s",
     )
     embed.add_argument(
         "--no-bind",
