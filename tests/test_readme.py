@@ -30,7 +30,7 @@ BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 SET_UP, SINGLE, ARCHIVE, RAY, TEST = [text for language, text in BLOCKS if language == "bash"]
 PYTHON, PYTHON_ON_RAY = [text for language, text in BLOCKS if language == "python"]
-(CONSOLE,) = [text for language, text in BLOCKS if language == "console"]
+CONSOLE, CHECK = [text for language, text in BLOCKS if language == "console"]
 PRINTED, LAYOUT = [text for language, text in BLOCKS if language == "text"]
 EXIT_CODE = re.compile(r"# exit code (\d+)")
 PACKAGES = {path.parent.name for path in (ROOT / "fastmark").glob("*/__init__.py")}
@@ -127,6 +127,19 @@ def test_the_first_commands_print_what_is_shown(folder):
         done = bash(command, folder, folder / "programs")
         assert done.returncode == 0, done.stderr
         assert masked(done.stdout + done.stderr) == masked(shown)
+
+
+def test_what_others_check_with_prints_what_is_shown(folder):
+    blocks = re.split(r"^\$ ", CONSOLE + CHECK, flags=re.MULTILINE)[1:]
+    assert len(blocks) == 3 + 2
+    for block in blocks:
+        command, shown = block.split("\n", 1)
+        done = bash(command, folder, folder / "programs")
+        assert done.returncode == 0, done.stderr
+        if block in CHECK:
+            assert masked(done.stdout + done.stderr) == masked(shown)
+    embed = "fastmark embed photo.jpg -o other.jpg --key check.key --message 0x7"
+    assert bash(embed, folder, folder / "programs").returncode == 2
 
 
 def test_the_python_example_prints_what_is_shown(folder, monkeypatch):
