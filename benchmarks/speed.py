@@ -205,7 +205,8 @@ def stages(marker: Any, picture: np.ndarray, bandwidth: float, speed: float, run
     from fastmark.detection.scores import ScorePlanes, scores
     from fastmark.embedding import choices, earlier, hardening, host, margins, marking
 
-    carrier, code, templates = marker.key_detector.carrier, marker.key_detector.code, marker.key_detector.templates
+    detector = marker.key_detector
+    carrier, code, templates = detector.carrier, detector.code, detector.templates
     k = plane.pixels_per_unit(*picture.shape[:2])
     luma = plane.canonical_plane(picture, k)
     prepared = host.prepare(luma, k)
