@@ -196,7 +196,8 @@ def measure(image: Pixels, delta: Plane, mask: Plane, known: KnownMark) -> Margi
     sample = read(windows)
     # a sampled z is off by one standard deviation, 1, times the gain
     error = math.sqrt(delta.size / (len(windows) * _WINDOW**2)) / known.needed
-    sure = sample.message >= 1 + 3 * error and sample.jpeg >= 1 + error and sample.pilot >= _SURE
+    survives = min(sample.jpeg, *sample.survival.margins()) >= 1 + error
+    sure = sample.message >= 1 + 3 * error and survives and sample.pilot >= _SURE
     return sample if sure else read(everything)
 
 

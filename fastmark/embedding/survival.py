@@ -33,13 +33,13 @@ proves so much at most. Measured by benchmarks/calibrate.py.
 SCORE_SHARE, SCORE_PER_TONE = 1.0, 6.3
 """How the scan's score follows from z of the pilot, ``min(z^2 / (2 n), 6.3) sqrt(n)`` of n tones."""
 
-NEEDED_SCORE = 4.75
+NEEDED_SCORE = 4.5
 """Sigmas of a known geometry at which the scan finds it in one of two images."""
 
-NEEDED_NATS = 21.0
+NEEDED_NATS = 19.0
 """Nats of the phases at which a mark that was scaled is placed in one of two images."""
 
-NEEDED_PLACE_Z = 4.7
+NEEDED_PLACE_Z = 5.1
 """z of pilot and anchors together at which they are found in one of two images that were not scaled."""
 
 HALF_SHARE = 0.87
@@ -140,10 +140,14 @@ class Predictions:
     crop: float
     screenshot: float
 
+    def margins(self) -> tuple[float, ...]:
+        """Return them all, in the order of their names."""
+        return self.jpeg, self.half, self.crop, self.screenshot
+
     @classmethod
     def least(cls, *several: Predictions) -> Predictions:
         """Return the smallest margin after each reference."""
-        return cls(*(min(getattr(one, name) for one in several) for name in cls.__slots__))
+        return cls(*(min(column) for column in zip(*(one.margins() for one in several), strict=True)))
 
 
 SURE = Predictions(math.inf, math.inf, math.inf, math.inf)
