@@ -23,6 +23,7 @@ from fastmark.codec.plane import (
 from fastmark.codec.tables import BLOCK, GRID
 from fastmark.detection.analysis import Analysis
 from fastmark.detection.scores import ScorePlanes
+from fastmark.embedding.visibility import sample_colours
 from fastmark.kernels import pixels as pixel_kernels
 
 
@@ -64,6 +65,10 @@ class Pixels:
             return None
         return canonical_plane(np.ascontiguousarray(self.visible, np.float32), self.k)
 
+    def colours(self) -> NDArray[np.uint8]:
+        """Return samples of the colours, those by which the visibility of a mark is judged."""
+        return sample_colours(self.values, self.peak, self.k)
+
     def part(self, top: int, left: int, height: int, width: int) -> Pixels:
         """Return the colours of a rectangle, given in units."""
         k = self.k
@@ -103,6 +108,7 @@ class Host:
         opacity: float32 of the plane's shape, the mean opacity of a unit's pixels, 0..1; None where all are
             opaque.
         weights: the same of every cell.
+        colours: of the image at the samples of :mod:`fastmark.embedding.visibility`, uint8; None for grey.
     """
 
     plane: Plane
@@ -113,20 +119,28 @@ class Host:
     analysis: Analysis
     opacity: Plane | None = None
     weights: Plane | None = None
+    colours: NDArray[np.uint8] | None = None
 
     def block_luma(self) -> NDArray[np.float32]:
         """Return the mean luma, less 128, of the 8 x 8 blocks wholly in the plane: float32 ``(BY, BX)``."""
         return block_means(self.perception.means, *self.block_mask.shape)
 
 
-def prepare(plane: Plane, k: int, opacity: Plane | None = None, threads: int = 1) -> Host:
+def prepare(
+    plane: Plane,
+    k: int,
+    opacity: Plane | None = None,
+    threads: int = 1,
+    colours: NDArray[np.uint8] | None = None,
+) -> Host:
     """Measure a plane before marking it; blocks start at unit (4, 4)."""
     perception = Perception.of(plane)
     n_rows, n_columns = ((n - 4) // BLOCK for n in plane.shape)
     block_mask = block_means(perception.mask, n_rows, n_columns)
     weights = None if opacity is None else cell_means(opacity)
     analysis = Analysis(ScorePlanes(plane, 1, threads))
-    return Host(plane, perception, perception.smooth_mask(), k, block_mask, analysis, opacity, weights)
+    smooth_mask = perception.smooth_mask()
+    return Host(plane, perception, smooth_mask, k, block_mask, analysis, opacity, weights, colours)
 
 
 def hashed_origin(plane: Plane, key: Key) -> tuple[int, int]:

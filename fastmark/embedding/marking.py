@@ -122,7 +122,7 @@ def prepare_image(image: Pixels, threads: int) -> Host:
             "no pixel of this image is visible (alpha is 0 everywhere): it cannot carry a watermark;"
             " remove the alpha channel or choose another image"
         )
-    return prepare(image.plane(threads), image.k, opacity, threads)
+    return prepare(image.plane(threads), image.k, opacity, threads, image.colours())
 
 
 def _make_hardened(
@@ -130,7 +130,7 @@ def _make_hardened(
 ) -> tuple[Plane, float]:
     """Return the delta to be added, and its strength: ``factor`` times the chosen one, or less."""
     unit_delta = make_delta(host, known.carrier, known.codeword, design, threads)
-    strength = factor * choose_strength(host)
+    strength = factor * choose_strength(host, design)
     delta, mean_square = harden(host, unit_delta, strength, threads)
     held = lowered(strength, factor, mean_square)
     if held < strength:

@@ -154,18 +154,28 @@ def block_means(cells, out):
 
 
 @kernel
-def contrast(first, first_gain, second, second_gain, deviation, floor):
-    """Return the mean square of ``(first_gain first^2 + second_gain second^2) / (deviation^2 + floor)``.
+def sample_contrast(pilot, pilot_gain, chips, chip_gain, means, gains, floor, first, step, out):
+    """Write ``p g^2 / (g^2 v + floor)`` of sampled cells into ``out`` float32 ``(n, m)``.
 
-    ``first``, ``second`` and ``deviation`` are float32 ``(H, W)``.
+    Sample ``(i, j)`` is the cell ``(first + step i, first + step j)``; ``first`` is at least 2. There p is
+    ``pilot_gain pilot^2 + chip_gain chips^2``, v the variance of ``means`` over the 5 x 5 cells about it, and
+    g is ``gains[i, j]``. ``pilot``, ``chips`` and ``means`` are ``(H, W)``, ``gains`` ``(n, m)``, float32.
     """
-    total = 0.0
-    for y in range(first.shape[0]):
-        a, b, s = first[y], second[y], deviation[y]
-        part = np.float32(0)
-        for x in range(a.size):
-            power = first_gain * a[x] * a[x] + second_gain * b[x] * b[x]
-            ratio = power / (s[x] * s[x] + floor)
-            part += ratio * ratio
-        total += np.float64(part)
-    return total / first.size
+    n_rows, n_columns = out.shape
+    share = np.float32(1 / 25)
+    for i in range(n_rows):
+        y = first + step * i
+        for j in range(n_columns):
+            x = first + step * j
+            middle, total, square = means[y, x], np.float32(0), np.float32(0)
+            for dy in range(-REACH, REACH + 1):
+                line = means[y + dy]
+                for dx in range(-REACH, REACH + 1):
+                    rest = line[x + dx] - middle
+                    total += rest
+                    square += rest * rest
+            total *= share
+            variance = max(square * share - total * total, np.float32(0))
+            gain = gains[i, j] * gains[i, j]
+            power = pilot_gain * pilot[y, x] * pilot[y, x] + chip_gain * chips[y, x] * chips[y, x]
+            out[i, j] = power * gain / (variance * gain + floor)

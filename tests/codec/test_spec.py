@@ -25,7 +25,7 @@ def pictures(draw_plane):
         "textured": drawn(340, 371, 12),
         "smooth": np.stack([0.7 * sky, 0.9 * sky, 255 - 0.5 * sky], axis=-1).astype(np.uint8),
         "flat black": np.zeros((400, 360, 3), np.uint8),
-        "grey, textured": draw_plane("textured", 312, 341).astype(np.uint8),
+        "grey, textured": draw_plane("textured", 312, 341, 4).astype(np.uint8),
         "grey, shapes": draw_plane("edges", 333, 350, 1).astype(np.uint8),
         "grey, more shapes": draw_plane("edges", 533, 550, 1).astype(np.uint8),
         "small": drawn(181, 203, 3),  # its spectrum is looked at in tiles of 32 cells, those above in 128

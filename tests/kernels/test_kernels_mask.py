@@ -48,9 +48,11 @@ def activity_mask(deviation, minimum, share=0.455, weights=WEIGHTS, most=40.0):
     return out
 
 
-def contrast(first, first_gain, second, second_gain, deviation, floor):
-    first_gain, second_gain, floor = (np.float32(number) for number in (first_gain, second_gain, floor))
-    return fast.contrast(first, first_gain, second, second_gain, deviation, floor)
+def sample_contrast(pilot, pilot_gain, chips, chip_gain, means, gains, floor, first=2, step=4):
+    out = np.full(gains.shape, np.nan, np.float32)
+    pilot_gain, chip_gain, floor = (np.float32(number) for number in (pilot_gain, chip_gain, floor))
+    fast.sample_contrast(pilot, pilot_gain, chips, chip_gain, means, gains, floor, first, step, out)
+    return out
 
 
 def assert_deviation_agrees(plane):
@@ -196,16 +198,30 @@ def test_the_mask_of_no_activity_is_the_constant_term_and_stands_still_beyond_th
 # ---- contrast --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("first_gain", "second_gain", "floor"), [(0.04, 0.08, 200.0), (1.0, 0.0, 1.0)])
-@SIZES
-def test_contrast_agrees_with_its_twin(shape, first_gain, second_gain, floor):
-    first, second, deviation = (draw(shape, 0, 30, seed) for seed in range(3))
-    arguments = first, first_gain, second, second_gain, deviation, floor
-    assert contrast(*arguments) == pytest.approx(slow.contrast(*arguments), rel=RELATIVE)
+@pytest.mark.parametrize(("shape", "samples"), [((5, 5), (1, 1)), ((30, 41), (7, 10)), ((90, 64), (11, 8))])
+@pytest.mark.parametrize(("first", "step"), [(2, 4), (3, 5), (2, 1)])
+def test_contrast_agrees_with_its_twin(shape, samples, first, step):
+    pilot, chips, means = (draw(shape, 0, 30, seed) for seed in range(3))
+    samples = tuple(min(n, (side - 3 - first) // step + 1) for n, side in zip(samples, shape, strict=True))
+    gains = draw(samples, 0, 2, 3)
+    arguments = pilot, 0.04, chips, 0.08, means + 90, gains, 50.0, first, step
+    np.testing.assert_allclose(
+        sample_contrast(*arguments), slow.sample_contrast(*arguments), rtol=50 * RELATIVE
+    )
 
 
-def test_contrast_grows_with_the_fourth_power_of_the_mark_and_falls_with_that_of_the_host():
-    first, second, deviation = (draw((30, 40), 1, 9, seed) for seed in range(3))
-    once = contrast(first, 0.1, second, 0.2, deviation, 0)
-    assert contrast(2 * first, 0.1, 2 * second, 0.2, deviation, 0) == pytest.approx(16 * once, rel=RELATIVE)
-    assert contrast(first, 0.1, second, 0.2, 2 * deviation, 0) == pytest.approx(once / 16, rel=RELATIVE)
+def test_contrast_grows_with_the_power_of_the_mark_and_falls_with_that_of_the_host():
+    pilot, chips, means = (draw((30, 40), 1, 9, seed) for seed in range(3))
+    gains = draw((7, 9), 1, 2, 3)
+    once = sample_contrast(pilot, 0.1, chips, 0.2, means, gains, 0)
+    stronger = sample_contrast(2 * pilot, 0.1, 2 * chips, 0.2, means, gains, 0)
+    np.testing.assert_allclose(stronger, 4 * once, rtol=RELATIVE)
+    livelier = sample_contrast(pilot, 0.1, chips, 0.2, 2 * means, gains, 0)
+    np.testing.assert_allclose(livelier, once / 4, rtol=50 * RELATIVE)
+    np.testing.assert_allclose(sample_contrast(pilot, 0.1, chips, 0.2, means, 2 * gains, 0), once, rtol=1e-5)
+
+
+def test_contrast_is_higher_where_colours_are_more_sensitive_on_flat_ground():
+    ones = np.ones((12, 12), np.float32)
+    gains = np.array([[1, 2], [3, 4]], np.float32)
+    np.testing.assert_allclose(sample_contrast(ones, 1, ones, 3, 50 * ones, gains, 8), gains**2 / 2)

@@ -45,7 +45,10 @@ def block_means(cells, n_rows, n_columns):
     return inner.reshape(n_rows, 4, n_columns, 4).mean(axis=(1, 3))
 
 
-def contrast(first, first_gain, second, second_gain, deviation, floor):
-    first, second, deviation = (a.astype(np.float64) for a in (first, second, deviation))
-    power = first_gain * first**2 + second_gain * second**2
-    return np.mean((power / (deviation**2 + floor)) ** 2)
+def sample_contrast(pilot, pilot_gain, chips, chip_gain, means, gains, floor, first, step):
+    pilot, chips, gains = (a.astype(np.float64) for a in (pilot, chips, gains))
+    n_rows, n_columns = gains.shape
+    places = np.ix_(first + step * np.arange(n_rows), first + step * np.arange(n_columns))
+    power = (pilot_gain * pilot**2 + chip_gain * chips**2)[places]
+    variance = _neighbourhoods(means).var(axis=(2, 3))[places]
+    return power * gains**2 / (variance * gains**2 + floor)

@@ -17,8 +17,12 @@ from scipy.fft import dctn, idctn
 from scipy.ndimage import map_coordinates, minimum_filter, uniform_filter
 
 TONE_FREQUENCIES, TONE_PHASES, CHIP_SIGNS, ANCHOR_PLACES, CODE_BIT_MAP, ORIGIN = 2, 3, 4, 5, 6, 7
+BINDING_SIGNS, BINDING_PARTNERS, BINDING_FLAGS = 8, 9, 10
 COEFFICIENTS = ((0, 2), (1, 1), (2, 0), (0, 3), (1, 2), (2, 1), (3, 0), (1, 3), (2, 2), (3, 1))
 ANCHOR = -1
+PARTNERS = [(y, x) for y, x in product(range(-5, 6), repeat=2) if 9 <= y * y + x * x <= 25]
+DEPTH, FLAG = 0.4, 0.3  # a and f of the first class
+CONES = np.array([[0.3, 0.622, 0.078], [0.23, 0.692, 0.078]])
 MASK = (1.48044, 0.636791, 0.227851, -0.0541014, 0.00756661, -0.000418531)
 LUMINANCE_TABLE = """
     16 11 10 16  24  40  51  61
@@ -38,6 +42,9 @@ class Carriers(NamedTuple):
     phases: np.ndarray  # (384,), radians
     signs: np.ndarray  # (10, 128, 128), +1 or -1
     code_bits: np.ndarray  # (10, 128, 128), 0..1023 or ANCHOR
+    bindings: np.ndarray  # (10, 128, 128), +1 or -1
+    flags: np.ndarray  # (10, 128, 128), +1 or -1: those of the first class
+    partners: np.ndarray  # (128, 128, 2), blocks down and right
 
 
 class Marked(NamedTuple):
@@ -86,15 +93,25 @@ def map_code_bits(anchors, words):
     return code_bits
 
 
+def draw_signs(secret, domain):
+    """Draw one sign for each chip (section 2, signs)."""
+    bits = np.unpackbits(np.frombuffer(keystream(secret, domain, 20480), np.uint8))
+    return (1 - 2 * bits.astype(int)).reshape(10, 128, 128)
+
+
 @cache
 def carriers(secret):
-    """Make tones, phases, signs and the code-bit map of a key (section 2)."""
+    """Make tones, phases, signs, the code-bit map, and what binds (section 2)."""
     phases = 2 * np.pi * np.frombuffer(keystream(secret, TONE_PHASES, 768), "<u2") / 65536
-    bits = np.unpackbits(np.frombuffer(keystream(secret, CHIP_SIGNS, 20480), np.uint8))
-    signs = (1 - 2 * bits.astype(int)).reshape(10, 128, 128)
-    anchors = np.frombuffer(keystream(secret, ANCHOR_PLACES, 32768), "<u2").reshape(128, 128) % 10
+    signs, bindings, flags = (draw_signs(secret, d) for d in (CHIP_SIGNS, BINDING_SIGNS, BINDING_FLAGS))
+    anchors, partners = (
+        np.frombuffer(keystream(secret, d, 32768), "<u2").reshape(128, 128).astype(int)
+        for d in (ANCHOR_PLACES, BINDING_PARTNERS)
+    )
     words = np.frombuffer(keystream(secret, CODE_BIT_MAP, 655360), "<u4").reshape(10, 128, 128)
-    return Carriers(draw_tones(secret), phases, signs, map_code_bits(anchors, words))
+    code_bits = map_code_bits(anchors % 10, words)
+    partners = np.array(PARTNERS)[partners % len(PARTNERS)]
+    return Carriers(draw_tones(secret), phases, signs, code_bits, bindings, flags, partners)
 
 
 def draw_pilot(key, n_tones):
@@ -152,12 +169,12 @@ def spread(cells, shape):
 
 
 def measure(plane):
-    """Return local deviation s and mask m of the plane's cells (section 5)."""
+    """Return the mask m of the plane's cells (section 5)."""
     c, q = pool(plane), pool(plane**2)
     around = box5(c)
     s = np.sqrt(np.maximum(0, box5(q - 2 * around * c + around**2) - box5(c - around) ** 2))
     a = np.minimum(0.455 * (s + minimum_filter(s, 5, mode="nearest")), 40)
-    return s, np.polynomial.polynomial.polyval(np.sqrt(a), MASK)
+    return np.polynomial.polynomial.polyval(np.sqrt(a), MASK)
 
 
 def to_blocks(x, start):
@@ -211,27 +228,67 @@ def count_tones(plane, m, tones):
     return 384
 
 
-def make_delta(m, shape, origin, key, codeword, n_tones):
-    """Make pilot and chips at strength 1 (section 5)."""
+def find_content(plane, partners):
+    """Compare each block's surroundings with those of its partner, -1..1 (section 5, binding)."""
+    means = to_blocks(plane, 4).mean(axis=(2, 3))
+    around = np.pad(means, 1, constant_values=np.nan)
+    around = np.nanmean(sliding_window_view(around, (3, 3)), axis=(2, 3))
+    content = np.zeros(means.shape)
+    for y, x in np.ndindex(means.shape):
+        there = y + partners[y, x, 0], x + partners[y, x, 1]
+        if all(0 <= at < n for at, n in zip(there, means.shape, strict=True)):
+            content[y, x] = np.clip((around[y, x] - around[there]) / 6, -1, 1)
+    return content
+
+
+def make_delta(plane, m, origin, key, codeword, n_tones):
+    """Make pilot and chips at strength 1, the chips bound by the first class (section 5)."""
+    shape = plane.shape
     y, x = ((np.arange(n) + o) % 1024 for n, o in zip(shape, origin, strict=True))
     delta = 0.21 * spread(box5(m), shape) * draw_pilot(key, n_tones)[np.ix_(y, x)]
     mask = to_blocks(spread(m, shape), 4).mean(axis=(2, 3))
     y, x = (((o + 4) // 8 + np.arange(n)) % 128 for n, o in zip(mask.shape, origin, strict=True))
     place = np.ix_(range(10), y, x)
     values = np.append(1 - 2 * codeword, 1)[key.code_bits[place]]  # the last one is that of an ANCHOR
+    content = find_content(plane, key.partners[np.ix_(y, x)])
+    values = values * (1 + 0.4 * key.bindings[place] * content + 0.3 * key.flags[place])
     spectrum = np.zeros((*mask.shape, 8, 8))
     for (v, u), chips in zip(COEFFICIENTS, key.signs[place] * values, strict=True):
         spectrum[:, :, v, u] = 0.275 * 8 / math.sqrt(10) * mask * chips
     return put_blocks(delta, 4, to_blocks(delta, 4) + idctn(spectrum, axes=(2, 3), norm="ortho"))
 
 
-def base_strength(k, m, s):
+def find_sensitivity(colours):
+    """Tell how much luma is seen to grow with the level of all channels (section 6, strength)."""
+    levels = np.arange(-3, 259).clip(0, 255) / 255
+    light = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+    lower, light, higher = light[:-6], light[3:-3], light[6:]
+    slope = 85 * np.sqrt(((higher - light) ** 2 + (light - lower) ** 2) / 2)
+    gains = [slope[colours] @ w / (3 * (light[colours] @ w + 0.0037930733) ** (2 / 3)) for w in CONES]
+    return (gains[0] + gains[1]) / 2
+
+
+def sampled(cells):
+    """Choose rows and columns of the cells by which the strength is chosen (section 6, strength)."""
+    step = 8 if min(cells.shape) >= 256 else 4
+    return [np.arange(2, n - 2, step) for n in cells.shape]
+
+
+def find_noise(pixels, plane, k, m):
+    """Return what a mark adds to the activity at the sampled cells (section 6, strength)."""
+    cells = pool(plane)
+    y, x = sampled(cells)
+    variance = sliding_window_view(cells, (5, 5)).var(axis=(2, 3))[np.ix_(y - 2, x - 2)]
+    power = 0.21**2 * box5(m) ** 2 + 0.275**2 * m**2 * (1 + FLAG**2 + 0.7 * DEPTH**2)
+    colours = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
+    g = find_sensitivity(colours[np.ix_((2 * y + 1) * k, (2 * x + 1) * k)])
+    return power[np.ix_(y, x)] * g**2 / (g**2 * variance + 50)
+
+
+def base_strength(k, v):
     """Choose the strength, the user's factor left out (section 6, strength)."""
-    if k > 1:
-        return {2: 0.70, 3: 0.66, 4: 0.62}.get(k, 0.59)
-    power = (0.21 * box5(m)) ** 2 + (0.275 * m) ** 2
-    v = 1.12 * math.sqrt(np.mean((power / (s**2 + 200)) ** 2))
-    return min(max(math.exp((math.log(11.5) - 5.165 - 0.489 * math.log(v)) / 1.181), 0.5), 1.4)
+    seen = 4.819 + 0.476 * math.log(v) + 0.482 * math.log(min(k, 4))
+    return min(max(math.exp((math.log(11.5) - seen) / 1.173), 0.35), 1.4)
 
 
 def harden(plane, delta, strength):
@@ -259,14 +316,15 @@ def embed(pixels, secret, message, factor=1.0):
     """Mark uint8 pixels ``(H, W)`` or ``(H, W, 3)`` as sections 4 to 8 say; refuse none."""
     k = max(1, (2 * min(pixels.shape[:2]) + 800) // 1600)
     key, plane = carriers(secret), to_plane(pixels, k)
-    s, m = measure(plane)
+    m = measure(plane)
     n_tones = count_tones(plane, m, key.tones)
-    unit = make_delta(m, plane.shape, find_origin(plane, secret), key, encode(message, k), n_tones)
+    unit = make_delta(plane, m, find_origin(plane, secret), key, encode(message, k), n_tones)
 
     def scaled(strength):
         return harden(plane, strength * unit, strength) if k == 1 else strength * unit
 
-    strength = factor * base_strength(k, m, s)
+    v = math.sqrt(np.mean(find_noise(pixels, plane, k, m) ** 2))
+    strength = factor * base_strength(k, v)
     delta = scaled(strength)
     psnr = 10 * math.log10(255**2 / (np.mean(delta**2) + 1 / 12))
     lacking = 42.15 - 20 * math.log10(max(1, factor)) - psnr
