@@ -76,9 +76,9 @@ def excesses(rgb: np.ndarray, keys: int) -> list[tuple[float, float]]:
     found = []
     for number in range(keys):
         carrier = marker(number).key_detector.carrier
-        units = range(image.k + 1, MAX_COARSER + 1)
-        coarser = max((tone_excess(torus, carrier, image.k / k) for k in units), default=0.0)
-        found.append((tone_excess(torus, carrier), coarser))
+        units = range(image.k, max(image.k, MAX_COARSER) + 1)
+        shown = tone_excess(torus, carrier, [image.k / k for k in units])
+        found.append((float(shown[0]), float(shown[1:].max(initial=0.0))))
     return found
 
 
@@ -122,6 +122,8 @@ def _outcome(message: int | None) -> str:
 
 def summary(rows: list[Row]) -> list[Row]:
     """A line per way."""
+    from fastmark.embedding.earlier import SHOWN, SHOWN_COARSER
+
     lines = []
     for way, group in itertools.groupby(sorted(rows, key=lambda r: r["way"]), key=lambda r: r["way"]):
         some = list(group)
@@ -139,7 +141,9 @@ def summary(rows: list[Row]) -> list[Row]:
                 "replaced": sum(r.get("action") == "replaced" for r in some),
                 "new after JPEG 50": sum(r.get("jpeg 50") == "new" for r in some),
                 "first after JPEG 50": sum(r.get("jpeg 50") == "first" for r in some),
-                "least shown": min(max(r["shown"], r["coarser"] - 2) for r in some),
+                "least over threshold": min(
+                    max(r["shown"] - SHOWN, r["coarser"] - SHOWN_COARSER) for r in some
+                ),
             }
         )
     return lines

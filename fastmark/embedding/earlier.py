@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import math
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastmark._checks import MESSAGE_BITS
 from fastmark.codec.carrier import Carrier
@@ -102,11 +104,13 @@ def look_for(image: Pixels, host: Host, detector: KeyDetector) -> Look:
     """
     torus, carrier = host.analysis.identity, detector.carrier
     short = min(image.values.shape[:2])
-    shown = {}
-    for k in range(image.k, max(image.k, min(MAX_COARSER, short // MIN_PLANE_SIDE)) + 1):
-        excess = tone_excess(torus, carrier, image.k / k)
-        if excess >= (SHOWN if k == image.k else SHOWN_COARSER):
-            shown[k] = excess
+    units = range(image.k, max(image.k, min(MAX_COARSER, short // MIN_PLANE_SIDE)) + 1)
+    excesses = tone_excess(torus, carrier, [image.k / k for k in units]).tolist()
+    shown = {
+        k: excess
+        for k, excess in zip(units, excesses, strict=True)
+        if excess >= (SHOWN if k == image.k else SHOWN_COARSER)
+    }
     for k in sorted(shown, key=shown.__getitem__, reverse=True):
         analysis = host.analysis
         if k != image.k:
@@ -147,20 +151,38 @@ def _is_readable(finding: Finding) -> bool:
     return finding.message_log_p + LOG_SHARES <= DETECTED
 
 
-def tone_excess(torus: TorusSpectrum, carrier: Carrier, ratio: float = 1.0) -> float:
-    """Return by how many standard deviations the power of the tones exceeds that of the noise.
+def tone_excess(torus: TorusSpectrum, carrier: Carrier, ratios: Sequence[float]) -> NDArray[np.float64]:
+    """Return by how many standard deviations the power of the tones exceeds that of the noise: ``(n,)``.
 
     ``sum (min(|v|^2, 8) - 1) / sqrt(n)`` for the prefix of n tones that shows most, v the tones over the root
-    of their local level. It does not depend on where the mark lies.
+    of their local level. It does not depend on where the mark lies. Between bins, v is the sum of the four
+    nearest, weighted by what a tone shows in them: ``sinc(d) exp(-i pi d)`` at the distance d each way, which
+    is ``1 - d`` in the bin before it and ``-d`` in the one behind, but for a common factor.
 
     Args:
         torus: of the image as it is.
         carrier: of the key.
-        ratio: units of the mark per sample of the plane, at most 1: 1/2 where a unit has two samples.
+        ratios: units of the mark per sample of the plane, at most 1: 1/2 where a unit has two samples.
     """
-    bins = np.rint(carrier.tones * ratio).astype(np.int64)
-    bins *= np.where(bins[:, 1:] < 0, -1, 1)
-    values = torus.spectrum[bins[:, 0], bins[:, 1]]
-    level = np.maximum(torus.power.noise.at(bins[:, 0], bins[:, 1]), 1e-12)
-    excess = np.cumsum(np.minimum(np.abs(values) ** 2 / level, WHITE_LIMIT) - 1)
-    return max(float(excess[n - 1]) / math.sqrt(n) for n in TONE_COUNTS)
+    places = np.multiply.outer(carrier.tones.T, np.asarray(ratios, np.float64))
+    # by frequency, tone and ratio; float32, as the values
+    bins = np.floor(places).astype(np.int64)
+    y, x = bins
+    behind = (places - bins).astype(np.float32)
+    before = 1 - behind
+    values, square = np.zeros(y.shape, np.complex64), np.zeros(y.shape, np.float32)
+    for dy, dx in itertools.product((0, 1), repeat=2):
+        weight = (behind[0] if dy else before[0]) * (behind[1] if dx else before[1])
+        column = x + dx
+        left = column < 0
+        found = torus.spectrum[np.where(left, -y - dy, y + dy), np.abs(column)]
+        np.conjugate(found, out=found, where=left)
+        values += (-weight if dy != dx else weight) * found
+        square += weight * weight
+    y, x = np.rint(places).astype(np.int64)
+    level = torus.power.noise.at(np.where(x < 0, -y, y), np.abs(x))
+    white = (values.real**2 + values.imag**2) / np.maximum(square * level, np.float32(1e-12))
+    excess = np.cumsum(np.minimum(white, np.float32(WHITE_LIMIT)) - 1, axis=0, dtype=np.float64)
+    counts = np.array(TONE_COUNTS)
+    shown: NDArray[np.float64] = (excess[counts - 1] / np.sqrt(counts)[:, None]).max(axis=0)
+    return shown

@@ -137,6 +137,7 @@ class _Drawn:
         pilot: float32 of the plane's shape, grey levels at strength 1.
         chips: DCT coefficients at strength 1, ``(10, BY, BX)``, of the padded plane's blocks.
         padded: shape of the padded plane.
+        binding: the class that the chips agree with best.
     """
 
     plane: Plane
@@ -146,6 +147,7 @@ class _Drawn:
     pilot: Plane
     chips: NDArray[np.float32]
     padded: tuple[int, int]
+    binding: BindingClass | None = None
 
     @classmethod
     def of(
@@ -171,7 +173,8 @@ class _Drawn:
         kinds: list[BindingClass | None] = [None, *CLASSES]
         chips = [chip_coefficients(host, carrier, bits, replace(design, binding=kind)) for kind in kinds]
         fits = [float(np.vdot(seen, one)) / max(float(np.linalg.norm(one)), 1e-9) for one in chips]
-        return replace(drawn, chips=chips[int(np.argmax(fits))])
+        best = int(np.argmax(fits))
+        return replace(drawn, chips=chips[best], binding=kinds[best])
 
     def _seen(self, plane: Plane) -> tuple[NDArray[np.float32], Plane]:
         """Return the chips' statistics of a plane that differs little, and its weighted scores."""
