@@ -41,19 +41,19 @@ _NO_FIELD = np.zeros((2, 2, 2), np.float32)
 _REACH, _PRIOR, _LEAST_FACTOR = 3, 0.02, 0.1
 
 # Models of z over its expectation, mean and standard deviation, that of noise left out: benchmarks/binding.py
-_GENUINE, _OTHER = (0.97, 0.15), (0.02, 0.08)
-_WITHHELD_SPREAD = 0.08  # of the evidence per energy in withheld blocks, over that in the others
+_GENUINE, _OTHER = (0.97, 0.15), (0.01, 0.09)
+_WITHHELD_SPREAD = 0.07  # of what withheld blocks show over what others do, of the mark and of its binding
 
-_MATCH, _MISMATCH = math.log(1e3), math.log(1e3)  # least ratio of likelihoods, either way
-_BOUND_MATCH = math.log(1e-4)  # of z of the binding, where the mark was made for another image
-_BOUND_FLAGS = math.log(1e-4)  # of the flags' z, where the mark is not bound
-_LACKS, _WHOLE = (
-    4.0,
-    2.5,
-)  # standard deviations by which withheld chips show less: of forgeries, of whole marks
+_MATCH, _MISMATCH = math.log(100), math.log(20)  # least ratio of likelihoods, either way
+_BOUND_MATCH = math.log(1e-4)  # of z of the binding, where the mark is not bound
+_BOUND_FLAGS = math.log(3e-4)  # of the flags' z, where the mark is not bound
+# Standard deviations by which withheld chips show less: what they carry alone, or together with how they are
+# bound, at least in forgeries; together where a match is doubted, and at most in whole marks.
+_LACKS, _LACKS_BOTH, _DOUBT, _WHOLE = 4.0, 3.5, 2.5, 1.5
+_CLEAR = math.log(20)  # ratio of likelihoods of the binding in withheld blocks, or in the others
 _BOUND_KEY = math.log(1e-6)  # of the chips in withheld blocks, where they carry no mark
-_LEAST_ENERGY, _LEAST_WEIGHT = 1e-12, 1e-12
-_CONTRADICTS, _AGREES = math.log(20), math.log(20)  # ratios of the binding in withheld blocks and others
+_RADEMACHER = 3.1788  # 1 / (4 P(N >= root of 2)) of a standard Gaussian N, rounded up
+_LEAST_ENERGY, _LEAST_WEIGHT, _LEAST_DUE = 1e-12, 1e-12, 0.1
 
 
 class ChipSums(NamedTuple):
@@ -270,7 +270,7 @@ def judge(others: ChipSums, withheld: ChipSums) -> Origins:
     total = others.plus(withheld)
     weights = class_weights(total)
     ratio = log_ratio(total, weights)
-    log_bound, log_flags = evidence.sign_sum_bound(total.bound, total.bound_energy), flags_bound(total)
+    log_bound, log_flags = sign_bound(total.bound, total.bound_energy), flags_bound(total)
     binding: Binding = "unknown"
     if ratio >= _MATCH and log_bound <= _BOUND_MATCH:
         binding = "match"
@@ -279,9 +279,11 @@ def judge(others: ChipSums, withheld: ChipSums) -> Origins:
     known = log_bound <= _BOUND_MATCH or log_flags <= _BOUND_FLAGS
     made_with: MadeWith = "unknown"
     if withheld.energy > 0:
-        made_with = _made_with(others, withheld, weights)
+        made_with, doubt = _made_with(others, withheld, weights)
         if made_with == "detector key":  # its holder may bind a mark to any image
             return Origins("unknown", None, made_with)
+        if binding == "match" and doubt:
+            binding = "unknown"
     return Origins(binding, ratio if known else None, made_with)
 
 
@@ -320,9 +322,22 @@ def log_ratio(sums: ChipSums, weights: NDArray[np.float64]) -> float:
     return float(np.logaddexp.reduce(genuine) - np.logaddexp.reduce(other))
 
 
+def sign_bound(total: float, sum_of_squares: float) -> float:
+    """Bound ``ln P(sum s_i x_i >= total)`` over independent fair signs.
+
+    It is at most 3.178 times that of the Gaussian of the same variance (Bentkus & Dzindzalieta 2015),
+    which is less than Hoeffding's bound where it matters here.
+    """
+    hoeffding = evidence.sign_sum_bound(total, sum_of_squares)
+    if hoeffding == 0.0:
+        return 0.0
+    tail = math.erfc(total / math.sqrt(2 * sum_of_squares)) / 2
+    return min(hoeffding, math.log(_RADEMACHER * tail)) if tail > 0 else hoeffding
+
+
 def flags_bound(sums: ChipSums) -> float:
     """Return the logarithm of a bound on the chance of such flags where there are none; classes paid for."""
-    best = min(evidence.sign_sum_bound(total, sums.energy) for total in sums.flags)
+    best = min(sign_bound(total, sums.energy) for total in sums.flags)
     return evidence.union_bound(best, math.log(len(sums.flags)))
 
 
@@ -340,15 +355,33 @@ def lack(others: ChipSums, withheld: ChipSums) -> float:
     return (due - z) / math.sqrt(variance)
 
 
-def _made_with(others: ChipSums, withheld: ChipSums, weights: NDArray[np.float64]) -> MadeWith:
+def lack_of_binding(others: ChipSums, withheld: ChipSums, weights: NDArray[np.float64]) -> float:
+    """Return by how many standard deviations withheld chips are bound less to this image than the others.
+
+    Whether a mark was made for the image or for another, z of the binding over its expectation is the same in
+    both parts, but for the noise of both and a spread of its own.
+    """
+    depth = float(weights @ [kind.depth for kind in CLASSES])
+    difference, variance = 0.0, _WITHHELD_SPREAD**2
+    for part, sign in ((others, 1), (withheld, -1)):
+        due = depth * part.expected / math.sqrt(max(part.bound_energy, _LEAST_ENERGY))
+        if due <= _LEAST_DUE:
+            return 0.0
+        difference += sign * part.bound / (depth * part.expected)
+        variance += 1 / due**2
+    return difference / math.sqrt(variance)
+
+
+def _made_with(others: ChipSums, withheld: ChipSums, weights: NDArray[np.float64]) -> tuple[MadeWith, bool]:
+    """Return what a mark was made with, and whether withheld blocks make its binding doubtful."""
     missing = lack(others, withheld)
-    if missing >= _LACKS:
-        return "detector key"
+    both = (missing + lack_of_binding(others, withheld, weights)) / math.sqrt(2)
     # a copied mark fills the withheld blocks, but its holder cannot bind it there to another image
     known, hidden = log_ratio(others, weights), log_ratio(withheld, weights)
-    if known >= _CONTRADICTS and hidden <= -_CONTRADICTS:
-        return "detector key"
-    proven = evidence.sign_sum_bound(withheld.plain, withheld.energy) <= _BOUND_KEY
-    if proven and missing <= _WHOLE and (known < _AGREES or hidden >= _AGREES):
-        return "key"
-    return "unknown"
+    contradict = known >= _CLEAR and hidden <= -_CLEAR
+    if missing >= _LACKS or both >= _LACKS_BOTH or contradict:
+        return "detector key", True
+    proven = sign_bound(withheld.plain, withheld.energy) <= _BOUND_KEY
+    if proven and both <= _WHOLE and (known < _CLEAR or hidden >= _CLEAR):
+        return "key", False
+    return "unknown", both >= _DOUBT
