@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # what type checkers read of _HOME
     from fastmark.errors import UnsupportedImageError as UnsupportedImageError
     from fastmark.results import Detection as Detection
     from fastmark.results import EmbedReport as EmbedReport
+    from fastmark.results import Survival as Survival
     from fastmark.watermarker import Watermarker as Watermarker
 
 _HOME = {
@@ -57,6 +58,7 @@ _HOME = {
     "OutputError": "errors",
     "SourceError": "errors",
     "SourceNotFoundError": "errors",
+    "Survival": "results",
     "UnsupportedImageError": "errors",
     "Watermarker": "watermarker",
     "detect": "detector",
