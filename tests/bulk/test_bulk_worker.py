@@ -179,3 +179,42 @@ def test_companions_are_passed_on(key):
 
 def test_nothing_to_do():
     assert QuickJob().worker()([]) == Work()
+
+
+# ---- embedding over an earlier watermark --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("format_name", [None, "png"])
+def test_a_kept_picture_stays_as_it_is(key, marked, format_name):
+    data = encode(marked[1], "JPEG", quality=90)
+    result = one(marker_of(key, on_marked="keep", format=format_name), data=data, message="00" * 8)
+    assert (result.state, result.row["action"]) == ("kept", "kept")
+    assert result.row["message"] == result.row["earlier_message"] == MESSAGE
+    assert "left as it is" in result.row["warnings"]
+    assert set(result.row) <= set(MANIFEST_COLUMNS)
+    assert (result.data == data) == (format_name is None)
+    assert np.array_equal(pixels(result.data), pixels(data))
+    again = one(marker_of(key, on_marked="keep"), data=encode(marked[0], "PNG"), message=MESSAGE)
+    assert (again.state, again.row["action"], again.row["earlier_message"]) == ("marked", "marked", None)
+
+
+def test_a_refused_picture_is_a_row_with_the_reason(key, marked):
+    result = one(marker_of(key, on_marked="refuse"), data=encode(marked[1], "PNG"), message="00" * 8)
+    assert (result.state, result.data) == ("error", None)
+    assert f"carries a watermark of this key already (message {MESSAGE})" in result.row["error"]
+
+
+def test_a_replaced_message_is_read_back_from_the_encoded_bytes(key, marker, marked):
+    data = encode(marked[1], "PNG")
+    result = one(marker_of(key, verify=False, format="jpeg"), data=data, message="12" * 8)
+    assert (result.state, result.row["action"], result.row["earlier_message"]) == (
+        "marked",
+        "replaced",
+        MESSAGE,
+    )
+    assert result.row["verified_log10_p"] < -9
+    assert marker.detect(result.data).message_hex == "12" * 8
+    worst = ENCODING | {"quality": 1, "subsampling": "4:2:0"}
+    result = one(marker_of(key, verify=False, format="jpeg", encoding=worst), data=data, message="12" * 8)
+    assert (result.state, result.data) == ("error", None)
+    assert "not read beside it" in result.row["error"]

@@ -35,6 +35,8 @@ assert_type(marker.embed(opened, "0123456789abcdef"), Image.Image)
 assert_type(marker.embed("photo.jpg", 7, max_pixels=10**6), Image.Image)
 assert_type(marker.embed(Path("photo.jpg"), 7), Image.Image)
 assert_type(marker.embed(b"...", 7), Image.Image)
+assert_type(marker.embed(b"...", 7, on_marked="keep", bind=False), Image.Image)
+assert_type(marker.embed(bytes_image, 7, on_marked="refuse"), NDArray[np.uint8])
 assert_type(marker.embed(io.BytesIO(), 7), Image.Image)
 with Path("photo.jpg").open("rb") as file, tempfile.SpooledTemporaryFile() as spooled:
     assert_type(marker.embed(file, 7), Image.Image)
@@ -91,9 +93,15 @@ for looked in marker.detect_iter(uploads(), workers=2):
     assert_type(looked, Outcome[Detection])
     assert_type(looked.error, Exception | None)
     assert_type(looked.get(), Detection)
-for marked in marker.embed_iter(uploads(), iter([1])):
+for marked in marker.embed_iter(uploads(), iter([1]), on_marked="replace"):
     image, report = marked.get()
     assert_type(report, EmbedReport)
+    assert_type(report.earlier_message, str | None)
+try:
+    marker.embed_batch(batch, [1, 2], on_marked="refuse")
+except fastmark.AlreadyMarkedError as refusal:
+    assert_type(refusal.message, int | None)
+    assert_type(refusal.message_hex, str | None)
 
 
 async def serve(upload: bytes) -> Detection:
