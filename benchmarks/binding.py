@@ -453,11 +453,12 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("-o", "--output", type=Path, help="CSV, one row an image that was looked at")
     parser.add_argument("--chart", type=Path, metavar="FILE.svg", help="histograms of the ratio")
-    parser.add_argument("--rows", type=Path, metavar="CSV", help="judge these anew, measure nothing")
+    parser.add_argument("--rows", nargs="+", type=Path, metavar="CSV", help="judge these anew")
     options = parser.parse_args()
     if options.rows:
-        head, rows = read_commented(options.rows)
-        rows = [rejudged(row) if row.get("binding") else row for row in rows]
+        parts = [read_commented(path) for path in options.rows]
+        head = parts[0][0]
+        rows = [rejudged(row) if row["binding"] else row for _, part in parts for row in part]
     else:
         paths = find_pictures(options.folders, options.pictures)
         head = header("binding", options.workers, images=len(paths), message_bits=MESSAGE_BITS)
