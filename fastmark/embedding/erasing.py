@@ -13,7 +13,6 @@ from fastmark.codec.mask import Perception
 from fastmark.codec.message import CODE_BITS, MAX_UNIT
 from fastmark.codec.plane import Plane
 from fastmark.codec.tables import BLOCK, N_COEFFICIENTS, TORUS
-from fastmark.detection.affine import is_identity
 from fastmark.detection.scores import ScorePlanes, scores
 from fastmark.detection.soft_bits import ChipBlocks
 from fastmark.detection.torus import TorusSpectrum
@@ -79,14 +78,26 @@ class Lattice:
         return Pixels(values, image.peak, self.k, visible)
 
     def _refined(self, image: Pixels, carrier: Carrier) -> Lattice:
-        """Return the lattice at the shift that the pilot's phases tell on the plane of its own units."""
+        """Return the lattice at the first pixel at which pilot and anchors show best, side by side.
+
+        Phases alone prefer whole units, and k pixels are too fine for them.
+        """
+        best, found = -np.inf, self
+        for axis in (0, 1):
+            for at in range(self.k):
+                start = (at, found.start[1]) if axis == 0 else (found.start[0], at)
+                z, lattice = replace(self, start=start)._placed(image, carrier)
+                if z > best:
+                    best, found = z, lattice
+        return found
+
+    def _placed(self, image: Pixels, carrier: Carrier) -> tuple[float, Lattice]:
+        """Return the z of pilot and anchors on the plane of these units, and the lattice there."""
         planes = ScorePlanes(self.part(image).plane())
         middle = planes.middle(TORUS)
-        placement = TorusSpectrum(middle, np.eye(2), 1).place(carrier)
-        if not is_identity(placement.matrix) or placement.inverted:
-            return self
+        z, placement = TorusSpectrum(middle, np.eye(2), 1).place_densely(carrier, turns=(False,))
         corner = (np.array(planes.shape) - middle.shape) // 2
-        return self._at(self.k, (placement.offset + corner) * self.k + self.start, np.zeros(2))
+        return z, self._at(self.k, (placement.offset + corner) * self.k + self.start, np.zeros(2))
 
 
 def erase(image: Pixels, earlier: Earlier, carrier: Carrier, threads: int = 1) -> Pixels | None:
