@@ -24,7 +24,8 @@ def constants() -> dict[str, float]:
         "visibility: offset": choices.VISIBILITY_OFFSET,
         "visibility: of ln strength": choices.VISIBILITY_OF_STRENGTH,
         "visibility: of ln noise": choices.VISIBILITY_OF_NOISE,
-        "fluctuation": choices.FLUCTUATION,
+        "visibility: of ln pixels per unit": choices.VISIBILITY_OF_UNIT,
+        "visibility: content": choices.CONTENT_POWER,
         "phases: share of the nats": survival.PHASES_SHARE,
         "phases: nats per tone": survival.NATS_PER_TONE,
         "scan: share of the score": survival.SCORE_SHARE,
@@ -37,7 +38,6 @@ def constants() -> dict[str, float]:
         "z: identity": search._IDENTITY_SCORE,
         "z: dense": search._DENSE_SCORE,
     }
-    found |= {f"strength at {k} pixels per unit": s for k, s in enumerate(choices.STRENGTH_BY_UNIT, start=2)}
     return found | {f"needed z, {bits} bits": z for bits, z in NEEDED_Z.items()}
 
 

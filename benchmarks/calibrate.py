@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from _calibration import STAYS, Row, carriers, compared, mean_and_error
+from _calibration import Row, carriers, compared, mean_and_error
 from _chance import chance
 from _common import (
     find_pictures,
@@ -33,10 +33,8 @@ MESSAGE_BITS = 64
 
 # ---- visibility --------------------------------------------------------------------------------------
 
-STRENGTHS = (0.6, 1.1)
-SCALES_NOISE = (
-    "a factor of the noise, which the offset was fitted with: another one would only move the offset"
-)
+STRENGTHS = (0.6, 1.0)
+PART = 1024  # pixels each way, of which a large image is scored
 
 
 class Prepared(NamedTuple):
@@ -44,18 +42,22 @@ class Prepared(NamedTuple):
 
     image: Any
     host: Any
+    design: Any
     unit_delta: np.ndarray
 
     @classmethod
-    def of(cls, rgb: np.ndarray) -> Prepared:
+    def of(cls, rgb: np.ndarray, k: int) -> Prepared:
+        """Prepare pixels that are, or are a part of, an image of ``k`` pixels per unit."""
         from fastmark.codec.message import MessageCode
+        from fastmark.embedding.drawing import make_delta
         from fastmark.embedding.host import Pixels, prepare
-        from fastmark.embedding.marking import make_delta, make_design
+        from fastmark.embedding.marking import make_design
 
-        carrier, image = carriers(1)[0], Pixels.of(rgb, 255.0)
-        host = prepare(image.plane(), image.k)
-        codeword = MessageCode(MESSAGE_BITS).encode(seeded_bytes("message", MESSAGE_BITS // 8), image.k)
-        return cls(image, host, make_delta(host, carrier, codeword, make_design(host, carrier)))
+        carrier, image = carriers(1)[0], Pixels(rgb, 255.0, k)
+        host = prepare(image.plane(), k, colours=image.colours())
+        codeword = MessageCode(MESSAGE_BITS).encode(seeded_bytes("message", MESSAGE_BITS // 8), k)
+        design = make_design(host, carrier)
+        return cls(image, host, design, make_delta(host, carrier, codeword, design))
 
     def marked(self, strength: float) -> np.ndarray:
         """The pixels at a strength, hardened as ever."""
@@ -64,116 +66,74 @@ class Prepared(NamedTuple):
         return self.image.add(harden(self.host, self.unit_delta, strength)[0])[0].values
 
 
-def fluctuation(prepared: Prepared) -> float:
-    """Root mean square of the contrast that 9 x 9 units of the delta have, in that which is expected."""
-    from scipy.ndimage import uniform_filter
-
-    from fastmark.codec.mask import cell_means
-    from fastmark.codec.tables import BLOCK, N_COEFFICIENTS
-    from fastmark.embedding.choices import CHIP_RATIO, PILOT_RATIO
-
-    host = prepared.host
-    power = cell_means(uniform_filter(prepared.unit_delta**2, 9))
-    chips = CHIP_RATIO**2 * N_COEFFICIENTS / BLOCK**2
-    expected = PILOT_RATIO**2 * host.smooth_mask**2 + chips * host.perception.mask**2
-    activity = host.perception.deviation**2 + 200
-    return float(np.sqrt(np.mean((power / activity) ** 2) / np.mean((expected / activity) ** 2)))
-
-
-def visibility_of(path: Path) -> list[tuple[float, float, float, float]]:
-    """(ln strength, ln noise, ln(100 - SSIMULACRA2), fluctuation) at each strength; none of large images."""
-    from quality import ssimulacra2
-
-    from fastmark.embedding.choices import visible_noise
+def views(path: Path) -> list[tuple[np.ndarray, int]]:
+    """An image and its pixels per unit; of a large one the middle, as it is and reduced to 2 and more."""
+    from fastmark.codec.plane import UNITS_PER_SIDE, pixels_per_unit
 
     rgb = read_rgb(path)
-    prepared = Prepared.of(rgb)
-    if prepared.image.k > 1:
-        return []
-    noise, spread = math.log(visible_noise(prepared.host)), fluctuation(prepared)
-    return [
-        (math.log(s), noise, math.log(100 - ssimulacra2(rgb, prepared.marked(s))[0]), spread)
-        for s in STRENGTHS
-    ]
-
-
-def visibility(options: argparse.Namespace) -> list[Row]:
-    """Least squares of ln(100 - SSIMULACRA2) over images at two strengths; errors by leaving out images."""
-    jobs = [(path,) for path in find_pictures(options.folders, options.images)]
-    results = [part for _, part in sorted(in_processes(visibility_of, jobs, options.workers)) if part]
-    data = np.array(results)  # (images, strengths, 4)
-
-    def fit(part: np.ndarray) -> np.ndarray:
-        flat = part.reshape(-1, part.shape[-1])
-        return np.linalg.lstsq(np.stack([np.ones(len(flat)), flat[:, 0], flat[:, 1]], 1), flat[:, 2])[0]
-
-    n = len(data)
-    found, left_out = fit(data), np.array([fit(np.delete(data, i, axis=0)) for i in range(n)])
-    errors = np.sqrt((n - 1) * np.var(left_out, axis=0))  # jackknife (Efron 1982)
-    residual = data[..., 2] - found[0] - data[..., :2] @ found[1:]
-    print(f"residual {np.std(residual):.3f}")
-    names = ("visibility: offset", "visibility: of ln strength", "visibility: of ln noise")
-    rows = [
-        compared(name, float(f), float(e), 3, images=n, trials=2 * n)
-        for name, f, e in zip(names, found, errors, strict=True)
-    ]
-    mean, error = mean_and_error(data[:, 0, 3].tolist())
-    return [*rows, compared("fluctuation", mean, error, 2, SCALES_NOISE, images=n, trials=n)]
-
-
-# ---- pixels per unit ---------------------------------------------------------------------------------
-
-UNIT_STRENGTHS = (0.5, 0.7, 0.95)
-WINDOW = 768
-ONE_IMAGE = "of two windows of one image; the constant is of five images and stays"
-
-
-def strengths_of(path: Path, k: int) -> list[float]:
-    """The strengths at which two windows of an image, reduced to k pixels per unit, reach the target."""
-    from quality import ssimulacra2
-
-    from fastmark.embedding.choices import TARGET_SSIMULACRA2
-
-    with Image.open(path) as opened:
-        image = opened.convert("RGB")
-    ratio = 800 * k / min(image.size)
-    if ratio < 1:
-        image = image.resize([round(ratio * n) for n in image.size], Image.Resampling.LANCZOS)
-    rgb = np.array(image)
-    prepared = Prepared.of(rgb)
-    assert prepared.image.k == k
-    windows = []
-    for place in (0.25, 0.75):
-        top, left = (int(place * (n - WINDOW)) for n in rgb.shape[:2])
-        windows.append(np.s_[top : top + WINDOW, left : left + WINDOW])
-    losses = []
-    for strength in UNIT_STRENGTHS:
-        marked = prepared.marked(strength)
-        losses.append([math.log(100 - ssimulacra2(rgb[w], marked[w])[0]) for w in windows])
+    own = pixels_per_unit(*rgb.shape[:2])
+    if own == 1:
+        return [(rgb, 1)]
     found = []
-    for loss in np.array(losses).T:
-        slope, offset = np.polyfit(np.log(UNIT_STRENGTHS), loss, 1)
-        found.append(float(np.exp((math.log(100 - TARGET_SSIMULACRA2) - offset) / slope)))
+    for k in range(2, own + 1):
+        ratio = UNITS_PER_SIDE * k / min(rgb.shape[:2])
+        image = Image.fromarray(rgb)
+        if k < own:
+            image = image.resize([round(ratio * n) for n in image.size], Image.Resampling.LANCZOS)
+        places = [max(0, n - PART) // 2 for n in image.size]
+        box = (*places, *(at + min(PART, n) for at, n in zip(places, image.size, strict=True)))
+        found.append((np.array(image.crop(box)), k))
     return found
 
 
-def units(options: argparse.Namespace) -> list[Row]:
-    """Strengths for the target at 2 to 5 pixels per unit, of large images and their reductions."""
-    jobs = []
-    for path in find_pictures(options.folders, options.images):
-        with Image.open(path) as opened:
-            jobs += [(path, k) for k in range(2, 6) if min(opened.size) >= 800 * k - 400]
-    by_unit: dict[int, list[list[float]]] = {}
-    for number, found in in_processes(strengths_of, jobs, options.workers):
-        by_unit.setdefault(jobs[number][1], []).append(found)
+def content_power(prepared: Prepared) -> float:
+    """Mean square of the content that chips follow, weighted by their power."""
+    from fastmark.codec.binding import block_content
+
+    host, partners = prepared.host, carriers(1)[0].binding.partners
+    content = block_content(host.block_luma(), partners, prepared.design.grid_origin)
+    return float(np.average(content**2, weights=host.block_mask**2))
+
+
+def visibility_of(path: Path) -> list[tuple[float, ...]]:
+    """(1, ln strength, ln noise, ln k, ln(100 - SSIMULACRA2), content) of each view at each strength."""
+    from quality import ssimulacra2
+
+    from fastmark.embedding.choices import MAX_UNIT, visible_noise
+
     rows = []
-    for k, parts in sorted(by_unit.items()):
-        # where there is one image, its two windows tell the spread
-        values = [float(np.mean(part)) for part in parts] if len(parts) > 1 else parts[0]
-        name, n = f"strength at {k} pixels per unit", len(parts)
-        why = ONE_IMAGE if n == 1 else STAYS
-        rows.append(compared(name, *mean_and_error(values), 2, why, images=n, trials=2 * n))
+    for rgb, k in views(path):
+        prepared = Prepared.of(rgb, k)
+        noise, content = visible_noise(prepared.host, prepared.design), content_power(prepared)
+        for strength in STRENGTHS:
+            loss = math.log(100 - ssimulacra2(rgb, prepared.marked(strength))[0])
+            unit = math.log(min(k, MAX_UNIT))
+            rows.append((1.0, math.log(strength), math.log(noise), unit, loss, content))
     return rows
+
+
+def visibility(options: argparse.Namespace) -> list[Row]:
+    """Least squares of ln(100 - SSIMULACRA2) over views at two strengths; errors by leaving out images."""
+    jobs = [(path,) for path in find_pictures(options.folders, options.images)]
+    parts = [np.array(part) for _, part in sorted(in_processes(visibility_of, jobs, options.workers))]
+    data, n = np.concatenate(parts), len(parts)
+
+    def fit(part: np.ndarray) -> np.ndarray:
+        return np.linalg.lstsq(part[:, :4], part[:, 4])[0]
+
+    found = fit(data)
+    left_out = np.array([fit(np.concatenate(parts[:i] + parts[i + 1 :])) for i in range(n)])
+    errors = np.sqrt((n - 1) * np.var(left_out, axis=0))  # jackknife (Efron 1982)
+    unseen = [part[:, 4] - part[:, :4] @ law for part, law in zip(parts, left_out, strict=True)]
+    print(f"residual {np.std(data[:, 4] - data[:, :4] @ found):.3f}")
+    print(f"residual of images left out {np.sqrt(np.mean(np.concatenate(unseen) ** 2)):.3f}")
+    names = ("offset", "of ln strength", "of ln noise", "of ln pixels per unit")
+    rows = [
+        compared(f"visibility: {name}", float(f), float(e), 3, images=n, trials=len(data))
+        for name, f, e in zip(names, found, errors, strict=True)
+    ]
+    mean, error = mean_and_error([float(np.mean(part[:, 5])) for part in parts])
+    return [*rows, compared("visibility: content", mean, error, 1, images=n, trials=len(data) // 2)]
 
 
 # ---- the code ----------------------------------------------------------------------------------------
@@ -313,8 +273,7 @@ def phases(options: argparse.Namespace) -> list[Row]:
 
 
 FAMILIES: dict[str, tuple[Callable[[argparse.Namespace], list[Row]], str]] = {
-    "visibility": (visibility, "SSIMULACRA2 by strength, at one pixel per unit"),
-    "units": (units, "strengths of the same visibility at more pixels per unit"),
+    "visibility": (visibility, "SSIMULACRA2 by strength, noise and pixels per unit"),
     "needed-z": (needed_z, "the signal-to-noise ratio that each length of message needs; takes no images"),
     "phases": (phases, "what phases and scan make of the pilot, by its signal-to-noise ratio"),
     "chance": (chance, "how often unmarked images reach the scores that the detector follows up"),

@@ -80,8 +80,8 @@ def test_phases_that_follow_the_law_give_its_constants_back(calibrate):
 
 
 def test_a_constant_beyond_the_spread_is_noted(calibrate, constants):
-    in_code = constants["fluctuation"]
-    near, far = (calibrate.compared("fluctuation", in_code + off, 0.01, 2) for off in (0.02, 0.1))
+    in_code = constants["visibility: content"]
+    near, far = (calibrate.compared("visibility: content", in_code + off, 0.01, 2) for off in (0.02, 0.1))
     assert near["note"] == ""
     assert far["note"]
     assert near["in_code"] == far["in_code"] == in_code

@@ -35,8 +35,10 @@ The noise is :func:`visible_noise`, k the pixels per unit: a coarse pattern is s
 CONTENT_POWER = 0.7
 """Mean square of the content that bound chips follow, weighted as their power is, over images."""
 
+MAX_UNIT = 4
+"""Pixels per unit, beyond which a pattern is seen no sooner."""
+
 _ACTIVITY_FLOOR = 50.0
-_MAX_UNIT = 4  # pixels; beyond, a pattern is seen no sooner
 _MIN_STRENGTH, _MAX_STRENGTH = 0.35, 1.4
 _MIN_PSNR_DB = 42.15
 
@@ -74,7 +76,7 @@ def choose_strength(host: Host, design: Design) -> float:
 
     :func:`visible_noise` predicts SSIMULACRA2 (SPEC.md, section 6).
     """
-    noise, unit = math.log(max(visible_noise(host, design), 1e-9)), math.log(min(host.k, _MAX_UNIT))
+    noise, unit = math.log(max(visible_noise(host, design), 1e-9)), math.log(min(host.k, MAX_UNIT))
     seen = VISIBILITY_OFFSET + VISIBILITY_OF_NOISE * noise + VISIBILITY_OF_UNIT * unit
     strength = math.exp((math.log(100 - TARGET_SSIMULACRA2) - seen) / VISIBILITY_OF_STRENGTH)
     return min(max(strength, _MIN_STRENGTH), _MAX_STRENGTH)
