@@ -192,24 +192,27 @@ def sum_chips(
         decoded: the message.
         sign: -1 where the image's greys are turned round.
     """
-    bits = np.append(1.0 - 2.0 * decoded.codeword, 1.0).astype(np.float32)
-    known = carrier.signs * (sign * bits[np.maximum(carrier.code_bit, -1)])
+    tables, place = carrier.binding, (origin[0] % GRID, origin[1] % GRID)
     folded = np.zeros((3, N_COEFFICIENTS, GRID, GRID), np.float32)
     factor = blocks.inside
     for power in range(3):
-        place = origin[0] % GRID, origin[1] % GRID
         chip_kernels.fold_chips(blocks.coefficients, factor, *place, folded[power])
         factor = factor * content
-    tables = carrier.binding
-    folded *= known
-    folded *= chip_weights(folded[0], ~tables.withheld)
-    x, followed, expected = folded
+    # anchors take the last; where a chip is withheld its sign is 0
+    bits = np.append(1.0 - 2.0 * decoded.codeword, 1.0).astype(np.float32)
+    known = carrier.signs * (sign * bits)[carrier.code_bit]
+    x, followed, twice = folded
+    x *= known
+    weights = chip_weights(x, ~tables.withheld)
+    x *= weights
+    known *= weights
+    followed *= known
     by_block = np.stack(
         [
             x.sum(axis=0),
             _dot(x, x),
             _dot(tables.signs, followed),
-            expected.sum(axis=0),
+            _dot(known, twice),
             _dot(followed, followed),
             *(_dot(flags, x) for flags in tables.flags),
         ]
