@@ -193,9 +193,6 @@ def needed_z(options: argparse.Namespace) -> list[Row]:
 # ---- phases ------------------------------------------------------------------------------------------
 
 FACTORS = (0.5, 1.0, 2.0)
-CAUTIOUS = (
-    "beyond the spread: the constant promises less than is seen; it stays, as reported margins go with it"
-)
 LEAST_PILOT = 3.0  # z of a pilot from which the laws are fitted
 LEAST_SIDE = 384  # units; smaller images are not sampled, so that nothing is predicted of them
 
@@ -267,7 +264,7 @@ def phases(options: argparse.Namespace) -> list[Row]:
         "scan: score per tone",
     )
     return [
-        compared(name, found, float(error), 1, CAUTIOUS, images=n, trials=n * data.shape[1])
+        compared(name, found, float(error), 1, images=n, trials=n * data.shape[1])
         for name, found, error in zip(names, fit_phases(data), errors, strict=True)
     ]
 
