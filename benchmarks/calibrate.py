@@ -56,7 +56,7 @@ class Prepared(NamedTuple):
         carrier, image = carriers(1)[0], Pixels(rgb, 255.0, k)
         host = prepare(image.plane(), k, colours=image.colours())
         codeword = MessageCode(MESSAGE_BITS).encode(seeded_bytes("message", MESSAGE_BITS // 8), k)
-        design = make_design(host, carrier)
+        design = make_design(host, carrier, codeword)
         return cls(image, host, design, make_delta(host, carrier, codeword, design))
 
     def marked(self, strength: float) -> np.ndarray:
@@ -215,7 +215,7 @@ def phases_of(path: Path) -> list[tuple[float, float, float, int]]:
     if min(host.plane.shape) < LEAST_SIDE:
         return []
     codeword = MessageCode(MESSAGE_BITS).encode(seeded_bytes("message", MESSAGE_BITS // 8), image.k)
-    design = make_design(host, carrier)
+    design = make_design(host, carrier, codeword)
     strength = choose_strength(host, design)
     delta, pilot = make_delta(host, carrier, codeword, design), carrier.pilot(design.n_tones)
     known = margins.KnownMark(design.origin, carrier, codeword, design.n_tones, MESSAGE_BITS)

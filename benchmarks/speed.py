@@ -211,7 +211,7 @@ def stages(marker: Any, picture: np.ndarray, bandwidth: float, speed: float, run
     luma = plane.canonical_plane(picture, k)
     prepared = host.prepare(luma, k)
     codeword = code.encode(MESSAGE, k)
-    design = marking.make_design(prepared, carrier)
+    design = marking.make_design(prepared, carrier, codeword)
     unit_delta = marking.make_delta(prepared, carrier, codeword, design)
     delta, _ = hardening.harden(prepared, unit_delta, 0.8)
     mask = prepared.perception.mask

@@ -62,6 +62,17 @@ def rfft2(x: Real) -> Complex:
     return result
 
 
+def rfft2_stack(x: Real) -> Complex:
+    """Transform every layer: float32 ``(n, H, W)`` with even W -> complex64 ``(n, H, W // 2 + 1)``."""
+    if _pyfftw is None:
+        return np.fft.rfft2(x).astype(np.complex64, copy=False)
+    plan = _plan((x.shape[1], x.shape[2]), _STACK, x.shape[0])
+    np.copyto(plan.input_array, x)
+    plan.execute()
+    result: Complex = plan.output_array.copy()
+    return result
+
+
 def rfft2_padded(x: Real, vertical: Real, horizontal: Real, shape: tuple[int, int]) -> Complex:
     """Transform ``x`` times two windows, zero-padded to ``shape`` (H, W), W even.
 
@@ -95,7 +106,7 @@ def irfft2(spectrum: Complex) -> Real:
     return result
 
 
-_REAL_TO_COMPLEX, _COMPLEX_TO_REAL, _PADDED = range(3)
+_REAL_TO_COMPLEX, _COMPLEX_TO_REAL, _PADDED, _STACK = range(4)
 _PAD = 8  # complex numbers behind every row: strides of a power of two share few lines of the cache
 
 
@@ -103,7 +114,7 @@ def _plan(shape: tuple[int, int], kind: int, height: int = 0) -> Any:
     """Return this thread's plan for one shape, of the real signal, and kind, made on first use.
 
     That of a padded transform is a pair, of the horizontal transforms of ``height`` rows, and of the vertical
-    ones.
+    ones; that of a stack has ``height`` layers.
     """
     plans: OrderedDict[tuple[tuple[int, int], int, int], Any] | None = getattr(_local, "plans", None)
     if plans is None:
@@ -114,6 +125,13 @@ def _plan(shape: tuple[int, int], kind: int, height: int = 0) -> Any:
         return plans[key]
     n = shape[1] // 2 + 1
     with _planning:
+        if kind == _STACK:
+            layers = _pyfftw.empty_aligned((height, shape[0], shape[1] + 2 * _PAD), "float32")[
+                ..., : shape[1]
+            ]
+            spectra = _pyfftw.empty_aligned((height, shape[0], n - 1 + _PAD), "complex64")[..., :n]
+            plans[key] = plan = _planned(layers, spectra, (1, 2))
+            return plan
         real = _pyfftw.empty_aligned((height or shape[0], shape[1] + 2 * _PAD), "float32")[:, : shape[1]]
         half = _pyfftw.empty_aligned((shape[0], n - 1 + _PAD), "complex64")[:, :n]
         if kind == _PADDED:

@@ -59,11 +59,15 @@ class TorusSpectrum:
         power: of the band of the tones, ``(512, 257)``.
     """
 
-    def __init__(self, planes: ScorePlanes, matrix: Matrix, step: int) -> None:
+    def __init__(self, planes: ScorePlanes, matrix: Matrix, step: int, weighted: Plane | None = None) -> None:
         """Resample the scores by ``matrix`` about the plane's middle, fold, transform.
 
-        ``step``: see :attr:`fastmark.detection.plan.ScanPlan.step`; half resolution has the tones, but little
-        more than half of what the anchors tell.
+        Args:
+            planes: the plane's scores.
+            matrix: from units to samples.
+            step: see :attr:`fastmark.detection.plan.ScanPlan.step`; half resolution has the tones, but little
+                more than half of what the anchors tell.
+            weighted: the scores at this step, where they are at hand and nothing is resampled.
         """
         self.matrix = matrix
         self.is_identity = is_identity(matrix)
@@ -72,7 +76,7 @@ class TorusSpectrum:
         if self.is_identity:
             self.offset = np.zeros(2)
             self._origin = (0, 0)
-            self._scores = planes.weighted(step)
+            self._scores = planes.weighted(step) if weighted is None else weighted
         else:
             # the middle of an image of even sides lies between two units
             self.offset = (np.array(planes.shape) - 1) / 2 - matrix @ np.full(2, TORUS // 2 - 0.5)

@@ -105,7 +105,7 @@ def look_for(image: Pixels, host: Host, detector: KeyDetector) -> Look:
     """
     short = min(image.values.shape[:2])
     units = range(image.k, max(image.k, min(MAX_COARSER, short // MIN_PLANE_SIDE)) + 1)
-    excesses = tone_excess(host.analysis.identity, detector.carrier, [image.k / k for k in units]).tolist()
+    excesses = tone_excess(host.scored.torus, detector.carrier, [image.k / k for k in units]).tolist()
     shown = {
         k: excess
         for k, excess in zip(units, excesses, strict=True)

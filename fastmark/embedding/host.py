@@ -23,6 +23,7 @@ from fastmark.codec.plane import (
 from fastmark.codec.tables import BLOCK, GRID
 from fastmark.detection.analysis import Analysis
 from fastmark.detection.scores import ScorePlanes
+from fastmark.embedding.host_scores import HostScores
 from fastmark.embedding.visibility import sample_colours
 from fastmark.kernels import pixels as pixel_kernels
 
@@ -105,6 +106,7 @@ class Host:
         k: pixels per unit.
         block_mask: float32 ``(BY, BX)``, the perceptual mask of the 8 x 8 blocks wholly in the plane.
         analysis: the plane as a detector sees it; nothing of it is computed before it is needed.
+        scored: the scores of its middle, likewise.
         opacity: float32 of the plane's shape, the mean opacity of a unit's pixels, 0..1; None where all are
             opaque.
         weights: the same of every cell.
@@ -117,6 +119,7 @@ class Host:
     k: int
     block_mask: NDArray[np.float32]
     analysis: Analysis
+    scored: HostScores
     opacity: Plane | None = None
     weights: Plane | None = None
     colours: NDArray[np.uint8] | None = None
@@ -139,8 +142,8 @@ def prepare(
     block_mask = block_means(perception.mask, n_rows, n_columns)
     weights = None if opacity is None else cell_means(opacity)
     analysis = Analysis(ScorePlanes(plane, 1, threads))
-    smooth_mask = perception.smooth_mask()
-    return Host(plane, perception, smooth_mask, k, block_mask, analysis, opacity, weights, colours)
+    scored, smooth_mask = HostScores(plane, threads), perception.smooth_mask()
+    return Host(plane, perception, smooth_mask, k, block_mask, analysis, scored, opacity, weights, colours)
 
 
 def hashed_origin(plane: Plane, key: Key) -> tuple[int, int]:

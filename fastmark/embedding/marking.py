@@ -18,6 +18,7 @@ from fastmark.embedding.drawing import make_delta
 from fastmark.embedding.hardening import harden
 from fastmark.embedding.host import Host, Pixels, hashed_origin, prepare
 from fastmark.embedding.margins import KnownMark, Margins, least, measure, measure_seen
+from fastmark.embedding.origin import Agreement
 from fastmark.errors import ImageTooFlatError, ImageTooSmallError
 from fastmark.results import REFERENCES, EmbedReport, Survival
 
@@ -76,7 +77,7 @@ def mark_host(
 ) -> tuple[NDArray[Any], EmbedReport]:
     """Mark an image whose plane is prepared; as :func:`mark`."""
     codeword = code.encode(message, image.k)
-    design = make_design(host, carrier, bind=bind)
+    design = make_design(host, carrier, codeword, bind=bind)
     known = KnownMark(design.origin, carrier, codeword, design.n_tones, code.message_bits)
     delta, total = _make_hardened(host, known, design, strength, threads)
     if image.visible is None:
@@ -103,11 +104,15 @@ def mark_host(
     return _written(marked.values, out), report
 
 
-def make_design(host: Host, carrier: Carrier, *, bind: bool = True) -> Design:
-    """Decide how an image is marked."""
-    assert isinstance(carrier.key, Key)
-    origin = hashed_origin(host.plane, carrier.key)
-    return Design(origin, choose_tones(host, carrier, PILOT_RATIO), binding=STRONG if bind else None)
+def make_design(host: Host, carrier: Carrier, codeword: NDArray[np.uint8], *, bind: bool = True) -> Design:
+    """Decide how an image is marked with a codeword."""
+    n_tones = choose_tones(host, carrier, PILOT_RATIO)
+    if host.scored.detailed:
+        origin = Agreement.of(host.scored, carrier, codeword, n_tones).best()
+    else:
+        assert isinstance(carrier.key, Key)  # a detector key marks nothing
+        origin = hashed_origin(host.plane, carrier.key)
+    return Design(origin, n_tones, binding=STRONG if bind else None)
 
 
 def prepare_image(image: Pixels, threads: int) -> Host:

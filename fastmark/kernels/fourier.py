@@ -34,6 +34,22 @@ def correlate(spectrum, pattern, conjugate, out):
     return square
 
 
+@kernel
+def correlate_layers(spectra, patterns, out):
+    """Write the sum over layers of ``conj(spectra) * patterns`` into ``out`` ``(NY, NX // 2 + 1)``.
+
+    complex64; the others are ``(n, NY, NX // 2 + 1)``.
+    """
+    out[:] = 0
+    for layer in range(spectra.shape[0]):
+        for y in range(out.shape[0]):
+            a, b, target = spectra[layer, y], patterns[layer, y], out[y]
+            for x in range(target.size):
+                re = a[x].real * b[x].real + a[x].imag * b[x].imag
+                im = a[x].real * b[x].imag - a[x].imag * b[x].real
+                target[x] += np.complex64(complex(re, im))
+
+
 def sinc_table() -> NDArray[np.float64]:
     """Weights of a sinc windowed by Kaiser's window (beta 6), 8 taps, at 256 phases: float64 ``(257, 8)``.
 

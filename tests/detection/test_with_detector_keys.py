@@ -154,8 +154,8 @@ def test_a_mark_drawn_from_a_detector_key_lacks_the_withheld_third(key, detector
     """Its holder can make what other holders take for genuine; the owner sees which blocks are silent."""
     picture = photograph("coffee")
     host = prepare(np.asarray(Image.fromarray(picture).convert("L"), np.float32), 1)
-    design = make_design(host, Carrier(key), bind=False)
     codeword = MessageCode(64).encode(MESSAGE.to_bytes(8, "big"), 1)
+    design = make_design(host, Carrier(key), codeword, bind=False)
     delta = make_delta(host, Carrier(detector_key), codeword, design)
     forged = np.clip(np.rint(picture + delta[..., None]), 0, 255).astype(np.uint8)
     assert detector.detect(forged)[0].message == MESSAGE

@@ -95,7 +95,7 @@ def to_be_marked(pixels, carrier, strength=1.0):
     """What :func:`measure` is told before a picture is marked, and what it is told of it when it is."""
     k = pixels_per_unit(*pixels.shape[:2])
     host = prepare(canonical_plane(pixels, k), k)
-    design = make_design(host, carrier)
+    design = make_design(host, carrier, CODEWORD)
     unit = make_delta(host, carrier, CODEWORD, design)
     delta, _ = harden(host, unit, strength * choose_strength(host, design))
     known = KnownMark(design.origin, carrier, CODEWORD, design.n_tones, 64)

@@ -47,3 +47,14 @@ def fold_torus(x, inside, sy, sx, shape):
     for i, j in zip(*np.nonzero(inside), strict=True):
         added[(i + sy) % shape[0], (j + sx) % shape[1]] += x[i, j]
     return added
+
+
+def halve(plane):
+    height, width = plane.shape
+    weights = np.array([1, 3, 3, 1]) / 8
+    out = np.zeros((height // 2, width // 2))
+    for y, x in np.ndindex(out.shape):
+        rows = np.clip(np.arange(2 * y - 1, 2 * y + 3), 0, height - 1)
+        columns = np.clip(np.arange(2 * x - 1, 2 * x + 3), 0, width - 1)
+        out[y, x] = weights @ plane[np.ix_(rows, columns)].astype(np.float64) @ weights
+    return out
