@@ -442,6 +442,11 @@ def fit(rows: Sequence[Row]) -> list[Row]:
     return lines
 
 
+def brief(value: object) -> object:
+    """Five digits of a number: all that matters, in a file of thousands of rows."""
+    return f"{value:.5g}" if isinstance(value, float) else value
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER")
@@ -472,7 +477,7 @@ def main() -> None:
     print_table("answers, of the images whose message is read", rates(rows))
     print_table("z of the binding over its expectation", fit(rows))
     if options.output:
-        write_csv(options.output, head, rows)
+        write_csv(options.output, head, [{name: brief(value) for name, value in row.items()} for row in rows])
     if options.chart:
         draw(options.chart, rows)
 

@@ -41,10 +41,10 @@ _NO_FIELD = np.zeros((2, 2, 2), np.float32)
 _REACH, _PRIOR, _LEAST_FACTOR = 3, 0.02, 0.1
 
 # Models of z over its expectation, mean and standard deviation, that of noise left out: benchmarks/binding.py
-_GENUINE, _OTHER = (0.97, 0.15), (0.01, 0.09)
+_GENUINE, _OTHER = (0.97, 0.2), (0.01, 0.09)
 _WITHHELD_SPREAD = 0.07  # of what withheld blocks show over what others do, of the mark and of its binding
 
-_MATCH, _MISMATCH = math.log(100), math.log(20)  # least ratio of likelihoods, either way
+_MATCH, _MISMATCH = math.log(100), math.log(10)  # least ratio of likelihoods, either way
 _BOUND_MATCH = math.log(1e-4)  # of z of the binding, where the mark is not bound
 _BOUND_FLAGS = math.log(3e-4)  # of the flags' z, where the mark is not bound
 # Standard deviations by which withheld chips show less: what they carry alone, or together with how they are
