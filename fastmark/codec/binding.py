@@ -34,7 +34,7 @@ class BindingClass:
 STRONG, WEAK = BindingClass(1, 0.4, 0.3), BindingClass(2, 0.2, 0.15)
 """For images with margin to spare, and for others: with the weak one fewer copies can be told.
 
-The strong one is what it takes to tell nineteen of twenty copies that are barely read (benchmarks/binding.py).
+The strong one is what it takes to tell about 19 of 20 copies, as weak as is read (benchmarks/binding.py).
 """
 
 CLASSES = (STRONG, WEAK)
