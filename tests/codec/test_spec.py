@@ -55,7 +55,7 @@ def pictures(draw_plane):
         ("two pixels a unit", 128, 3, 384),
     ],
 )
-def test_marked_pixels_are_those_of_the_specification(pictures, name, bits, strength, tones):
+def test_marked_pixels_are_those_of_the_specification(pictures, hashed_origins, name, bits, strength, tones):
     picture, message = pictures[name], np.random.default_rng(bits).bytes(bits // 8)
     expected = spec_embedder.embed(picture, SECRET, message, strength)
     marked, report = fm.Watermarker(fm.Key(SECRET), bits, strength).embed_report(picture, message)

@@ -302,7 +302,7 @@ def specified(pixels, secret, visible):
     [("disc", (420, 451)), ("star", (420, 451)), ("shadowed", (533, 420)), ("holes", (420, 451)),
      ("half", (420, 451)), ("fading", (533, 600)), ("star", (1201, 1250))],
 )  # fmt: skip
-def test_marked_pixels_are_those_of_the_specification(carrier, shape, size):
+def test_marked_pixels_are_those_of_the_specification(carrier, hashed_origins, shape, size):
     visible = SHAPES[shape](*size)
     pixels = sticker(visible, 3)
     marked, report = mark(pixels, carrier, visible)
