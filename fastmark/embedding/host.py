@@ -146,12 +146,21 @@ def prepare(
     return Host(plane, perception, smooth_mask, k, block_mask, analysis, scored, opacity, weights, colours)
 
 
-def hashed_origin(plane: Plane, key: Key) -> tuple[int, int]:
-    """Derive an origin on the torus from key and content; both are 4 modulo 8."""
+def hashed_origin(plane: Plane, key: Key, codeword: NDArray[np.uint8] | None = None) -> tuple[int, int]:
+    """Derive an origin on the torus from key, content and message; both are 4 modulo 8.
+
+    Args:
+        plane: float32, not marked.
+        key: the secret key.
+        codeword: uint8 ``(1024,)``; without it, the origin is that of before fastmark 0.3.
+    """
     rows, columns = (np.linspace(0, n, 9).astype(int) for n in plane.shape)
     sums = np.empty((8, 8))
     for i, (top, bottom) in enumerate(itertools.pairwise(rows)):
         pixel_kernels.thumbnail_sums(plane, columns, top, bottom, sums[i])
     thumbnail = sums / np.outer(np.diff(rows), np.diff(columns))
-    digest = key.stream(Domain.ORIGIN, 2, np.rint(thumbnail).astype(np.uint8).tobytes())
+    context = np.rint(thumbnail).astype(np.uint8).tobytes()
+    if codeword is not None:
+        context += np.packbits(codeword).tobytes()
+    digest = key.stream(Domain.ORIGIN, 2, context)
     return 8 * (digest[0] % GRID) + 4, 8 * (digest[1] % GRID) + 4

@@ -111,7 +111,7 @@ def make_design(host: Host, carrier: Carrier, codeword: NDArray[np.uint8], *, bi
         origin = Agreement.of(host.scored, carrier, codeword, n_tones).best()
     else:
         assert isinstance(carrier.key, Key)  # a detector key marks nothing
-        origin = hashed_origin(host.plane, carrier.key)
+        origin = hashed_origin(host.plane, carrier.key, codeword)
     return Design(origin, n_tones, binding=STRONG if bind else None)
 
 
