@@ -44,8 +44,8 @@ _REACH, _PRIOR, _LEAST_FACTOR = 3, 0.02, 0.1
 _GENUINE, _OTHER = (0.97, 0.2), (0.01, 0.09)
 _WITHHELD_SPREAD = 0.07  # of what withheld blocks show over what others do, of the mark and of its binding
 
-_MATCH, _MISMATCH = math.log(100), math.log(10)  # least ratio of likelihoods, either way
-_BOUND_MATCH = math.log(1e-4)  # of z of the binding, where the mark is not bound
+_MATCH, _MISMATCH = math.log(100), math.log(7)  # least ratio of likelihoods, either way
+_BOUND_MATCH = math.log(1e-5)  # of z of the binding, where the mark is not bound
 _BOUND_FLAGS = math.log(3e-4)  # of the flags' z, where the mark is not bound
 # Standard deviations by which withheld chips show less: what they carry alone, or together with how they are
 # bound, at least in forgeries; together where a match is doubted, and at most in whole marks.
