@@ -390,15 +390,22 @@ def draw(path: Path, rows: Sequence[Row]) -> None:
         x = x_of(tick)
         out.append(f'<line x1="{x:.1f}" y1="{top}" x2="{x:.1f}" y2="{bottom}" stroke="#e4e4e4"/>')
         out.append(f'<text x="{x:.1f}" y="{bottom + 18}" text-anchor="middle">{tick:g}</text>')
+    ratios = {
+        family: [float(row["ratio"]) for row in rows if row["family"] == family and row.get("binding")]
+        for family, _, _ in CHART
+    }
+    shares = {
+        family: np.histogram(np.clip(values, LOW, HIGH - 1e-9), BINS, (LOW, HIGH))[0] / len(values)
+        for family, values in ratios.items()
+        if values
+    }
+    scale = (bottom - top) / max((float(heights.max()) for heights in shares.values()), default=1.0)
     for place, (family, words, colour) in enumerate(CHART):
-        ratios = [float(row["ratio"]) for row in rows if row["family"] == family and row.get("binding")]
-        if not ratios:
+        if family not in shares:
             continue
-        shares = np.histogram(np.clip(ratios, LOW, HIGH - 1e-9), BINS, (LOW, HIGH))[0] / len(ratios)
-        scale = (bottom - top) / 0.22
         points = [f"{left},{bottom}"]
-        for i, share in enumerate(shares):
-            y = bottom - min(share * scale, bottom - top)
+        for i, share in enumerate(shares[family]):
+            y = bottom - share * scale
             points += [f"{left + i * step:.1f},{y:.1f}", f"{left + (i + 1) * step:.1f},{y:.1f}"]
         points.append(f"{left + BINS * step:.1f},{bottom}")
         out.append(
@@ -406,7 +413,7 @@ def draw(path: Path, rows: Sequence[Row]) -> None:
         )
         x = x_of(1.0 if place == 0 else 0.0)
         place_of = f'x="{x:.1f}" y="{top - 12}" text-anchor="middle" fill="{colour}"'
-        out.append(f"<text {place_of}>{words} ({len(ratios)})</text>")
+        out.append(f"<text {place_of}>{words} ({len(ratios[family])})</text>")
     out.append(f'<line x1="{left}" y1="{bottom}" x2="{WIDTH - 20}" y2="{bottom}" stroke="#555555"/>')
     place_of = f'x="{(left + WIDTH - 20) / 2}" y="{HEIGHT - 8}" text-anchor="middle"'
     out.append(f"<text {place_of}>agreement with what the image shows, of what is expected</text></svg>")
