@@ -8,6 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmark.codec.tables import GRID, PARTNERS
+from fastmark.kernels import content as kernels
+
+_OFFSETS = np.array(PARTNERS, np.int64)
 
 FULL_DIFFERENCE = 6.0
 """Grey levels between a block and its partner from which on the sign of the difference counts wholly."""
@@ -57,23 +60,9 @@ def block_content(
         origin: place of the first block on the torus' grid.
         inside: which of the blocks lie on the image; None for all.
     """
-    n_rows, n_columns = means.shape
-    here = np.ones(means.shape, np.float32) if inside is None else inside.astype(np.float32)
-    around = _sum_of_nine(means * here) / np.maximum(_sum_of_nine(here), 1)
-    y, x = np.arange(n_rows)[:, None], np.arange(n_columns)
-    offsets = np.array(PARTNERS)[partners[(y + origin[0]) % GRID, (x + origin[1]) % GRID]]
-    there_y, there_x = y + offsets[..., 0], x + offsets[..., 1]
-    seen = (there_y >= 0) & (there_y < n_rows) & (there_x >= 0) & (there_x < n_columns)
-    there_y, there_x = np.where(seen, there_y, 0), np.where(seen, there_x, 0)
-    seen &= (here > 0) & (here[there_y, there_x] > 0)
-    content = np.clip((around - around[there_y, there_x]) / np.float32(FULL_DIFFERENCE), -1, 1)
-    result: NDArray[np.float32] = np.where(seen, content, np.float32(0)).astype(np.float32)
-    return result
-
-
-def _sum_of_nine(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the sums over 3 x 3 neighbours; beyond the edge there is nothing."""
-    padded = np.pad(values, 1)
-    rows = padded[:-2] + padded[1:-1] + padded[2:]
-    sums: NDArray[np.float32] = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
-    return sums
+    seen = np.ones(means.shape, np.uint8) if inside is None else inside.astype(np.uint8)
+    around, content = (np.empty(means.shape, np.float32) for _ in range(2))
+    kernels.mean_of_nine(means, seen, around)
+    scale = np.float32(1 / FULL_DIFFERENCE)
+    kernels.compare_blocks(around, seen, _OFFSETS, partners, *(at % GRID for at in origin), scale, content)
+    return content

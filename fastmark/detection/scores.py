@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,16 @@ from fastmark.kernels import score as kernels
 
 SCORE_FLOOR = 4.0
 _SCORE_LIMIT = 1.5
-_GRIDS = ((0, 0), (2, 4), (4, 2), (6, 6))
+GRIDS = ((0, 0), (2, 4), (4, 2), (6, 6))
+"""Offsets of the block grids over which scores are averaged."""
 
 
-def scores(plane: Plane, floor: float = SCORE_FLOOR, threads: int = 1) -> Plane:
+def scores(
+    plane: Plane,
+    floor: float = SCORE_FLOOR,
+    threads: int = 1,
+    grids: Sequence[tuple[int, int]] = GRIDS,
+) -> Plane:
     """Return the score plane: float32 of the plane's shape, 1 / grey levels.
 
     Every 8 x 8 DCT coefficient x is replaced by ``clip(x / v, -1.5, 1.5) / v``, v its own neighbourhood's
@@ -30,8 +37,8 @@ def scores(plane: Plane, floor: float = SCORE_FLOOR, threads: int = 1) -> Plane:
     """
     out = np.zeros_like(plane)
     if min(plane.shape) >= BLOCK:
-        gain = np.float32(1.0 / len(_GRIDS))
-        for oy, ox in _GRIDS:
+        gain = np.float32(1.0 / len(grids))
+        for oy, ox in grids:
             in_strips(
                 functools.partial(_add_scores, plane, (oy, ox), floor, gain, out),
                 (plane.shape[0] + oy + BLOCK - 1) // BLOCK,

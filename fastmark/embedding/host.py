@@ -142,7 +142,7 @@ def prepare(
     block_mask = block_means(perception.mask, n_rows, n_columns)
     weights = None if opacity is None else cell_means(opacity)
     analysis = Analysis(ScorePlanes(plane, 1, threads))
-    scored, smooth_mask = HostScores(plane, threads), perception.smooth_mask()
+    scored, smooth_mask = HostScores(plane, perception.mask, threads), perception.smooth_mask()
     return Host(plane, perception, smooth_mask, k, block_mask, analysis, scored, opacity, weights, colours)
 
 

@@ -87,10 +87,8 @@ def chip_surface(blocks: ChipBlocks, carrier: Carrier, codeword: NDArray[np.uint
     folded, known = (np.zeros((N_COEFFICIENTS, GRID, GRID), np.float32) for _ in range(2))
     # the first block lies one block behind the origin
     kernels.fold_chips(blocks.coefficients, blocks.inside, 1, 1, folded)
-    bits, ones = np.append(1.0 - 2.0 * codeword, 1.0).astype(np.float32), np.ones((GRID, GRID), np.float32)
-    kernels.chip_amplitudes(
-        ones, np.float32(1), carrier.signs, carrier.signs, 0 * ones, carrier.code_bit, bits, 0, 0, known
-    )
+    bits = np.append(1.0 - 2.0 * codeword, 1.0).astype(np.float32)
+    kernels.code_signs(carrier.signs, carrier.code_bit, bits, known)
     product = np.empty((GRID, GRID // 2 + 1), np.complex64)
     fourier_kernels.correlate_layers(fft.rfft2_stack(folded), fft.rfft2_stack(known), product)
     deviation = math.sqrt(max(float(np.vdot(folded, folded)), 1e-12))

@@ -152,6 +152,22 @@ def soft_bits(folded, signs, code_bit, out):
 
 
 @kernel
+def code_signs(signs, code_bit, bits, out):
+    """Write the chips' signs times those of their code bits, ``signs * bits[j]``, into ``out``, like signs.
+
+    ``signs`` ``(10, G, G)``; ``bits`` float32 ``(1025,)``: the code bits as signs, slot 1024 the anchors' +1.
+    """
+    n_coefficients, n_rows, n_columns = signs.shape
+    last = bits.size - 1
+    for c in range(n_coefficients):
+        for y in range(n_rows):
+            sign, number, target = signs[c, y], code_bit[c, y], out[c, y]
+            for x in range(n_columns):
+                j = number[x]
+                target[x] = sign[x] * bits[j if j >= 0 else last]
+
+
+@kernel
 def chip_amplitudes(mask, gain, plain, bound, content, code_bit, bits, gy, gx, out):
     """Write the chips ``gain * m * (plain + bound * content) * bits[j]`` into ``out`` ``(10, BY, BX)``.
 

@@ -13,7 +13,7 @@ from fastmark.detection.soft_bits import ChipBlocks
 from fastmark.detection.torus import TorusSpectrum
 from fastmark.embedding.design import Design
 from fastmark.embedding.host import hashed_origin, prepare
-from fastmark.embedding.host_scores import HostScores
+from fastmark.embedding.host_scores import FEW_UNITS, MOST_UNITS
 from fastmark.embedding.marking import make_design
 from fastmark.embedding.origin import Agreement, chip_surface, pilot_surface
 
@@ -23,6 +23,10 @@ PLACES = [(0, 0), (3, 127), (64, 5), (127, 90)]
 
 def origin_of(place):
     return 4 + 8 * place[0], 4 + 8 * place[1]
+
+
+def scored(plane):
+    return prepare(np.ascontiguousarray(plane), 1).scored
 
 
 @pytest.fixture(scope="module")
@@ -56,22 +60,31 @@ def test_the_chips_surface_is_the_correlation_with_signs_and_code_bits(carrier, 
 
 def test_a_plane_beyond_the_torus_is_asked_in_its_middle(carrier, draw_plane):
     plane = draw_plane("textured", 150, 1300)
-    host = HostScores(plane)
-    assert host.start == (0, 136)
+    host = scored(plane)
+    assert host.start == (0, 136)  # of 1024 units
     origin = Agreement.of(host, carrier, CODEWORD, 48).best()
-    middle = Agreement.of(HostScores(plane[:, 136:1160]), carrier, CODEWORD, 48).best()
+    middle = Agreement.of(scored(plane[:, 136:1160]), carrier, CODEWORD, 48).best()
     assert middle == (origin[0], (origin[1] + 136) % TORUS)
 
 
-@pytest.mark.parametrize(("shape", "step"), [((400, 600), 1), ((600, 620), 2)])
-def test_large_planes_are_asked_at_half_resolution_and_say_about_the_same(carrier, draw_plane, shape, step):
+@pytest.mark.parametrize("shape", [(900, 820), (600, 1600), (1600, 200), (1500, 1100)])
+def test_large_planes_are_asked_in_part_at_whole_blocks(draw_plane, shape):
     plane = draw_plane("textured", *shape)
-    host = HostScores(plane)
-    assert host.step == step
-    whole = ScorePlanes(plane).weighted()
-    exact = chip_surface(ChipBlocks.of(np.ascontiguousarray(whole[4:, 4:])), carrier, CODEWORD)
-    correlation = np.corrcoef(exact.ravel(), Agreement.of(host, carrier, CODEWORD, 48).chips.ravel())[0, 1]
-    assert correlation > (0.999 if step == 1 else 0.5)
+    host = scored(plane)
+    rows, columns = host.blocks.inside.shape
+    assert min(0.9 * MOST_UNITS, 0.6 * plane.size) / 64 < rows * columns <= MOST_UNITS / 64
+    assert all(at % 8 == 0 for at in host.start)
+    for at, n, side in zip(host.start, shape, (rows, columns), strict=True):
+        assert abs(at - (n - 8 * side) / 2) <= 12
+
+
+@pytest.mark.parametrize(("shape", "least"), [((400, 600), 0.85), ((640, 700), 0.75), ((900, 900), 0.6)])
+def test_fewer_grids_and_a_part_say_about_what_a_detector_sees(carrier, draw_plane, shape, least):
+    plane = draw_plane("textured", *shape)
+    whole = ChipBlocks.of(np.ascontiguousarray(ScorePlanes(plane).weighted()[4:, 4:]))
+    quick = Agreement.of(scored(plane), carrier, CODEWORD, 48).chips
+    assert np.corrcoef(chip_surface(whole, carrier, CODEWORD).ravel(), quick.ravel())[0, 1] > least
+    assert (plane.size > FEW_UNITS) == (least < 0.8)
 
 
 def test_the_host_agrees_with_its_mark_and_a_hashed_origin_gives_chance(carrier, key, draw_plane):
@@ -131,15 +144,15 @@ def test_flat_images_choose_no_common_origin(carrier, key):
 def test_a_blank_image_with_a_few_lines_has_no_opinion(carrier, key):
     plane = np.full((320, 320), 200, np.float32)
     plane[40:60, 40:120] = drawn(20, 80, 1)[..., 0]
-    assert not HostScores(plane).detailed
+    assert not scored(plane).detailed
     assert make_design(prepare(plane, 1), carrier, CODEWORD).origin == hashed_origin(plane, key, CODEWORD)
-    assert HostScores(canonical_plane(drawn(160, 200, 2), 1)).detailed
+    assert scored(canonical_plane(drawn(160, 200, 2), 1)).detailed
 
 
 def test_rounding_noise_is_no_opinion():
     noise = np.rint(np.random.default_rng(0).uniform(99.5, 100.5, (256, 256))).astype(np.float32)
     noise += np.random.default_rng(1).uniform(-0.5, 0.5, (256, 256)).astype(np.float32)
-    assert not HostScores(noise).detailed
+    assert not scored(noise).detailed
 
 
 @pytest.mark.parametrize("kind", ["flat", "textured"])

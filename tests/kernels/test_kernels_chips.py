@@ -260,6 +260,14 @@ def test_chip_amplitudes_agrees_with_its_twin(grid, shape, gy, gx):
     np.testing.assert_allclose(amplitudes(*arguments), slow.chip_amplitudes(*arguments), rtol=RELATIVE)
 
 
+@pytest.mark.parametrize("grid", [1, 8, 24])
+def test_code_signs_agrees_with_its_twin(grid):
+    signs, code_bit = draw_torus(grid, 64)
+    bits, out = draw((65,), -2, 2), np.full(signs.shape, np.nan, np.float32)
+    fast.code_signs(signs, code_bit, bits, out)
+    np.testing.assert_allclose(out, slow.code_signs(signs, code_bit, bits), rtol=RELATIVE)
+
+
 def test_the_torus_comes_back_to_the_same_chips():
     signs, code_bit = draw_torus(8, 64)
     mask, bits = draw((11, 13), 1.5, 9), draw((65,), -2, 2)

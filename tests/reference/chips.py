@@ -48,6 +48,10 @@ def soft_bits(folded, signs, code_bit, n_bits):
     return out
 
 
+def code_signs(signs, code_bit, bits):
+    return signs.astype(np.float64) * bits[np.where(code_bit < 0, bits.size - 1, code_bit)]
+
+
 def chip_amplitudes(mask, gain, plain, bound, content, code_bit, bits, gy, gx):
     grid = plain.shape[1]
     out = np.empty((plain.shape[0], *mask.shape))

@@ -1,0 +1,21 @@
+"""Twins of ``fastmark.kernels.content``."""
+
+import numpy as np
+
+
+def mean_of_nine(means, inside):
+    out = np.zeros(means.shape)
+    for y, x in np.ndindex(means.shape):
+        near = np.s_[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2]
+        seen = means[near][inside[near] == 1].astype(np.float64)
+        out[y, x] = seen.mean() if seen.size else 0
+    return out
+
+
+def compare_blocks(around, inside, offsets, partners, gy, gx, scale):
+    out = np.zeros(around.shape)
+    for y, x in np.ndindex(around.shape):
+        j, i = (y, x) + offsets[partners[(gy + y) % len(partners), (gx + x) % len(partners)]]
+        if 0 <= j < around.shape[0] and 0 <= i < around.shape[1] and inside[y, x] and inside[j, i]:
+            out[y, x] = np.clip((float(around[y, x]) - around[j, i]) * scale, -1, 1)
+    return out
