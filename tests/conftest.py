@@ -6,13 +6,8 @@ import pytest
 from archive_commands import make_bench
 from pictures import MESSAGE, photograph
 
-from fastmark.codec.binding import STRONG
 from fastmark.codec.carrier import Carrier
 from fastmark.codec.key import Key
-from fastmark.embedding import marking
-from fastmark.embedding.choices import choose_tones
-from fastmark.embedding.design import PILOT_RATIO, Design
-from fastmark.embedding.host import hashed_origin
 from fastmark.watermarker import Watermarker
 
 _OLDER_PILLOWS = (
@@ -101,17 +96,6 @@ def other_carrier(other_key):
 def marker(key):
     """64 bits under the first key."""
     return Watermarker(key)
-
-
-@pytest.fixture
-def hashed_origins(monkeypatch):
-    """Every image gets the origin of its hash, which the second embedder knows, and not an informed one."""
-
-    def make_design(host, carrier, _codeword, *, bind=True):
-        n_tones = choose_tones(host, carrier, PILOT_RATIO)
-        return Design(hashed_origin(host.plane, carrier.key), n_tones, binding=STRONG if bind else None)
-
-    monkeypatch.setattr(marking, "make_design", make_design)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,10 @@ SECRET = bytes(range(7, 39))
 ROUNDED_OTHERWISE = (
     1e-4  # share of samples at which sums of float32 and of float64 may lie on two sides of a half
 )
+CLEAR = 0.02
+"""Lead of an origin over the next best, standard deviations; in float32 the sums are off by about 1e-5."""
+NO_OPINION = "smooth", "flat black", "grey, shapes", "grey, more shapes"
+"""Pictures with so little detail that their origin is a hash."""
 
 
 @pytest.fixture(scope="module")
@@ -18,18 +22,21 @@ def pictures(draw_plane):
     """Drawn pictures, uint8.
 
     Of sizes and seeds at which, under ``SECRET`` and the messages below, no coefficient is so nearly hardened
-    and no cell of the thumbnail so nearly a half that float32 might decide otherwise.
+    and no cell of the thumbnail so nearly a half that float32 might decide otherwise; and the origin agrees
+    better than any other by 0.02 standard deviations and more, which the test asserts.
     """
     sky = draw_plane("smooth", 410, 433)
     return {
         "textured": drawn(340, 371, 12),
         "smooth": np.stack([0.7 * sky, 0.9 * sky, 255 - 0.5 * sky], axis=-1).astype(np.uint8),
         "flat black": np.zeros((400, 360, 3), np.uint8),
-        "grey, textured": draw_plane("textured", 312, 341, 4).astype(np.uint8),
+        "grey, textured": draw_plane("textured", 312, 341, 6).astype(np.uint8),
         "grey, shapes": draw_plane("edges", 333, 350, 1).astype(np.uint8),
         "grey, more shapes": draw_plane("edges", 533, 550, 1).astype(np.uint8),
         "small": drawn(181, 203, 3),  # its spectrum is looked at in tiles of 32 cells, those above in 128
-        "wide": drawn(530, 801),  # two tiles by three
+        "wide": drawn(530, 801),  # two tiles by three, and one block grid for the origin
+        "long": drawn(150, 1310),  # its origin is looked for in its middle,
+        "large": drawn(1199, 1250),  # and that of this one in half of the torus
         "two pixels a unit": drawn(1200, 1301),  # 1200 / 800 is rounded up; a column is left over
     }
 
@@ -51,13 +58,17 @@ def pictures(draw_plane):
         ("small", 16, 1, 48),
         ("small", 32, 3, 48),
         ("wide", 96, 1, 384),
+        ("long", 32, 3, 48),
+        ("large", 96, 1, 384),
         ("two pixels a unit", 64, 1, 384),
         ("two pixels a unit", 128, 3, 384),
     ],
 )
-def test_marked_pixels_are_those_of_the_specification(pictures, hashed_origins, name, bits, strength, tones):
+def test_marked_pixels_are_those_of_the_specification(pictures, name, bits, strength, tones):
     picture, message = pictures[name], np.random.default_rng(bits).bytes(bits // 8)
     expected = spec_embedder.embed(picture, SECRET, message, strength)
+    assert (expected.lead == np.inf) == (name in NO_OPINION)
+    assert expected.lead > CLEAR, "another picture or message is needed: its origin may be either of two"
     marked, report = fm.Watermarker(fm.Key(SECRET), bits, strength).embed_report(picture, message)
     assert report.tones == expected.tones == tones
     assert report.pixels_per_unit == expected.pixels_per_unit

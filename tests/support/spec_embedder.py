@@ -4,24 +4,18 @@ What it makes is what the specification says; where the package makes something 
 Section numbers are those of fastmark/SPEC.md.
 """
 
-import hashlib
 import math
-import zlib
-from functools import cache, reduce
 from itertools import pairwise, product
 from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.fft import dctn, idctn
-from scipy.ndimage import map_coordinates, minimum_filter, uniform_filter
+from scipy.ndimage import convolve1d, map_coordinates, minimum_filter, uniform_filter
+from spec_key import ORIGIN, carriers, draw_pilot, encode, keystream
 
-TONE_FREQUENCIES, TONE_PHASES, CHIP_SIGNS, ANCHOR_PLACES, CODE_BIT_MAP, ORIGIN = 2, 3, 4, 5, 6, 7
-BINDING_SIGNS, BINDING_PARTNERS, BINDING_FLAGS = 8, 9, 10
 COEFFICIENTS = ((0, 2), (1, 1), (2, 0), (0, 3), (1, 2), (2, 1), (3, 0), (1, 3), (2, 2), (3, 1))
-ANCHOR = -1
-PARTNERS = [(y, x) for y, x in product(range(-5, 6), repeat=2) if 9 <= y * y + x * x <= 25]
-DEPTH, FLAG = 0.4, 0.3  # a and f of the first class
+STRONG, WEAK = (0, 0.4, 0.3), (1, 0.2, 0.15)  # classes: which flags, a and f
 CONES = np.array([[0.3, 0.622, 0.078], [0.23, 0.692, 0.078]])
 MASK = (1.48044, 0.636791, 0.227851, -0.0541014, 0.00756661, -0.000418531)
 LUMINANCE_TABLE = """
@@ -35,18 +29,6 @@ LUMINANCE_TABLE = """
     72 92 95 98 112 100 103  99"""  # ITU-T T.81, table K.1
 
 
-class Carriers(NamedTuple):
-    """What a key means (section 2)."""
-
-    tones: np.ndarray  # (384, 2), bins (fy, fx)
-    phases: np.ndarray  # (384,), radians
-    signs: np.ndarray  # (10, 128, 128), +1 or -1
-    code_bits: np.ndarray  # (10, 128, 128), 0..1023 or ANCHOR
-    bindings: np.ndarray  # (10, 128, 128), +1 or -1
-    flags: np.ndarray  # (10, 128, 128), +1 or -1: those of the first class
-    partners: np.ndarray  # (128, 128, 2), blocks down and right
-
-
 class Marked(NamedTuple):
     """A marked picture, and what the embedder chose for it."""
 
@@ -54,87 +36,7 @@ class Marked(NamedTuple):
     pixels_per_unit: int
     tones: int
     strength: float
-
-
-def keystream(secret, domain, n_bytes, context=b""):
-    """Return the first bytes of the keystream of a domain and a context (section 1)."""
-    person = b"fastmark" + domain.to_bytes(2, "little") + bytes(6)
-    messages = (i.to_bytes(8, "little") + context for i in range(-(-n_bytes // 64)))
-    pieces = (hashlib.blake2b(m, digest_size=64, key=secret, person=person).digest() for m in messages)
-    return b"".join(pieces)[:n_bytes]
-
-
-def draw_tones(secret):
-    """Take 384 frequencies out of the 65536 proposed (section 2, tones)."""
-    words = np.frombuffer(keystream(secret, TONE_FREQUENCIES, 524288), "<u2").reshape(-1, 4).astype(np.int64)
-    fy, fx = 1 + 245 * words[:, 0] // 65536, 491 * words[:, 1] // 65536 - 245
-    r2 = fy**2 + fx**2
-    fits = (r2 >= 51**2) & (r2 <= 245**2) & (np.abs(fx) >= 6) & (fy >= 6)
-    fits &= (65536 * words[:, 2] + words[:, 3]) * r2 < 2**32 * 51**2
-    taken = []
-    for y, x in zip(fy[fits].tolist(), fx[fits].tolist(), strict=True):
-        if all((s * y - a) ** 2 + (s * x - b) ** 2 >= 36 for a, b in taken for s in (1, -1)):
-            taken.append((y, x))
-        if len(taken) == 384:
-            break
-    return np.array(taken)
-
-
-def map_code_bits(anchors, words):
-    """Deal the code bits to the chips of every superblock, anchors left out (section 2, code-bit map)."""
-    code_bits = np.full((10, 128, 128), ANCHOR)
-    chip = np.arange(10)[:, None, None]
-    for s in range(64):
-        rows, columns = (slice(16 * i, 16 * i + 16) for i in divmod(s, 8))
-        data = chip != anchors[rows, columns]
-        rank = np.empty(2304, int)
-        rank[np.argsort(words[:, rows, columns][data], kind="stable")] = np.arange(2304)
-        code_bits[:, rows, columns][data] = (rank + 256 * s) % 1024
-    return code_bits
-
-
-def draw_signs(secret, domain):
-    """Draw one sign for each chip (section 2, signs)."""
-    bits = np.unpackbits(np.frombuffer(keystream(secret, domain, 20480), np.uint8))
-    return (1 - 2 * bits.astype(int)).reshape(10, 128, 128)
-
-
-@cache
-def carriers(secret):
-    """Make tones, phases, signs, the code-bit map, and what binds (section 2)."""
-    phases = 2 * np.pi * np.frombuffer(keystream(secret, TONE_PHASES, 768), "<u2") / 65536
-    signs, bindings, flags = (draw_signs(secret, d) for d in (CHIP_SIGNS, BINDING_SIGNS, BINDING_FLAGS))
-    anchors, partners = (
-        np.frombuffer(keystream(secret, d, 32768), "<u2").reshape(128, 128).astype(int)
-        for d in (ANCHOR_PLACES, BINDING_PARTNERS)
-    )
-    words = np.frombuffer(keystream(secret, CODE_BIT_MAP, 655360), "<u4").reshape(10, 128, 128)
-    code_bits = map_code_bits(anchors % 10, words)
-    partners = np.array(PARTNERS)[partners % len(PARTNERS)]
-    return Carriers(draw_tones(secret), phases, signs, code_bits, bindings, flags, partners)
-
-
-def draw_pilot(key, n_tones):
-    """Sum the first tones over the torus, to a mean square of 1 (section 2, pilot)."""
-    spectrum = np.zeros((1024, 1024), complex)
-    fy, fx = key.tones[:n_tones].T
-    spectrum[fy, fx % 1024] = np.exp(1j * key.phases[:n_tones])
-    return math.sqrt(2 / n_tones) * 1024**2 * np.fft.ifft2(spectrum).real
-
-
-def checksum(message, k):
-    """Return the low 24 bits of CRC-32, masked by a hash of length and k (section 3, step 1)."""
-    mask = hashlib.blake2b(b"fastmark" + bytes([8 * len(message), k]), digest_size=3).digest()
-    return (zlib.crc32(message) % 2**24 ^ int.from_bytes(mask, "big")).to_bytes(3, "big")
-
-
-def encode(message, k):
-    """Return the 1024 code bits of a message: CRC, then polar code (section 3)."""
-    bits = np.unpackbits(np.frombuffer(message + checksum(message, min(k, 15)), np.uint8))
-    weights = [sum(2 ** (j / 4) for j in range(10) if i >> j & 1) for i in range(1024)]
-    u = np.zeros(1024, int)
-    u[np.sort(np.argsort(weights)[-bits.size :])] = bits
-    return u @ reduce(np.kron, [np.array([[1, 0], [1, 1]])] * 10) % 2
+    lead: float  # of the origin over the next best, standard deviations; infinite where it is a hash
 
 
 def to_plane(pixels, k):
@@ -142,14 +44,6 @@ def to_plane(pixels, k):
     luma = pixels @ np.array([0.299, 0.587, 0.114]) if pixels.ndim == 3 else pixels.astype(float)
     height, width = (n // k for n in luma.shape)
     return luma[: height * k, : width * k].reshape(height, k, width, k).mean(axis=(1, 3))
-
-
-def find_origin(plane, secret):
-    """Derive the torus place of the plane's first unit from its thumbnail (section 4)."""
-    rows, columns = ([i * n // 8 for i in range(9)] for n in plane.shape)
-    cells = [[plane[t:b, x:r].mean() for x, r in pairwise(columns)] for t, b in pairwise(rows)]
-    d = keystream(secret, ORIGIN, 2, np.rint(cells).astype(np.uint8).tobytes())
-    return 8 * (d[0] % 128) + 4, 8 * (d[1] % 128) + 4
 
 
 def box5(x):
@@ -228,6 +122,113 @@ def count_tones(plane, m, tones):
     return 384
 
 
+def hash_origin(plane, secret, codeword):
+    """Derive an origin from the plane's thumbnail and the codeword (section 6, origin)."""
+    rows, columns = ([i * n // 8 for i in range(9)] for n in plane.shape)
+    cells = [[plane[t:b, x:r].mean() for x, r in pairwise(columns)] for t, b in pairwise(rows)]
+    context = np.rint(cells).astype(np.uint8).tobytes() + np.packbits(codeword).tobytes()
+    d = keystream(secret, ORIGIN, 2, context)
+    return 8 * (d[0] % 128) + 4, 8 * (d[1] % 128) + 4
+
+
+def score(plane, grids):
+    """Return the mean score over block grids (section 9, scores)."""
+    total = np.zeros(plane.shape)
+    for top, left in grids:
+        after = (-(n + offset) % 8 for n, offset in zip(plane.shape, (top, left), strict=True))
+        padded = np.pad(plane, list(zip((top, left), after, strict=True)), mode="edge")
+        x = dctn(to_blocks(padded, 0), axes=(2, 3), norm="ortho")
+        size = np.abs(x)
+        size[..., 0, 0] = size[..., 1, 1]
+        spread_of_block = 1.25 * uniform_filter(size, (1, 1, 3, 3), mode="nearest")
+        v = np.hypot(spread_of_block, 4)
+        x = np.clip(x / v, -1.5, 1.5) / v
+        x[..., 0, 0] = 0
+        shown = put_blocks(padded, 0, idctn(x, axes=(2, 3), norm="ortho"))
+        total += shown[top:, left:][: plane.shape[0], : plane.shape[1]]
+    return total / len(grids)
+
+
+def cut_middle(plane, m):
+    """Return the part of a plane that chooses the origin, its mask and its start (section 6, origin)."""
+    height, width = (min(n, 1024) for n in plane.shape)
+    if height * width > 2**19:
+        height = min(height, max(724, 2**19 // width))
+        width = min(width, 2**19 // height)
+    start = [(n - side) // 16 * 8 for n, side in zip(plane.shape, (height, width), strict=True)]
+    place = tuple(slice(at, at + side) for at, side in zip(start, (height, width), strict=True))
+    return plane[place], spread(m, plane.shape)[place], start
+
+
+def smooth_level(power, reach):
+    """Average half a spectrum's power ``(512, 257)`` over cells about each cell (section 6, origin)."""
+    level = np.full((128, 64), np.inf)
+    for limit in (np.inf, 8):
+        cells = np.empty((128, 64))
+        for j in range(64):
+            columns = power[:, 4 * j : 4 * j + 4 if j < 63 else 257].reshape(128, 4, -1)
+            cells[:, j] = np.minimum(columns, (limit * level[:, j])[:, None, None]).mean(axis=(1, 2))
+        # rows go round; columns go on as those of the other half, and end at the highest frequency
+        around = np.concatenate([cells[::-1, ::-1], cells], axis=1)
+        sums = convolve1d(around, np.ones(2 * reach + 1), axis=0, mode="wrap")
+        for j in range(64):
+            part = sums[:, max(64 + j - reach, 0) : 64 + j + reach + 1]
+            level[:, j] = part.mean(axis=1) / (2 * reach + 1)
+    return level
+
+
+def find_tones(weighted, tones):
+    """Return the tones of a score plane over the root of their level (section 6, origin)."""
+    halved = weighted
+    for axis in (0, 1):
+        n = halved.shape[axis] // 2
+        ends = [(1, 2) if i == axis else (0, 0) for i in (0, 1)]
+        line = np.moveaxis(np.pad(halved, ends, mode="edge"), axis, 0)
+        halved = sum(share / 8 * line[i : i + 2 * n : 2] for i, share in enumerate((1, 3, 3, 1)))
+        halved = np.moveaxis(halved, 0, axis)
+    windows = []
+    for n in halved.shape:
+        t = np.minimum(np.arange(n) + 0.5, n - np.arange(n) - 0.5)
+        windows.append(0.5 - 0.5 * np.cos(np.pi * np.minimum(1, 20 * t / n)))
+    x = np.fft.fft2(halved * np.outer(*windows), (512, 512))
+    reach = min(64, 5120 / math.sqrt(halved.size))
+    level = smooth_level(np.abs(x[:, :257]) ** 2, round(reach / 4 - 3 / 8))
+    fy, fx = tones.T
+    side = np.where(fx < 0, -1, 1)
+    v = x[fy, fx] / np.sqrt(np.maximum(level[side * fy % 512 // 4, side * fx // 4], 1e-12))
+    v *= np.exp(-1j * np.pi * (fy + fx) / 1024)
+    return v * np.minimum(1, 4 / np.maximum(np.abs(v), 4e-12))
+
+
+def find_origin(plane, m, secret, codeword, n_tones):
+    """Return the origin, and its lead over the next best in standard deviations (section 6, origin).
+
+    A hash is the only origin there is: its lead is infinite.
+    """
+    key = carriers(secret)
+    middle, mask, start = cut_middle(plane, m)
+    weighted = score(middle, [(0, 0), (6, 6)] if middle.size <= 2**18 else [(0, 0)]) * mask
+    blocks = dctn(to_blocks(weighted, 4), axes=(2, 3), norm="ortho")
+    seen = np.array([blocks[:, :, v, u] for v, u in COEFFICIENTS])
+    if np.mean(np.sum(seen**2, axis=0) >= 0.1) < 1 / 8:
+        return hash_origin(plane, secret, codeword), math.inf
+    signs = key.signs * np.append(1 - 2 * codeword, 1)[key.code_bits]
+    chips = np.zeros((10, 128, 128))
+    chips[:, : seen.shape[1], : seen.shape[2]] = seen
+    agree = np.fft.ifft2(np.sum(np.fft.fft2(chips).conj() * np.fft.fft2(signs), axis=0)).real
+    agree /= math.sqrt(np.sum(seen**2))
+    tones = key.tones[:n_tones]
+    v = find_tones(weighted, tones) * np.exp(-1j * key.phases[:n_tones])
+    turn = np.exp(-2j * np.pi / 1024 * np.multiply.outer(4 + 8 * np.arange(128), tones))
+    pilot = np.einsum("t,yt,xt->yx", v, turn[..., 0], turn[..., 1]).real
+    pilot /= math.sqrt(np.sum(np.abs(v) ** 2) / 2)
+    # the first block lies one place of the grid behind the origin
+    total = pilot + 0.75 * np.roll(agree, -1, axis=(0, 1))
+    first, second = np.partition(total, -2, axis=None)[:-3:-1]
+    at = np.unravel_index(total.argmax(), total.shape)
+    return tuple((4 + 8 * int(i) - n) % 1024 for i, n in zip(at, start, strict=True)), first - second
+
+
 def find_content(plane, partners):
     """Compare each block's surroundings with those of its partner, -1..1 (section 5, binding)."""
     means = to_blocks(plane, 4).mean(axis=(2, 3))
@@ -241,8 +242,8 @@ def find_content(plane, partners):
     return content
 
 
-def make_delta(plane, m, origin, key, codeword, n_tones):
-    """Make pilot and chips at strength 1, the chips bound by the first class (section 5)."""
+def make_delta(plane, m, origin, key, codeword, n_tones, binding=STRONG):
+    """Make pilot and chips at strength 1, the chips bound by a class (section 5)."""
     shape = plane.shape
     y, x = ((np.arange(n) + o) % 1024 for n, o in zip(shape, origin, strict=True))
     delta = 0.21 * spread(box5(m), shape) * draw_pilot(key, n_tones)[np.ix_(y, x)]
@@ -251,7 +252,8 @@ def make_delta(plane, m, origin, key, codeword, n_tones):
     place = np.ix_(range(10), y, x)
     values = np.append(1 - 2 * codeword, 1)[key.code_bits[place]]  # the last one is that of an ANCHOR
     content = find_content(plane, key.partners[np.ix_(y, x)])
-    values = values * (1 + 0.4 * key.bindings[place] * content + 0.3 * key.flags[place])
+    number, depth, flag = binding
+    values = values * (1 + depth * key.bindings[place] * content + flag * key.flags[number][place])
     spectrum = np.zeros((*mask.shape, 8, 8))
     for (v, u), chips in zip(COEFFICIENTS, key.signs[place] * values, strict=True):
         spectrum[:, :, v, u] = 0.275 * 8 / math.sqrt(10) * mask * chips
@@ -274,12 +276,13 @@ def sampled(cells):
     return [np.arange(2, n - 2, step) for n in cells.shape]
 
 
-def find_noise(pixels, plane, k, m):
+def find_noise(pixels, plane, k, m, binding=STRONG):
     """Return what a mark adds to the activity at the sampled cells (section 6, strength)."""
     cells = pool(plane)
     y, x = sampled(cells)
     variance = sliding_window_view(cells, (5, 5)).var(axis=(2, 3))[np.ix_(y - 2, x - 2)]
-    power = 0.21**2 * box5(m) ** 2 + 0.275**2 * m**2 * (1 + FLAG**2 + 0.7 * DEPTH**2)
+    _, depth, flag = binding
+    power = 0.21**2 * box5(m) ** 2 + 0.275**2 * m**2 * (1 + flag**2 + 0.7 * depth**2)
     colours = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
     g = find_sensitivity(colours[np.ix_((2 * y + 1) * k, (2 * x + 1) * k)])
     return power[np.ix_(y, x)] * g**2 / (g**2 * variance + 50)
@@ -318,7 +321,9 @@ def embed(pixels, secret, message, factor=1.0):
     key, plane = carriers(secret), to_plane(pixels, k)
     m = measure(plane)
     n_tones = count_tones(plane, m, key.tones)
-    unit = make_delta(plane, m, find_origin(plane, secret), key, encode(message, k), n_tones)
+    codeword = encode(message, k)
+    origin, lead = find_origin(plane, m, secret, codeword, n_tones)
+    unit = make_delta(plane, m, origin, key, codeword, n_tones)
 
     def scaled(strength):
         return harden(plane, strength * unit, strength) if k == 1 else strength * unit
@@ -333,4 +338,4 @@ def embed(pixels, secret, message, factor=1.0):
         delta = scaled(strength)
     steps = np.floor(to_pixels(delta, k, pixels.shape[:2]) + 0.5)
     marked = np.clip(pixels + (steps if pixels.ndim == 2 else steps[..., None]), 0, 255)
-    return Marked(marked.astype(np.uint8), k, n_tones, strength)
+    return Marked(marked.astype(np.uint8), k, n_tones, strength, lead)
