@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmark.codec.binding import STRONG
+from fastmark.codec.binding import STRONG, WEAK
 from fastmark.codec.carrier import Carrier
 from fastmark.codec.key import Key
 from fastmark.codec.message import MessageCode
@@ -79,15 +80,21 @@ def mark_host(
     codeword = code.encode(message, image.k)
     design = make_design(host, carrier, codeword, bind=bind)
     known = KnownMark(design.origin, carrier, codeword, design.n_tones, code.message_bits)
-    delta, total = _make_hardened(host, known, design, strength, threads)
+    # where the message needs all there is, the binding gets less
+    for bound in (design, replace(design, binding=WEAK)) if bind else (design,):
+        delta, total = _make_hardened(host, known, bound, strength, threads)
+        if image.visible is None:
+            bare = shown = measure(image, delta, host.perception.mask, known)
+        else:
+            marked, mse = image.add(delta, threads)
+            bare, shown = measure_seen(marked, known)
+        if min(bare.message, shown.message) >= 1:
+            break
     if image.visible is None:
         # nothing is written before the margins are known
-        bare = shown = measure(image, delta, host.perception.mask, known)
         _refuse_lost(host, bare, code.message_bits)
         marked, mse = image.add(delta, threads, out)
     else:
-        marked, mse = image.add(delta, threads)
-        bare, shown = measure_seen(marked, known)
         _refuse_unseen(host, bare, shown, code.message_bits)
     margins, warnings, psnr = least(bare, shown), _warnings(bare, shown), decibels(max(mse, 1e-9))
     report = EmbedReport(
