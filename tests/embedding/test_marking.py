@@ -8,6 +8,7 @@ from pictures import grey, photograph
 from planted import CODE, CODEWORD
 from reference import dct as slow
 
+import fastmark as fm
 from fastmark._threads import in_strips
 from fastmark.codec import plane as planes
 from fastmark.codec.binding import CLASSES, STRONG, WEAK
@@ -379,3 +380,29 @@ def test_average_marked_pictures_do_not_add_up_to_the_pattern(draw_plane):
         host = prepare(draw_plane("textured", 128, 128, seed), 1)
         deltas.append(make_delta(host, carrier, CODEWORD, Design(hashed_origin(host.plane, key), 96)))
     assert np.std(np.mean(deltas, axis=0)) < 0.4 * np.mean([np.std(delta) for delta in deltas])
+
+
+def test_an_image_that_barely_carries_its_message_is_bound_less(key, draw_plane, monkeypatch):
+    """The strong class is tried first; the weak one has more left for the message."""
+    tried = []
+    original = marking.make_delta
+
+    def noted(host, carrier, codeword, design, threads=1):
+        tried.append(design.binding)
+        return original(host, carrier, codeword, design, threads)
+
+    monkeypatch.setattr(marking, "make_delta", noted)
+    classes = {}
+    for side in range(128, 260, 6):
+        tried.clear()
+        try:
+            fm.Watermarker(key, 128).embed(draw_plane("textured", side, side).astype(np.uint8), 1)
+        except ImageTooSmallError:
+            assert tried == [STRONG, WEAK]
+            classes[side] = None
+        else:
+            classes[side] = tried[-1]
+    found = list(classes.values())
+    assert None in found
+    assert found[-1] == STRONG
+    assert WEAK in found  # between the images that are refused and those with margin to spare
