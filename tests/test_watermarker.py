@@ -358,16 +358,20 @@ def test_an_untouched_picture_is_found_as_it_was(marker, marked):
 # ---- pictures of more than one pixel a unit --------------------------------------------------------
 
 
+LARGE = 1300, 1700, 2
+"""Of a drawn picture of two pixels a unit that carries enough for a part of it at odd pixels, where the margin is 1.25."""
+
+
 @pytest.fixture(scope="module")
 def large(marker):
-    """A drawn picture of two pixels a unit, marked, and the report."""
-    return marker.embed_report(drawn(1300, 1700), MESSAGE)
+    """It, marked, and the report."""
+    return marker.embed_report(drawn(*LARGE), MESSAGE)
 
 
 def test_a_large_picture_is_marked_in_units_of_two_pixels(marker, large):
     marked, report = large
     assert report.pixels_per_unit == 2
-    assert report.psnr_db == pytest.approx(psnr_db(drawn(1300, 1700), marked), abs=1e-3)
+    assert report.psnr_db == pytest.approx(psnr_db(drawn(*LARGE), marked), abs=1e-3)
     found = marker.detect(marked)
     assert (found.message, found.scale, found.rotation_deg) == (MESSAGE, pytest.approx(1), pytest.approx(0))
 
