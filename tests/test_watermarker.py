@@ -359,12 +359,12 @@ def test_an_untouched_picture_is_found_as_it_was(marker, marked):
 
 
 LARGE = 1300, 1700, 2
-"""Of a drawn picture of two pixels a unit that carries enough for a part of it at odd pixels, where the margin is 1.25."""
+"""A drawn picture of two pixels a unit that carries enough: a part of it at odd pixels has a margin of 1.25."""
 
 
 @pytest.fixture(scope="module")
 def large(marker):
-    """It, marked, and the report."""
+    """That picture marked, and the report."""
     return marker.embed_report(drawn(*LARGE), MESSAGE)
 
 
