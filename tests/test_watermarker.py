@@ -359,7 +359,7 @@ def test_an_untouched_picture_is_found_as_it_was(marker, marked):
 
 
 LARGE = 1300, 1700, 2
-"""A drawn picture of two pixels a unit that carries enough: a part of it at odd pixels has a margin of 1.25."""
+"""A drawn picture of two pixels a unit that carries enough: of a part at odd pixels, the margin is 1.25."""
 
 
 @pytest.fixture(scope="module")
