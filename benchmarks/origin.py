@@ -1,10 +1,10 @@
 """What the choice of the origin, the split between pilot and chips, and the binding bring and cost.
 
-Small images, whose marks are weak, are marked under each variant with the same keys and messages, attacked, and
-read. A variant is written `origin:weight:pilot:binding`: the origin `hash`, or `informed` with the weight of the
-chips beside the pilot; the pilot's root mean square, of the mask, at the same power of all; the binding `none`,
-`weak` or `strong`. With `--grids`, how well fewer block grids agree with those of a detector; with `--detail`, how
-much detail images have.
+Small images, whose marks are weak, are marked under each variant with the same keys and messages, attacked,
+and read. A variant is written `origin:weight:pilot:binding`: the origin `hash`, or `informed` with the weight
+of the chips beside the pilot; the pilot's root mean square, of the mask, at the same power of all; the
+binding `none`, `weak` or `strong`. With `--grids`, how well fewer block grids agree with those of a detector;
+with `--detail`, how much detail images have.
 """
 
 from __future__ import annotations
