@@ -63,13 +63,23 @@ def rfft2(x: Real) -> Complex:
 
 
 def rfft2_stack(x: Real) -> Complex:
-    """Transform every layer: float32 ``(n, H, W)`` with even W -> complex64 ``(n, H, W // 2 + 1)``."""
+    """Transform every layer: float32 ``(n, H, W)`` with even W -> complex64 ``(n, H, W // 2 + 1)``.
+
+    ``x``, C-contiguous, is overwritten; nothing is copied if it is of :func:`zeros`.
+    """
     if _pyfftw is None:
         return np.fft.rfft2(x).astype(np.complex64, copy=False)
     plan = _plan((x.shape[1], x.shape[2]), _STACK, x.shape[0])
-    np.copyto(plan.input_array, x)
-    plan.execute()
-    result: Complex = plan.output_array.copy()
+    result: Complex = _pyfftw.empty_aligned(plan.output_shape, "complex64")
+    plan(_pyfftw.byte_align(x), result)
+    return result
+
+
+def zeros(shape: tuple[int, ...]) -> Real:
+    """Return float32 zeros, aligned as transforms want them."""
+    if _pyfftw is None:
+        return np.zeros(shape, np.float32)
+    result: Real = _pyfftw.zeros_aligned(shape, "float32")
     return result
 
 
@@ -126,10 +136,9 @@ def _plan(shape: tuple[int, int], kind: int, height: int = 0) -> Any:
     n = shape[1] // 2 + 1
     with _planning:
         if kind == _STACK:
-            layers = _pyfftw.empty_aligned((height, shape[0], shape[1] + 2 * _PAD), "float32")[
-                ..., : shape[1]
-            ]
-            spectra = _pyfftw.empty_aligned((height, shape[0], n - 1 + _PAD), "complex64")[..., :n]
+            # NOTE: not padded: half spectra of a power of two have rows of one number more
+            layers = _pyfftw.empty_aligned((height, *shape), "float32")
+            spectra = _pyfftw.empty_aligned((height, shape[0], n), "complex64")
             plans[key] = plan = _planned(layers, spectra, (1, 2))
             return plan
         real = _pyfftw.empty_aligned((height or shape[0], shape[1] + 2 * _PAD), "float32")[:, : shape[1]]

@@ -7,12 +7,14 @@ import math
 
 import numpy as np
 
+from fastmark.codec.carrier import BASIS, COEFFICIENT_COLUMNS, COEFFICIENT_ROWS
 from fastmark.codec.mask import CELL
 from fastmark.codec.plane import Plane
-from fastmark.codec.tables import BLOCK, TORUS
+from fastmark.codec.tables import BLOCK, N_COEFFICIENTS, TORUS
 from fastmark.detection.scores import ScorePlanes, scores
 from fastmark.detection.soft_bits import ChipBlocks
 from fastmark.detection.torus import TorusSpectrum
+from fastmark.kernels import chips as chip_kernels
 from fastmark.kernels import mask as mask_kernels
 from fastmark.kernels import resample as kernels
 
@@ -79,7 +81,18 @@ class HostScores:
     @functools.cached_property
     def blocks(self) -> ChipBlocks:
         """The chips' statistics; the first block starts at unit (4, 4) of the middle."""
-        return ChipBlocks.of(np.ascontiguousarray(self.weighted[FIRST_ORIGIN:, FIRST_ORIGIN:]))
+        n_rows, n_columns = ((n - FIRST_ORIGIN) // BLOCK for n in self.weighted.shape)
+        coefficients = np.empty((N_COEFFICIENTS, n_rows, n_columns), np.float32)
+        chip_kernels.forward_dct(
+            self.weighted,
+            BASIS,
+            COEFFICIENT_ROWS,
+            COEFFICIENT_COLUMNS,
+            FIRST_ORIGIN,
+            FIRST_ORIGIN,
+            coefficients,
+        )
+        return ChipBlocks(coefficients, np.ones((n_rows, n_columns), np.float32))
 
     @property
     def detailed(self) -> bool:

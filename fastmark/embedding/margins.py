@@ -152,21 +152,11 @@ class KnownMark:
             place = (
                 (at + start + 4) // BLOCK % GRID for at, start in zip(self.origin, window[:2], strict=True)
             )
-            expected, one = np.empty_like(seen), np.ones(seen.shape[1:], np.float32)
-            chip_kernels.chip_amplitudes(
-                one,
-                np.float32(1),
-                self.carrier.signs,
-                self.carrier.signs,
-                np.zeros_like(one),
-                self.carrier.code_bit,
-                signs,
-                *place,
-                expected,
+            part_total, part_square = chip_kernels.sum_known(
+                seen, self.carrier.signs, self.carrier.code_bit, signs, *place
             )
-            expected *= seen
-            total += float(expected.sum(dtype=np.float64))
-            square += float(np.vdot(expected, expected))
+            total += part_total
+            square += part_square
         return total / math.sqrt(max(square, 1e-12))
 
 
@@ -299,11 +289,11 @@ def _pilot_of(windows: list[Window], origin: tuple[int, int], pilot: NDArray[np.
     """Return the pilot as windows side by side show it."""
     parts = []
     for top, left, height, width in windows:
-        rows, columns = (
-            (origin[0] + top + np.arange(height)) % TORUS,
-            (origin[1] + left + np.arange(width)) % TORUS,
-        )
-        parts.append(pilot[rows[:, None], columns])
+        part = np.empty((height, width), np.float32)
+        even = np.ones(((height + 1) // CELL, (width + 1) // CELL), np.float32)
+        place = (origin[0] + top) % TORUS, (origin[1] + left) % TORUS
+        chip_kernels.draw_pilot(pilot, *place, np.float32(1), even, 0, height, part)
+        parts.append(part)
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
 

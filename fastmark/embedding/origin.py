@@ -84,12 +84,12 @@ def chip_surface(blocks: ChipBlocks, carrier: Carrier, codeword: NDArray[np.uint
     Returns:
         float32 ``(128, 128)``, at the origins ``4 + 8 (i, j)``.
     """
-    folded, known = (np.zeros((N_COEFFICIENTS, GRID, GRID), np.float32) for _ in range(2))
+    folded, known = (fft.zeros((N_COEFFICIENTS, GRID, GRID)) for _ in range(2))
     # the first block lies one block behind the origin
     kernels.fold_chips(blocks.coefficients, blocks.inside, 1, 1, folded)
     bits = np.append(1.0 - 2.0 * codeword, 1.0).astype(np.float32)
     kernels.code_signs(carrier.signs, carrier.code_bit, bits, known)
+    deviation = math.sqrt(max(float(np.vdot(folded, folded)), 1e-12))
     product = np.empty((GRID, GRID // 2 + 1), np.complex64)
     fourier_kernels.correlate_layers(fft.rfft2_stack(folded), fft.rfft2_stack(known), product)
-    deviation = math.sqrt(max(float(np.vdot(folded, folded)), 1e-12))
     return fft.irfft2(product) / np.float32(deviation)

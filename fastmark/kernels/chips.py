@@ -168,6 +168,41 @@ def code_signs(signs, code_bit, bits, out):
 
 
 @kernel
+def sum_known(coefficients, signs, code_bit, bits, gy, gx):
+    """Return ``sum s b z`` and ``sum (s b z)^2`` over statistics z ``coefficients`` ``(10, BY, BX)``.
+
+    s are ``signs`` ``(10, G, G)`` and b ``bits[code_bit]``, float32 ``(1025,)``, of which slot 1024 stands
+    for anchors; block (0, 0) lies at ``(gy, gx)`` of the torus' grid.
+    """
+    n_coefficients, n_rows, n_columns = coefficients.shape
+    grid = signs.shape[1]
+    last = bits.size - 1
+    total = square = 0.0
+    known = np.empty(n_columns, np.float32)
+    for c in range(n_coefficients):
+        for y in range(n_rows):
+            ty = (gy + y) % grid
+            sign, number = signs[c, ty], code_bit[c, ty]
+            x, tx = 0, gx % grid
+            while x < n_columns:
+                run = min(grid - tx, n_columns - x)
+                for i in range(run):
+                    j = number[tx + i]
+                    known[x + i] = sign[tx + i] * bits[j if j >= 0 else last]
+                x += run
+                tx = 0
+            line = coefficients[c, y]
+            part, energy = np.float32(0), np.float32(0)
+            for i in range(n_columns):
+                product = known[i] * line[i]
+                part += product
+                energy += product * product
+            total += np.float64(part)
+            square += np.float64(energy)
+    return total, square
+
+
+@kernel
 def chip_amplitudes(mask, gain, plain, bound, content, code_bit, bits, gy, gx, out):
     """Write the chips ``gain * m * (plain + bound * content) * bits[j]`` into ``out`` ``(10, BY, BX)``.
 

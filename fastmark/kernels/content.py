@@ -11,18 +11,23 @@ from fastmark.kernels._jit import kernel
 def mean_of_nine(means, inside, out):
     """Write the mean of the 3 x 3 neighbours of ``means`` ``(BY, BX)`` that are ``inside`` into ``out``.
 
-    ``inside`` is uint8; 0 where no neighbour is.
+    ``inside`` is uint8, 0 or 1; 0 where no neighbour is.
     """
     n_rows, n_columns = means.shape
+    sums, counts = np.zeros(n_columns + 2, np.float32), np.zeros(n_columns + 2, np.float32)
     for y in range(n_rows):
+        sums[:] = 0
+        counts[:] = 0
+        for j in range(max(y - 1, 0), min(y + 2, n_rows)):
+            line, seen = means[j], inside[j]
+            for x in range(n_columns):
+                weight = np.float32(seen[x])
+                sums[x + 1] += weight * line[x]
+                counts[x + 1] += weight
+        target = out[y]
         for x in range(n_columns):
-            total, count = np.float32(0), 0
-            for j in range(max(y - 1, 0), min(y + 2, n_rows)):
-                for i in range(max(x - 1, 0), min(x + 2, n_columns)):
-                    if inside[j, i]:
-                        total += means[j, i]
-                        count += 1
-            out[y, x] = total / np.float32(max(count, 1))
+            count = counts[x] + counts[x + 1] + counts[x + 2]
+            target[x] = (sums[x] + sums[x + 1] + sums[x + 2]) / max(count, np.float32(1))
 
 
 @kernel

@@ -12,6 +12,9 @@ import numpy as np
 
 from fastmark.kernels._jit import copy_line, inline, kernel
 
+VECTOR = 16
+"""Blocks in the widest vectors."""
+
 # Orthonormal DCT-II of length 8 (Ahmed, Natarajan & Rao 1974) in its even and odd halves: cos(i pi / 16) / 2.
 C1, C2, C3, C4, C5, C6, C7 = (np.float32(math.cos(i * math.pi / 16) / 2) for i in range(1, 8))
 

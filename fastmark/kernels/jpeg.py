@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastmark.kernels._jit import copy_line, kernel
-from fastmark.kernels.dct import dct8, dct_row, forward_blocks, idct8, idct_row, inverse_columns
+from fastmark.kernels.dct import VECTOR, dct8, dct_row, forward_blocks, idct8, idct_row, inverse_columns
 
 PUSHED = 6
 """Frequencies, each way, that are pushed: the mark has next to nothing in the two highest."""
@@ -50,13 +50,14 @@ def quantise(plane, steps, out):
 
     float32 ``(H, W)``, grey levels, not rounded; the rest beyond whole blocks is copied.
     """
-    n_rows, n = plane.shape[0] // 8, plane.shape[1] // 8
+    n_rows, n_seen = plane.shape[0] // 8, plane.shape[1] // 8
+    n = (n_seen + VECTOR - 1) // VECTOR * VECTOR
     x, scratch = np.empty((8, 8, n), np.float32), np.empty((8, 8, n), np.float32)
     line = np.empty(8 * n, np.float32)
     half = np.float32(0.5)
     for y in range(plane.shape[0]):
         copy_line(plane[y], out[y])
-    if n == 0:
+    if n_seen == 0:
         return
     for by in range(n_rows):
         forward_blocks(plane, 8 * by, 0, line, scratch, x)
@@ -69,7 +70,7 @@ def quantise(plane, steps, out):
         inverse_columns(x, scratch)
         for y in range(8):
             idct_row(scratch, y, line)
-            copy_line(line, out[8 * by + y, : 8 * n])
+            copy_line(line, out[8 * by + y, : 8 * n_seen])
 
 
 @kernel
@@ -81,20 +82,22 @@ def harden(plane, delta, scale, steps, limits, least, margin, first, last, out):
     one with the rows beyond whole blocks. Returns the sum of the squares of ``out``.
     """
     height, width = plane.shape
-    n = width // 8
+    n_seen = width // 8
+    n = (n_seen + VECTOR - 1) // VECTOR * VECTOR
     x, d, scratch = (
         np.empty((8, 8, n), np.float32),
         np.empty((8, 8, n), np.float32),
         np.zeros((8, 8, n), np.float32),
     )
-    line, change = np.empty(8 * n, np.float32), np.zeros((8, 8, n), np.float32)
+    line, change = np.zeros(8 * n, np.float32), np.zeros((8, 8, n), np.float32)
     square = 0.0
     for by in range(first, last):
         whole = n > 0 and 8 * by + 8 <= height
         if whole:
             for source, target in ((plane, x), (delta, d)):
                 for y in range(8):
-                    dct_row(source[8 * by + y, : 8 * n], y, scratch)
+                    copy_line(source[8 * by + y], line[: 8 * n_seen])
+                    dct_row(line, y, scratch)
                 for u in range(PUSHED):
                     dct8(scratch[u], target[u])
             push_blocks(x, d, scale, steps, limits, least, margin, change)
@@ -107,7 +110,7 @@ def harden(plane, delta, scale, steps, limits, least, margin, first, last, out):
                 target[i] = scale * source[i]
             if whole:
                 idct_row(scratch, y, line)
-                for i in range(8 * n):
+                for i in range(8 * n_seen):
                     target[i] += line[i]
             part = np.float32(0)
             for i in range(width):

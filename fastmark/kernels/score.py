@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastmark.kernels._jit import kernel
-from fastmark.kernels.dct import forward_blocks, idct_row, inverse_columns
+from fastmark.kernels.dct import VECTOR, forward_blocks, idct_row, inverse_columns
 
 
 @kernel
@@ -50,7 +50,8 @@ def add_scores(plane, oy, ox, floor, limit, gain, first, last, out):
     float32 ``(H, W)``, at least 8 wide; 0 <= oy, ox < 8. Rows of blocks ``first`` to ``last`` are added.
     """
     height, width = plane.shape
-    n = (width + ox + 7) // 8
+    # whole vectors of blocks: a rest of some of them would cost more
+    n = (width + ox + 8 * VECTOR - 1) // (8 * VECTOR) * VECTOR
     line = np.empty(8 * n, np.float32)
     a, b, c = (
         np.empty((8, 8, n), np.float32),

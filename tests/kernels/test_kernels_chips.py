@@ -275,6 +275,17 @@ def test_the_torus_comes_back_to_the_same_chips():
     np.testing.assert_array_equal(again, once)
 
 
+@FOLDED
+def test_sum_known_agrees_with_its_twin(grid, shape, gy, gx):
+    signs, code_bit = draw_torus(grid, 40, seed=4)
+    bits = draw((41,), -1, 1, seed=5)
+    arguments = draw((N, *shape), -3, 3), signs, code_bit, bits, gy, gx
+    total, square = slow.sum_known(*arguments)
+    found = fast.sum_known(*arguments)
+    assert found[0] == pytest.approx(total, abs=RELATIVE * float(np.abs(arguments[0]).sum()))
+    assert found[1] == pytest.approx(square, rel=RELATIVE)
+
+
 def test_soft_bits_reads_the_signs_that_chip_amplitudes_wrote():
     signs, code_bit = draw_torus(16, 40)
     bits = np.append(np.where(draw((40,)) < 0.5, -1, 1), 1).astype(np.float32)

@@ -22,6 +22,15 @@ def test_correlate_agrees_with_its_twin(size, conjugate):
     assert square == pytest.approx(exact_square, rel=RELATIVE)
 
 
+@SIZED
+def test_correlate_layers_agrees_with_its_twin(size):
+    spectra, patterns = (np.stack(draw_spectra(size, 3, *seed)) for seed in ((), (1,)))
+    out = np.full_like(spectra[0], np.nan)
+    fast.correlate_layers(spectra, patterns, out)
+    exact = slow.correlate_layers(spectra, patterns)
+    np.testing.assert_allclose(out, exact, rtol=RELATIVE, atol=RELATIVE * np.abs(exact).max())
+
+
 def test_the_correlation_of_a_shifted_pattern_peaks_at_the_shift():
     pattern = np.random.default_rng(0).normal(size=(24, 40))
     spectra = [

@@ -52,6 +52,14 @@ def code_signs(signs, code_bit, bits):
     return signs.astype(np.float64) * bits[np.where(code_bit < 0, bits.size - 1, code_bit)]
 
 
+def sum_known(coefficients, signs, code_bit, bits, gy, gx):
+    grid = signs.shape[1]
+    places = [np.arange(n) + at for n, at in zip(coefficients.shape[1:], (gy, gx), strict=True)]
+    seen = np.ix_(np.arange(len(signs)), *(place % grid for place in places))
+    products = coefficients * code_signs(signs, code_bit, bits)[seen]
+    return products.sum(), (products**2).sum()
+
+
 def chip_amplitudes(mask, gain, plain, bound, content, code_bit, bits, gy, gx):
     grid = plain.shape[1]
     out = np.empty((plain.shape[0], *mask.shape))

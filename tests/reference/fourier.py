@@ -26,6 +26,10 @@ def correlate(spectrum, pattern, conjugate):
     return product, np.sum(np.abs(product) ** 2)
 
 
+def correlate_layers(spectra, patterns):
+    return np.sum(np.conj(spectra.astype(np.complex128)) * patterns, axis=0)
+
+
 def _windowed_sinc(d):
     """Kaiser's window, beta 6, over four samples either side."""
     return np.sinc(d) * np.i0(6 * np.sqrt(np.maximum(1 - (d / 4) ** 2, 0))) / np.i0(6)
