@@ -33,6 +33,7 @@ def pictures(draw_plane):
         "grey, textured": draw_plane("textured", 312, 341, 6).astype(np.uint8),
         "grey, shapes": draw_plane("edges", 333, 350, 1).astype(np.uint8),
         "grey, more shapes": draw_plane("edges", 533, 550, 1).astype(np.uint8),
+        "barely enough": draw_plane("textured", 269, 290, 1).astype(np.uint8),  # of margin for class 2
         "small": drawn(181, 203, 3),  # its spectrum is looked at in tiles of 32 cells, those above in 128
         "wide": drawn(530, 801),  # two tiles by three, and one block grid for the origin
         "long": drawn(150, 1310),  # its origin is looked for in its middle,
@@ -55,6 +56,7 @@ def pictures(draw_plane):
         ("grey, shapes", 32, 1, 48),
         ("grey, shapes", 64, 3, 48),
         ("grey, more shapes", 64, 1, 96),
+        ("barely enough", 128, 1, 384),
         ("small", 16, 1, 48),
         ("small", 32, 3, 48),
         ("wide", 96, 1, 384),
@@ -72,6 +74,9 @@ def test_marked_pixels_are_those_of_the_specification(pictures, name, bits, stre
     marked, report = fm.Watermarker(fm.Key(SECRET), bits, strength).embed_report(picture, message)
     assert report.tones == expected.tones == tones
     assert report.pixels_per_unit == expected.pixels_per_unit
+    assert expected.binding == (2 if name == "barely enough" else 1)
+    if min(picture.shape[:2]) < 4 * 96:  # planes that are not looked at through windows
+        assert report.margin_message == pytest.approx(expected.margin, rel=1e-4)
     assert report.strength == pytest.approx(expected.strength, rel=1e-5)
     assert (marked.shape, marked.dtype) == (picture.shape, np.uint8)
     difference = np.abs(marked.astype(int) - expected.pixels)

@@ -15,7 +15,8 @@ from scipy.ndimage import convolve1d, map_coordinates, minimum_filter, uniform_f
 from spec_key import ORIGIN, carriers, draw_pilot, encode, keystream
 
 COEFFICIENTS = ((0, 2), (1, 1), (2, 0), (0, 3), (1, 2), (2, 1), (3, 0), (1, 3), (2, 2), (3, 1))
-STRONG, WEAK = (0, 0.4, 0.3), (1, 0.2, 0.15)  # classes: which flags, a and f
+CLASSES = (1, 0.4, 0.3), (2, 0.2, 0.15)  # number, a and f
+NEEDED = {16: 8.5, 32: 10.0, 64: 12.8, 96: 15.1, 128: 17.2}  # z, by the bits of the message
 CONES = np.array([[0.3, 0.622, 0.078], [0.23, 0.692, 0.078]])
 MASK = (1.48044, 0.636791, 0.227851, -0.0541014, 0.00756661, -0.000418531)
 LUMINANCE_TABLE = """
@@ -37,6 +38,8 @@ class Marked(NamedTuple):
     tones: int
     strength: float
     lead: float  # of the origin over the next best, standard deviations; infinite where it is a hash
+    binding: int  # class
+    margin: float  # of the message
 
 
 def to_plane(pixels, k):
@@ -242,7 +245,7 @@ def find_content(plane, partners):
     return content
 
 
-def make_delta(plane, m, origin, key, codeword, n_tones, binding=STRONG):
+def make_delta(plane, m, origin, key, codeword, n_tones, binding=CLASSES[0]):
     """Make pilot and chips at strength 1, the chips bound by a class (section 5)."""
     shape = plane.shape
     y, x = ((np.arange(n) + o) % 1024 for n, o in zip(shape, origin, strict=True))
@@ -253,7 +256,7 @@ def make_delta(plane, m, origin, key, codeword, n_tones, binding=STRONG):
     values = np.append(1 - 2 * codeword, 1)[key.code_bits[place]]  # the last one is that of an ANCHOR
     content = find_content(plane, key.partners[np.ix_(y, x)])
     number, depth, flag = binding
-    values = values * (1 + depth * key.bindings[place] * content + flag * key.flags[number][place])
+    values = values * (1 + depth * key.bindings[place] * content + flag * key.flags[number - 1][place])
     spectrum = np.zeros((*mask.shape, 8, 8))
     for (v, u), chips in zip(COEFFICIENTS, key.signs[place] * values, strict=True):
         spectrum[:, :, v, u] = 0.275 * 8 / math.sqrt(10) * mask * chips
@@ -276,7 +279,7 @@ def sampled(cells):
     return [np.arange(2, n - 2, step) for n in cells.shape]
 
 
-def find_noise(pixels, plane, k, m, binding=STRONG):
+def find_noise(pixels, plane, k, m, binding=CLASSES[0]):
     """Return what a mark adds to the activity at the sampled cells (section 6, strength)."""
     cells = pool(plane)
     y, x = sampled(cells)
@@ -315,27 +318,47 @@ def to_pixels(delta, k, shape):
     return map_coordinates(delta, np.meshgrid(*at, indexing="ij"), order=1) if k > 1 else delta
 
 
+def message_margin(plane, m, origin, key, codeword, n_bits):
+    """Return how well the message is read from a marked plane; m is that of the plane before (section 8)."""
+    weighted = score(plane, [(0, 0), (2, 4), (4, 2), (6, 6)]) * spread(m, plane.shape)
+    blocks = dctn(to_blocks(weighted, 4), axes=(2, 3), norm="ortho")
+    y, x = (((o + 4) // 8 + np.arange(n)) % 128 for n, o in zip(blocks.shape, origin, strict=False))
+    place = np.ix_(range(10), y, x)
+    bits = np.append(1 - 2 * codeword, 0)[key.code_bits[place]]  # anchors tell nothing
+    seen = np.array([blocks[:, :, v, u] for v, u in COEFFICIENTS]) * bits
+    return np.sum(seen * key.signs[place]) / math.sqrt(np.sum(seen**2)) / NEEDED[n_bits]
+
+
 def embed(pixels, secret, message, factor=1.0):
     """Mark uint8 pixels ``(H, W)`` or ``(H, W, 3)`` as sections 4 to 8 say; refuse none."""
     k = max(1, (2 * min(pixels.shape[:2]) + 800) // 1600)
-    key, plane = carriers(secret), to_plane(pixels, k)
+    key, plane, codeword = carriers(secret), to_plane(pixels, k), encode(message, k)
     m = measure(plane)
     n_tones = count_tones(plane, m, key.tones)
-    codeword = encode(message, k)
     origin, lead = find_origin(plane, m, secret, codeword, n_tones)
-    unit = make_delta(plane, m, origin, key, codeword, n_tones)
+    for binding in CLASSES:
+        unit = make_delta(plane, m, origin, key, codeword, n_tones, binding)
+        v = math.sqrt(np.mean(find_noise(pixels, plane, k, m, binding) ** 2))
+        delta, strength = scale(plane, unit, k, factor, base_strength(k, v))
+        steps = np.floor(to_pixels(delta, k, pixels.shape[:2]) + 0.5)
+        marked = np.clip(pixels + (steps if pixels.ndim == 2 else steps[..., None]), 0, 255).astype(np.uint8)
+        margin = message_margin(to_plane(marked, k), m, origin, key, codeword, 8 * len(message))
+        if margin >= 1:
+            break
+    return Marked(marked, k, n_tones, strength, lead, binding[0], margin)
+
+
+def scale(plane, unit, k, factor, base):
+    """Return the hardened delta and its strength, lowered where the PSNR asks for it (section 6)."""
 
     def scaled(strength):
         return harden(plane, strength * unit, strength) if k == 1 else strength * unit
 
-    v = math.sqrt(np.mean(find_noise(pixels, plane, k, m) ** 2))
-    strength = factor * base_strength(k, v)
+    strength = factor * base
     delta = scaled(strength)
     psnr = 10 * math.log10(255**2 / (np.mean(delta**2) + 1 / 12))
     lacking = 42.15 - 20 * math.log10(max(1, factor)) - psnr
     if lacking > 0:
         strength *= 10 ** (-lacking / 20)
         delta = scaled(strength)
-    steps = np.floor(to_pixels(delta, k, pixels.shape[:2]) + 0.5)
-    marked = np.clip(pixels + (steps if pixels.ndim == 2 else steps[..., None]), 0, 255)
-    return Marked(marked.astype(np.uint8), k, n_tones, strength, lead)
+    return delta, strength
