@@ -17,6 +17,7 @@ from fastmark.detection.detector import MIN_PLANE_SIDE, KeyDetector
 from fastmark.detection.evidence import DETECTED, LOG_SHARES
 from fastmark.detection.noise import WHITE_LIMIT
 from fastmark.detection.placement import Placement
+from fastmark.detection.plan import HALF
 from fastmark.detection.reading import Finding
 from fastmark.detection.scores import ScorePlanes
 from fastmark.detection.search import Search
@@ -104,12 +105,14 @@ def look_for(image: Pixels, host: Host, detector: KeyDetector) -> Look:
         detector: of the key.
     """
     short = min(image.values.shape[:2])
-    units = range(image.k, max(image.k, min(MAX_COARSER, short // MIN_PLANE_SIDE)) + 1)
-    excesses = tone_excess(host.scored.torus, detector.carrier, [image.k / k for k in units]).tolist()
+    coarser = range(image.k + 1, min(MAX_COARSER, short // MIN_PLANE_SIDE) + 1)
+    excesses = {image.k: float(tone_excess(host.scored.torus, detector.carrier, [1])[0])}
+    if coarser:
+        ratios = [image.k / k for k in coarser]
+        more = tone_excess(halved_torus(host.analysis), detector.carrier, ratios).tolist()
+        excesses.update(zip(coarser, more, strict=True))
     shown = {
-        k: excess
-        for k, excess in zip(units, excesses, strict=True)
-        if excess >= (SHOWN if k == image.k else SHOWN_COARSER)
+        k: excess for k, excess in excesses.items() if excess >= (SHOWN if k == image.k else SHOWN_COARSER)
     }
     for k in sorted(shown, key=shown.__getitem__, reverse=True):
         analysis = host.analysis
@@ -119,6 +122,17 @@ def look_for(image: Pixels, host: Host, detector: KeyDetector) -> Look:
         if found is not None:
             return Look(True, found)
     return Look(bool(shown))
+
+
+def halved_torus(analysis: Analysis) -> TorusSpectrum:
+    """Return the spectrum of a plane's samples of 2 x 2, each scored over all block grids.
+
+    Coarser marks show there. Their waves are long: the scores of the whole resolution over one grid of
+    blocks, which suffice for a mark as it is, hardly show them.
+    """
+    if analysis.plan.step == HALF:
+        return analysis.identity
+    return TorusSpectrum(analysis.planes, np.eye(2), HALF)
 
 
 def _search(analysis: Analysis, k: int, detector: KeyDetector, *, everywhere: bool) -> Earlier | None:
