@@ -53,8 +53,8 @@ def _add_keygen(verbs: Any) -> None:
         "-o",
         "--output",
         metavar="OUT",
-        help=f"the key file; - prints the key on stdout; default: {single.KEY_FILE}, of a detector key"
-        f" {single.DETECTOR_KEY_FILE}",
+        help=f"the key file; - prints the key on stdout; default: {single.KEY_FILE}, for a detector"
+        f" key {single.DETECTOR_KEY_FILE}",
     )
     keygen.add_argument(
         "--detector-of",
@@ -115,7 +115,8 @@ def _add_embed(verbs: Any) -> None:
         "--no-bind",
         dest="bind",
         action="store_false",
-        help="do not tie the watermark to what the image shows: a copy of it on another image cannot be told",
+        help="do not tie the watermark to what the image shows; detecting then cannot tell whether it was"
+        " copied from another image",
     )
     embed.add_argument("--force", action="store_true", help="replace what exists; of many: start over")
     embed.add_argument(
