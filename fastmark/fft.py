@@ -62,27 +62,6 @@ def rfft2(x: Real) -> Complex:
     return result
 
 
-def rfft2_stack(x: Real) -> Complex:
-    """Transform every layer: float32 ``(n, H, W)`` with even W -> complex64 ``(n, H, W // 2 + 1)``.
-
-    ``x``, C-contiguous, is overwritten; nothing is copied if it is of :func:`zeros`.
-    """
-    if _pyfftw is None:
-        return np.fft.rfft2(x).astype(np.complex64, copy=False)
-    plan = _plan((x.shape[1], x.shape[2]), _STACK, x.shape[0])
-    result: Complex = _pyfftw.empty_aligned(plan.output_shape, "complex64")
-    plan(_pyfftw.byte_align(x), result)
-    return result
-
-
-def zeros(shape: tuple[int, ...]) -> Real:
-    """Return float32 zeros, aligned as transforms want them."""
-    if _pyfftw is None:
-        return np.zeros(shape, np.float32)
-    result: Real = _pyfftw.zeros_aligned(shape, "float32")
-    return result
-
-
 def rfft2_padded(x: Real, vertical: Real, horizontal: Real, shape: tuple[int, int]) -> Complex:
     """Transform ``x`` times two windows, zero-padded to ``shape`` (H, W), W even.
 
@@ -116,7 +95,7 @@ def irfft2(spectrum: Complex) -> Real:
     return result
 
 
-_REAL_TO_COMPLEX, _COMPLEX_TO_REAL, _PADDED, _STACK = range(4)
+_REAL_TO_COMPLEX, _COMPLEX_TO_REAL, _PADDED = range(3)
 _PAD = 8  # complex numbers behind every row: strides of a power of two share few lines of the cache
 
 
@@ -124,7 +103,7 @@ def _plan(shape: tuple[int, int], kind: int, height: int = 0) -> Any:
     """Return this thread's plan for one shape, of the real signal, and kind, made on first use.
 
     That of a padded transform is a pair, of the horizontal transforms of ``height`` rows, and of the vertical
-    ones; that of a stack has ``height`` layers.
+    ones.
     """
     plans: OrderedDict[tuple[tuple[int, int], int, int], Any] | None = getattr(_local, "plans", None)
     if plans is None:
@@ -135,12 +114,6 @@ def _plan(shape: tuple[int, int], kind: int, height: int = 0) -> Any:
         return plans[key]
     n = shape[1] // 2 + 1
     with _planning:
-        if kind == _STACK:
-            # NOTE: not padded: half spectra of a power of two have rows of one number more
-            layers = _pyfftw.empty_aligned((height, *shape), "float32")
-            spectra = _pyfftw.empty_aligned((height, shape[0], n), "complex64")
-            plans[key] = plan = _planned(layers, spectra, (1, 2))
-            return plan
         real = _pyfftw.empty_aligned((height or shape[0], shape[1] + 2 * _PAD), "float32")[:, : shape[1]]
         half = _pyfftw.empty_aligned((shape[0], n - 1 + _PAD), "complex64")[:, :n]
         if kind == _PADDED:

@@ -57,22 +57,6 @@ def test_padded_transforms_agree_with_numpy(size, shape):
     np.testing.assert_array_equal(x, before)
 
 
-@pytest.mark.parametrize("shape", [(1, 8, 8), (10, 128, 128), (3, 5, 6)], ids=str)
-def test_stacks_are_transformed_layer_by_layer(shape):
-    x = draw(shape)
-    exact = np.fft.rfft2(x.astype(np.float64))
-    aligned = fft.zeros(shape)
-    assert not aligned.any()
-    aligned[:] = x
-    first = fft.rfft2_stack(aligned)
-    kept = first.copy()
-    second = fft.rfft2_stack(draw(shape, 1))  # another alignment may be
-    np.testing.assert_array_equal(first, kept)
-    for spectrum, expected in ((first, exact), (second, np.fft.rfft2(draw(shape, 1).astype(np.float64)))):
-        assert spectrum.dtype == np.complex64
-        np.testing.assert_allclose(spectrum, expected, atol=1e-5 * np.sqrt(x[0].size))
-
-
 def test_padding_is_zero_whatever_was_transformed_before():
     """Frames of one shape, filled less and less: nothing is left of those before."""
     for size in ((60, 90), (60, 33), (20, 90), (20, 5), (60, 90)):

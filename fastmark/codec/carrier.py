@@ -3,24 +3,51 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastmark import fft
-from fastmark.codec.binding import BindingClass
 from fastmark.codec.tables import (
     ANCHOR,
     BLOCK,
     COEFFICIENTS,
     PHASE_STEPS,
     TORUS,
+    WITHHELD,
     BindingTables,
     CarrierSource,
+    Tables,
 )
 from fastmark.kernels import chips as blocks
 
 _SAME_RADIUS = 0.2  # difference of the natural logarithms of two radii
+
+
+@dataclass(frozen=True, slots=True)
+class _WithheldAlone:
+    """A key without the blocks that its detector keys have."""
+
+    key: CarrierSource
+
+    @property
+    def id(self) -> str:
+        return self.key.id
+
+    @property
+    def key_id(self) -> str:
+        return self.key.key_id
+
+    def tables(self) -> Tables:
+        whole, withheld = self.key.tables(), self.key.binding_tables().withheld
+        signs = np.where(withheld, whole.signs, np.int8(0))
+        return Tables(
+            whole.tones, whole.phases, signs, np.where(withheld, whole.code_bit, np.int16(WITHHELD))
+        )
+
+    def binding_tables(self) -> BindingTables:
+        return self.key.binding_tables()
 
 
 class Carrier:
@@ -31,7 +58,7 @@ class Carrier:
         key_id: whose marks they find: of a detector key, its owner's key.
         tones: int64 ``(384, 2)``, frequencies ``(fy, fx)`` in bins of 1/1024 cycle per unit.
         phases: float64 ``(384,)``, radians, multiples of 2 pi / 65536.
-        signs: float32 ``(10, 128, 128)``, the chips' keyed signs, +-1, by coefficient and block; 0 if
+        signs: int8 ``(10, 128, 128)``, the chips' keyed signs, +-1, by coefficient and block; 0 if
             withheld.
         code_bit: int16 ``(10, 128, 128)``, the code bit 0..1023 a chip carries, ANCHOR or WITHHELD.
     """
@@ -43,30 +70,24 @@ class Carrier:
         self.key_id = key.key_id
         self.tones = tables.tones
         self.phases = tables.phases.astype(np.float64) * (2 * np.pi / PHASE_STEPS)
-        self.signs = tables.signs.astype(np.float32)
+        self.signs = tables.signs
         self.code_bit = tables.code_bit
         # NOTE: no lock, which a forked child could inherit held: threads that meet compute the same twice
         self._pilots: dict[int, NDArray[np.float32]] = {}
         self._neighbours: dict[int, NDArray[np.float64]] = {}
         self._anchor_spectra: dict[int, NDArray[np.complex64]] = {}
-        self._modulated: dict[BindingClass, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
+
+    def withheld_alone(self) -> Carrier | None:
+        """Return the carriers of the blocks that detector keys lack; None if these are a detector key's own."""
+        withheld = self.binding.withheld
+        if not self.signs[:, withheld].any():
+            return None
+        return Carrier(_WithheldAlone(self.key))
 
     @functools.cached_property
     def binding(self) -> BindingTables:
         """What ties marks to their images; drawn when first needed."""
         return self.key.binding_tables()
-
-    def modulated(self, kind: BindingClass) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return the chips' factors apart from content and with it, both float32 ``(10, 128, 128)``.
-
-        ``signs * (1 + f d)`` and ``signs * a b``: flags d, binding signs b.
-        """
-        if kind not in self._modulated:
-            tables = self.binding
-            plain = self.signs * (1 + np.float32(kind.flag) * tables.flags[kind.number - 1])
-            bound = self.signs * (np.float32(kind.depth) * tables.signs)
-            self._modulated.setdefault(kind, (plain, bound))
-        return self._modulated[kind]
 
     def pilot(self, n_tones: int) -> NDArray[np.float32]:
         """Return the pilot of the first ``n_tones`` tones: float32 ``(1024, 1024)``, unit mean square.

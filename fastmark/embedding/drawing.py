@@ -59,20 +59,26 @@ def chip_coefficients(
 
     ``bits`` ``(1024,)``: the codeword as signs, 1 for a bit 0; 0 for one that is not known.
     """
-    plain = bound = carrier.signs
+    bound = flags = carrier.signs
+    depth = flag = np.float32(0)
     content = np.zeros_like(host.block_mask)
     if design.binding is not None:
-        plain, bound = carrier.modulated(design.binding)
-        content = block_content(host.block_luma(), carrier.binding.partners, design.grid_origin)
+        kind, tables = design.binding, carrier.binding
+        bound, flags = tables.signs, tables.flags[kind.number - 1]
+        depth, flag = np.float32(kind.depth), np.float32(kind.flag)
+        content = block_content(host.block_luma(), tables.partners, design.grid_origin)
     chips = np.empty((N_COEFFICIENTS, *host.block_mask.shape), np.float32)
     kernels.chip_amplitudes(
         host.block_mask,
         np.float32(design.chip_ratio),
-        plain,
-        bound,
-        content,
+        carrier.signs,
         carrier.code_bit,
         np.append(bits, 1.0).astype(np.float32),
+        bound,
+        depth,
+        flags,
+        flag,
+        content,
         *design.grid_origin,
         chips,
     )

@@ -84,12 +84,15 @@ def chip_surface(blocks: ChipBlocks, carrier: Carrier, codeword: NDArray[np.uint
     Returns:
         float32 ``(128, 128)``, at the origins ``4 + 8 (i, j)``.
     """
-    folded, known = (fft.zeros((N_COEFFICIENTS, GRID, GRID)) for _ in range(2))
-    # the first block lies one block behind the origin
-    kernels.fold_chips(blocks.coefficients, blocks.inside, 1, 1, folded)
     bits = np.append(1.0 - 2.0 * codeword, 1.0).astype(np.float32)
-    kernels.code_signs(carrier.signs, carrier.code_bit, bits, known)
-    deviation = math.sqrt(max(float(np.vdot(folded, folded)), 1e-12))
-    product = np.empty((GRID, GRID // 2 + 1), np.complex64)
-    fourier_kernels.correlate_layers(fft.rfft2_stack(folded), fft.rfft2_stack(known), product)
-    return fft.irfft2(product) / np.float32(deviation)
+    known, square = np.empty((1, GRID, GRID), np.float32), 0.0
+    product = np.zeros((GRID, GRID // 2 + 1), np.complex64)
+    # coefficient by coefficient, which stays in a core's cache
+    for c in range(N_COEFFICIENTS):
+        one, folded = slice(c, c + 1), np.zeros((1, GRID, GRID), np.float32)
+        # the first block lies one block behind the origin
+        kernels.fold_chips(blocks.coefficients[one], blocks.inside, 1, 1, folded)
+        kernels.code_signs(carrier.signs[one], carrier.code_bit[one], bits, known)
+        fourier_kernels.add_correlation(fft.rfft2(folded[0]), fft.rfft2(known[0]), product)
+        square += float(np.vdot(folded, folded))
+    return fft.irfft2(product) / np.float32(math.sqrt(max(square, 1e-12)))

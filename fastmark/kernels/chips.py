@@ -147,50 +147,56 @@ def soft_bits(folded, signs, code_bit, out):
                     continue
                 if j < 0:
                     j = n_bits
-                out[0, j] += signs[c, y, x] * z
+                out[0, j] += np.float32(signs[c, y, x]) * z
                 out[1, j] += z * z
 
 
 @kernel
 def code_signs(signs, code_bit, bits, out):
-    """Write the chips' signs times those of their code bits, ``signs * bits[j]``, into ``out``, like signs.
+    """Write the chips' signs times those of their code bits, ``signs * bits[j]``, into ``out`` float32.
 
-    ``signs`` ``(10, G, G)``; ``bits`` float32 ``(1025,)``: the code bits as signs, slot 1024 the anchors' +1.
+    ``signs`` int8 ``(n, G, G)``; ``bits`` float32 ``(1025,)``: the code bits as signs, slot 1024 the anchors'
+    +1.
     """
-    n_coefficients, n_rows, n_columns = signs.shape
-    last = bits.size - 1
+    n_coefficients, n_rows = signs.shape[:2]
     for c in range(n_coefficients):
         for y in range(n_rows):
-            sign, number, target = signs[c, y], code_bit[c, y], out[c, y]
-            for x in range(n_columns):
-                j = number[x]
-                target[x] = sign[x] * bits[j if j >= 0 else last]
+            known_row(signs[c, y], code_bit[c, y], bits, 0, out[c, y])
+
+
+@kernel
+def known_row(signs, code_bit, bits, first, out):
+    """Write ``signs * bits[code_bit]`` of a row of chips, which is round, from place ``first`` on.
+
+    ``signs`` int8 and ``code_bit`` int16 ``(G,)``, 0 <= first < G; the last of ``bits`` stands for anchors.
+    ``out`` float32 ``(n,)``.
+    """
+    grid, last = signs.size, bits.size - 1
+    x, tx = 0, first
+    while x < out.size:
+        run = min(grid - tx, out.size - x)
+        for i in range(run):
+            j = code_bit[tx + i]
+            out[x + i] = np.float32(signs[tx + i]) * bits[j if j >= 0 else last]
+        x += run
+        tx = 0
 
 
 @kernel
 def sum_known(coefficients, signs, code_bit, bits, gy, gx):
     """Return ``sum s b z`` and ``sum (s b z)^2`` over statistics z ``coefficients`` ``(10, BY, BX)``.
 
-    s are ``signs`` ``(10, G, G)`` and b ``bits[code_bit]``, float32 ``(1025,)``, of which slot 1024 stands
-    for anchors; block (0, 0) lies at ``(gy, gx)`` of the torus' grid.
+    s are ``signs`` int8 ``(10, G, G)`` and b ``bits[code_bit]``, float32 ``(1025,)``, of which slot 1024
+    stands for anchors; block (0, 0) lies at ``(gy, gx)`` of the torus' grid.
     """
     n_coefficients, n_rows, n_columns = coefficients.shape
     grid = signs.shape[1]
-    last = bits.size - 1
     total = square = 0.0
     known = np.empty(n_columns, np.float32)
     for c in range(n_coefficients):
         for y in range(n_rows):
             ty = (gy + y) % grid
-            sign, number = signs[c, ty], code_bit[c, ty]
-            x, tx = 0, gx % grid
-            while x < n_columns:
-                run = min(grid - tx, n_columns - x)
-                for i in range(run):
-                    j = number[tx + i]
-                    known[x + i] = sign[tx + i] * bits[j if j >= 0 else last]
-                x += run
-                tx = 0
+            known_row(signs[c, ty], code_bit[c, ty], bits, gx % grid, known)
             line = coefficients[c, y]
             part, energy = np.float32(0), np.float32(0)
             for i in range(n_columns):
@@ -203,28 +209,30 @@ def sum_known(coefficients, signs, code_bit, bits, gy, gx):
 
 
 @kernel
-def chip_amplitudes(mask, gain, plain, bound, content, code_bit, bits, gy, gx, out):
-    """Write the chips ``gain * m * (plain + bound * content) * bits[j]`` into ``out`` ``(10, BY, BX)``.
+def chip_amplitudes(mask, gain, signs, code_bit, bits, bound, depth, flags, flag, content, gy, gx, out):
+    """Write ``gain * m * signs * bits[j] * (1 + flag * flags + depth * bound * content)`` into ``out``.
 
-    ``mask`` and ``content`` are ``(BY, BX)``, ``plain`` and ``bound`` ``(10, G, G)``; ``bits`` float32
-    ``(1025,)``: the code bits as signs, slot 1024 the anchors' +1; block (0, 0) lies at ``(gy, gx)`` of the
-    torus' grid.
+    ``mask`` m and ``content`` are ``(BY, BX)``, ``signs``, ``bound`` and ``flags`` int8 ``(10, G, G)``;
+    ``bits`` float32 ``(1025,)``: the code bits as signs, slot 1024 the anchors' +1; block (0, 0) lies at
+    ``(gy, gx)`` of the torus' grid. ``out`` float32 ``(10, BY, BX)``.
     """
     n_coefficients, n_rows, n_columns = out.shape
-    grid = plain.shape[1]
-    n_bits = bits.size - 1
+    grid = signs.shape[1]
+    known = np.empty(n_columns, np.float32)
+    one = np.float32(1)
     for y in range(n_rows):
         ty = (gy + y) % grid
         amplitude, seen = mask[y], content[y]
         for c in range(n_coefficients):
-            sign, follows, number, target = plain[c, ty], bound[c, ty], code_bit[c, ty], out[c, y]
+            known_row(signs[c, ty], code_bit[c, ty], bits, gx % grid, known)
+            follows, tells, target = bound[c, ty], flags[c, ty], out[c, y]
             x, tx = 0, gx % grid
             while x < n_columns:
                 run = min(grid - tx, n_columns - x)
                 for i in range(run):
-                    j = number[tx + i]
-                    factor = sign[tx + i] + follows[tx + i] * seen[x + i]
-                    target[x + i] = factor * (gain * amplitude[x + i]) * bits[j if j >= 0 else n_bits]
+                    factor = one + flag * np.float32(tells[tx + i])
+                    factor += depth * np.float32(follows[tx + i]) * seen[x + i]
+                    target[x + i] = factor * known[x + i] * (gain * amplitude[x + i])
                 x += run
                 tx = 0
 

@@ -35,19 +35,14 @@ def correlate(spectrum, pattern, conjugate, out):
 
 
 @kernel
-def correlate_layers(spectra, patterns, out):
-    """Write the sum over layers of ``conj(spectra) * patterns`` into ``out`` ``(NY, NX // 2 + 1)``.
-
-    complex64; the others are ``(n, NY, NX // 2 + 1)``.
-    """
-    out[:] = 0
-    for layer in range(spectra.shape[0]):
-        for y in range(out.shape[0]):
-            a, b, target = spectra[layer, y], patterns[layer, y], out[y]
-            for x in range(target.size):
-                re = a[x].real * b[x].real + a[x].imag * b[x].imag
-                im = a[x].real * b[x].imag - a[x].imag * b[x].real
-                target[x] += np.complex64(complex(re, im))
+def add_correlation(spectrum, pattern, out):
+    """Add ``conj(spectrum) * pattern`` to ``out``; complex64 ``(NY, NX // 2 + 1)``."""
+    for y in range(out.shape[0]):
+        a, b, target = spectrum[y], pattern[y], out[y]
+        for x in range(target.size):
+            re = a[x].real * b[x].real + a[x].imag * b[x].imag
+            im = a[x].real * b[x].imag - a[x].imag * b[x].real
+            target[x] += np.complex64(complex(re, im))
 
 
 def sinc_table() -> NDArray[np.float64]:

@@ -41,7 +41,7 @@ def draw(shape, low=0.0, high=1.0, seed=0):
 
 def draw_torus(grid, n_bits, seed=0):
     rng = np.random.default_rng([seed, grid])
-    signs = np.where(rng.random((N, grid, grid)) < 0.5, -1, 1).astype(np.float32)
+    signs = np.where(rng.random((N, grid, grid)) < 0.5, -1, 1).astype(np.int8)
     return signs, rng.integers(-1, n_bits, (N, grid, grid)).astype(np.int16)
 
 
@@ -68,9 +68,10 @@ def fold(coefficients, mask, gy, gx, grid):
     return out
 
 
-def amplitudes(mask, gain, plain, bound, content, code_bit, bits, gy, gx):
+def amplitudes(mask, gain, signs, code_bit, bits, bound, depth, flags, flag, content, gy, gx):
     out = np.full((N, *mask.shape), np.nan, np.float32)
-    fast.chip_amplitudes(mask, np.float32(gain), plain, bound, content, code_bit, bits, gy, gx, out)
+    gain, depth, flag = (np.float32(factor) for factor in (gain, depth, flag))
+    fast.chip_amplitudes(mask, gain, signs, code_bit, bits, bound, depth, flags, flag, content, gy, gx, out)
     return out
 
 
@@ -255,9 +256,21 @@ def test_soft_bits_leaves_out_no_chip():
 @FOLDED
 def test_chip_amplitudes_agrees_with_its_twin(grid, shape, gy, gx):
     signs, code_bit = draw_torus(grid, 64)
-    bound, content = draw(signs.shape, -0.4, 0.4), draw(shape, -1, 1)
-    arguments = draw(shape, 1.5, 9), 0.7, signs, bound, content, code_bit, draw((65,), -2, 2), gy, gx
-    np.testing.assert_allclose(amplitudes(*arguments), slow.chip_amplitudes(*arguments), rtol=RELATIVE)
+    bound, flags = (draw_torus(grid, 64, seed)[0] for seed in (1, 2))
+    content, bits = draw(shape, -1, 1), draw((65,), -2, 2)
+    arguments = draw(shape, 1.5, 9), 0.7, signs, code_bit, bits, bound, 0.4, flags, 0.3, content, gy, gx
+    np.testing.assert_allclose(
+        amplitudes(*arguments), slow.chip_amplitudes(*arguments), rtol=RELATIVE, atol=RELATIVE
+    )
+
+
+@FOLDED
+def test_known_row_agrees_with_its_twin(grid, shape, gy, gx):
+    signs, code_bit = draw_torus(grid, 64)
+    bits, out = draw((65,), -2, 2), np.full(shape[1], np.nan, np.float32)
+    fast.known_row(signs[3, gy], code_bit[3, gy], bits, gx, out)
+    exact = slow.known_row(signs[3, gy], code_bit[3, gy], bits, gx, shape[1])
+    np.testing.assert_allclose(out, exact, rtol=RELATIVE)
 
 
 @pytest.mark.parametrize("grid", [1, 8, 24])
@@ -271,7 +284,10 @@ def test_code_signs_agrees_with_its_twin(grid):
 def test_the_torus_comes_back_to_the_same_chips():
     signs, code_bit = draw_torus(8, 64)
     mask, bits = draw((11, 13), 1.5, 9), draw((65,), -2, 2)
-    once, again = (amplitudes(mask, 0.7, signs, signs, mask, code_bit, bits, 5 + n, 6 + n) for n in (0, 8))
+    once, again = (
+        amplitudes(mask, 0.7, signs, code_bit, bits, signs, 0.4, signs, 0.3, mask, 5 + n, 6 + n)
+        for n in (0, 8)
+    )
     np.testing.assert_array_equal(again, once)
 
 
@@ -289,9 +305,8 @@ def test_sum_known_agrees_with_its_twin(grid, shape, gy, gx):
 def test_soft_bits_reads_the_signs_that_chip_amplitudes_wrote():
     signs, code_bit = draw_torus(16, 40)
     bits = np.append(np.where(draw((40,)) < 0.5, -1, 1), 1).astype(np.float32)
-    chips = amplitudes(
-        draw((35, 21), 2.5, 8), 1, signs, -signs / 2, draw((35, 21), -1, 1), code_bit, bits, 9, 5
-    )
+    mask, content = draw((35, 21), 2.5, 8), draw((35, 21), -1, 1)
+    chips = amplitudes(mask, 1, signs, code_bit, bits, signs, 0.4, -signs, 0.3, content, 9, 5)
     out = np.empty((2, 41))
     fast.soft_bits(fold(chips, np.ones((35, 21), np.float32), 9, 5, 16), signs, code_bit, out)
     np.testing.assert_array_equal(np.sign(out[0]), bits)

@@ -60,13 +60,18 @@ def sum_known(coefficients, signs, code_bit, bits, gy, gx):
     return products.sum(), (products**2).sum()
 
 
-def chip_amplitudes(mask, gain, plain, bound, content, code_bit, bits, gy, gx):
-    grid = plain.shape[1]
-    out = np.empty((plain.shape[0], *mask.shape))
+def known_row(signs, code_bit, bits, first, n):
+    return np.resize(np.roll(code_signs(signs, code_bit, bits), -first), n)
+
+
+def chip_amplitudes(mask, gain, signs, code_bit, bits, bound, depth, flags, flag, content, gy, gx):
+    grid = signs.shape[1]
+    out = np.empty((signs.shape[0], *mask.shape))
     for c, y, x in np.ndindex(out.shape):
         place = c, (gy + y) % grid, (gx + x) % grid
         j = code_bit[place] if code_bit[place] >= 0 else bits.size - 1
-        out[c, y, x] = (plain[place] + bound[place] * content[y, x]) * bits[j] * gain * mask[y, x]
+        factor = 1 + flag * float(flags[place]) + depth * float(bound[place]) * float(content[y, x])
+        out[c, y, x] = factor * signs[place] * bits[j] * gain * mask[y, x]
     return out
 
 

@@ -26,8 +26,8 @@ def correlate(spectrum, pattern, conjugate):
     return product, np.sum(np.abs(product) ** 2)
 
 
-def correlate_layers(spectra, patterns):
-    return np.sum(np.conj(spectra.astype(np.complex128)) * patterns, axis=0)
+def add_correlation(spectrum, pattern):
+    return np.conj(spectrum.astype(np.complex128)) * pattern
 
 
 def _windowed_sinc(d):
