@@ -78,7 +78,7 @@ class Carrier:
         self._anchor_spectra: dict[int, NDArray[np.complex64]] = {}
 
     def withheld_alone(self) -> Carrier | None:
-        """Return the carriers of the blocks that detector keys lack; None if these are a detector key's own."""
+        """Return the carriers of the blocks that detector keys lack; None of a detector key."""
         withheld = self.binding.withheld
         if not self.signs[:, withheld].any():
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 
@@ -35,6 +36,11 @@ class KeyDetector:
         self.code = code
         self.templates = Templates(carrier)
 
+    @functools.cached_property
+    def _withheld(self) -> Carrier | None:
+        """The blocks that detector keys lack: their holders can erase all the others, and the pilot."""
+        return self.carrier.withheld_alone()
+
     def detect(self, analysis: Analysis, k: int, n_keys: int = 1, *, deep: bool = False) -> Detection:
         """Search one analysed image, marked or not.
 
@@ -42,14 +48,23 @@ class KeyDetector:
             analysis: of the image's plane.
             k: pixels per unit of that plane.
             n_keys: how many keys are tried on this image; their number is paid for.
-            deep: search harder.
+            deep: search harder, and by the blocks that detector keys lack alone.
         """
-        search = Search(analysis, self.carrier, self.templates, self.code)
+        carriers = [self.carrier]
+        if deep and self._withheld is not None:
+            carriers.append(self._withheld)
+        finding = Finding()
         if min(analysis.planes.shape) >= MIN_PLANE_SIDE:
-            search.run(deep=deep)
-        finding = search.finding
-        log_p = min(finding.log_p, finding.message_log_p) + LOG_SHARES + math.log(n_keys)
-        message_log_p = finding.message_log_p + LOG_SHARES + math.log(n_keys)
+            for carrier in carriers:
+                search = Search(analysis, carrier, self.templates, self.code)
+                search.run(deep=deep)
+                finding = min(finding, search.finding, key=lambda f: (f.message_log_p, f.log_p))
+                if finding.proven:
+                    break
+        # a search that was not needed is paid for all the same
+        log_trials = LOG_SHARES + math.log(n_keys * len(carriers))
+        log_p = min(finding.log_p, finding.message_log_p) + log_trials
+        message_log_p = finding.message_log_p + log_trials
         origins = UNKNOWN
         if message_log_p <= DETECTED:
             origins = examine(analysis.planes, finding, self.carrier)

@@ -152,7 +152,7 @@ def hashed_origin(plane: Plane, key: Key, codeword: NDArray[np.uint8] | None = N
     Args:
         plane: float32, not marked.
         key: the secret key.
-        codeword: uint8 ``(1024,)``; without it, the origin is that of before fastmark 0.3.
+        codeword: uint8 ``(1024,)``; without it, the origin is that of fastmark 0.1.
     """
     rows, columns = (np.linspace(0, n, 9).astype(int) for n in plane.shape)
     sums = np.empty((8, 8))

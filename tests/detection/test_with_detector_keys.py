@@ -12,13 +12,16 @@ import fastmark as fm
 from fastmark.codec.carrier import Carrier
 from fastmark.codec.key import Key
 from fastmark.codec.message import MessageCode
+from fastmark.codec.plane import canonical_plane, pixels_per_unit
 from fastmark.codec.tables import WITHHELD, BindingTables, Tables
 from fastmark.detection import evidence
+from fastmark.detection.detector import LEAST_LOG10_P, KeyDetector, analyse, look
 from fastmark.detection.scores import ScorePlanes
 from fastmark.detection.soft_bits import ChipBlocks
 from fastmark.embedding.drawing import make_delta
 from fastmark.embedding.host import prepare
 from fastmark.embedding.marking import make_design
+from fastmark.images.opening import open_for_detection
 
 EVERYDAY = [
     "none",
@@ -190,3 +193,44 @@ def test_embedding_with_a_detector_key_says_what_to_use_instead(detector_key):
     assert "fastmark.Detector" in str(caught.value)
     with pytest.raises(TypeError, match="must be"):
         fm.Detector([detector_key, "my.key"])
+
+
+def test_a_mark_erased_with_a_detector_key_is_found_by_the_blocks_it_lacks(key, detector_key, marker):
+    """Its holder is given the host and the strength: he takes pilot and known chips off exactly."""
+    picture = photograph("astronaut")
+    marked, report = marker.embed_report(picture, MESSAGE)
+    host = prepare(canonical_plane(picture, 1), 1)
+    codeword = MessageCode(64).encode(MESSAGE.to_bytes(8, "big"), 1)
+    design = make_design(host, Carrier(key), codeword)
+    known = np.float32(report.strength) * make_delta(host, Carrier(detector_key), codeword, design)
+    erased = np.clip(np.rint(marked - known[..., None]), 0, 255).astype(np.uint8)
+    assert not fm.detect(erased, detector_key)[0]
+    alone = KeyDetector(Carrier(key).withheld_alone(), MessageCode(64))
+    image = open_for_detection(erased, unit=pixels_per_unit)
+    assert look(image, [alone])[0].message == MESSAGE
+    found = marker.detect(erased, deep=True)
+    assert (found.message, found.made_with) in [(MESSAGE, "key"), (MESSAGE, "unknown")]
+
+
+def test_a_detector_key_has_no_blocks_that_it_lacks(key, detector_key):
+    assert Carrier(detector_key).withheld_alone() is None
+    alone = Carrier(key).withheld_alone()
+    assert 0.3 < np.mean(alone.signs != 0) < 0.37
+    assert not (Carrier(detector_key).signs * alone.signs).any()
+    assert (Carrier(detector_key).signs + alone.signs == Carrier(key).signs).all()
+
+
+def test_the_second_search_of_deep_is_paid_for(key):
+    """Both searches share the rate of false positives."""
+    detector = KeyDetector(Carrier(key), MessageCode(64))
+    compared = 0
+    for strength in (0.5, 0.7, 0.9):
+        marked = fm.Watermarker(key, strength=strength).embed(photograph("chelsea", 280), MESSAGE, bind=False)
+        attacked = ATTACKS["JPEG 30"](Image.fromarray(marked))
+        analysis = analyse(open_for_detection(attacked, unit=pixels_per_unit))
+        plain = detector.detect(analysis, 1)
+        if plain.message is not None and plain.message_log10_p > LEAST_LOG10_P:
+            deep = detector.detect(analysis, 1, deep=True)
+            assert deep.message_log10_p == pytest.approx(plain.message_log10_p + math.log10(2), abs=1e-6)
+            compared += 1
+    assert compared
