@@ -45,12 +45,16 @@ Row = dict[str, Any]
 Work = Callable[[], object]
 
 SMALL, LARGE = (1024, 1024), (3000, 4000)
+TINY = {"0.15 MP": (321, 481), "0.26 MP": (512, 512)}
+"""Parts of the small picture: what costs the same at any size weighs most there."""
 MESSAGE = 0x0123456789ABCDEF
 
 # what, reference, ratio to reach, ratio to aim for
 TARGETS = {
-    "embed, array 1 MP": ("enc", 0.5, 0.25),
-    "embed, array 12 MP": ("copy", 12, 6),
+    "embed, array 0.15 MP": ("enc", None, None),
+    "embed, array 0.26 MP": ("enc", None, None),
+    "embed, array 1 MP": ("enc", 3, 1.5),
+    "embed, array 12 MP": ("copy", 9, 6),
     "detect, unmarked array 1 MP": ("dec", 2, 1),
     "detect, unmarked JPEG 1 MP": ("dec", 2.5, 1.2),
     "detect, marked array 1 MP": ("dec", 1, 0.5),
@@ -112,7 +116,8 @@ def whole(marker: Any, others: list[Any], small: np.ndarray, large: np.ndarray, 
     from fastmark.images.opening import open_for_detection
 
     rows = []
-    for picture, size in ((small, "1 MP"), (large, "12 MP")):
+    tiny = [(np.ascontiguousarray(small[:h, :w]), size) for size, (h, w) in TINY.items()]
+    for picture, size in (*tiny, (small, "1 MP"), (large, "12 MP")):
         jpeg, target = jpeg_90(Image.fromarray(picture)), np.empty_like(picture)
         references: dict[str, Work] = {
             "copy": lambda t=target, p=picture: np.copyto(t, p),
@@ -203,7 +208,7 @@ def stages(marker: Any, picture: np.ndarray, bandwidth: float, speed: float, run
     from fastmark.detection.levels import ScanLevel
     from fastmark.detection.scan import scan
     from fastmark.detection.scores import ScorePlanes, scores
-    from fastmark.embedding import choices, earlier, hardening, host, margins, marking
+    from fastmark.embedding import choices, earlier, hardening, host, host_scores, margins, marking, origin
 
     detector = marker.key_detector
     carrier, code, templates = detector.carrier, detector.code, detector.templates
@@ -217,6 +222,13 @@ def stages(marker: Any, picture: np.ndarray, bandwidth: float, speed: float, run
     mask = prepared.perception.mask
     known = margins.KnownMark(design.origin, carrier, codeword, design.n_tones, 64)
     n, mega = luma.size, 1e-6
+    everything = margins.Window(0, 0, *luma.shape)
+    whole_look = (luma + delta, luma + delta, mask)  # as if nothing were lost by compression
+
+    def asked() -> host_scores.HostScores:
+        return host_scores.HostScores(luma, mask)
+
+    n_asked = asked().weighted.size
     pixels_mb, plane_mb = picture.nbytes * mega, luma.nbytes * mega
 
     found = Analysis(ScorePlanes(picture, k))
@@ -239,7 +251,13 @@ def stages(marker: Any, picture: np.ndarray, bandwidth: float, speed: float, run
         ("embed", "look for an earlier mark, its spectrum known",
          lambda: earlier.look_for(host.Pixels(picture, 255.0, k), prepared, marker.key_detector),
          8 * 384 * 64 * mega, 8 * 384 * 20),
-        ("embed", "origin", lambda: host.hashed_origin(luma, carrier.key), plane_mb, n),
+        ("embed", "scores and spectrum for look and origin", lambda: asked().torus,
+         4 * n_asked * 4 * mega, 46 * n_asked + fft_ops(512 * 512)),
+        ("embed", "origin, its scores known",
+         lambda: origin.Agreement.of(prepared.scored, carrier, codeword, design.n_tones).best(),
+         30 * 128 * 128 * 4 * mega, 22 * fft_ops(128 * 128)),
+        ("embed", "origin of an image without detail",
+         lambda: host.hashed_origin(luma, carrier.key), plane_mb, n),
         ("embed", "number of tones",
          lambda: choices.choose_tones(prepared, carrier, design.pilot_ratio),
          9 * 128 * 128 * 4 * mega, 9 * fft_ops(128 * 128)),
@@ -252,6 +270,9 @@ def stages(marker: Any, picture: np.ndarray, bandwidth: float, speed: float, run
         ("embed", "margins",
          lambda: margins.measure(host.Pixels(picture, 255.0, k), delta, mask, known),
          8 * 4 * 96 * 96 * 4 * mega, 560 * 4 * 96 * 96),
+        ("embed", "survival, all of a plane",
+         lambda: known.look(*whole_look, [everything], luma.shape, k),
+         14 * plane_mb, 9.25 * 46 * n + 2 * fft_ops(2 * n)),
         ("embed", "delta to pixels",
          lambda: plane.add_delta(picture, delta, k), 2 * pixels_mb + plane_mb, 4 * n * k * k),
         ("detect", "luma",
