@@ -29,6 +29,7 @@ from fastmark.detection.resampling import FIELD_SPACING
 from fastmark.detection.scores import ScorePlanes
 from fastmark.detection.soft_bits import ChipBlocks
 from fastmark.kernels import chips as chip_kernels
+from fastmark.kernels import content as kernels
 from fastmark.kernels import resample as resample_kernels
 from fastmark.results import Binding, MadeWith
 
@@ -200,26 +201,12 @@ def sum_chips(
         factor = factor * content
     # anchors take the last; where a chip is withheld its sign is 0
     bits = np.append(1.0 - 2.0 * decoded.codeword, 1.0).astype(np.float32)
-    known = carrier.signs * (sign * bits)[carrier.code_bit]
-    x, followed, twice = folded
-    x *= known
-    weights = chip_weights(x, ~tables.withheld)
-    x *= weights
-    known *= weights
-    followed *= known
-    by_block = np.stack(
-        [
-            x.sum(axis=0),
-            _dot(x, x),
-            _dot(tables.signs, followed),
-            _dot(known, twice),
-            _dot(followed, followed),
-            *(_dot(flags, x) for flags in tables.flags),
-        ]
-    )
-    parts = np.stack([~tables.withheld, tables.withheld]).reshape(2, -1)
-    sums = by_block.reshape(len(by_block), -1).astype(np.float64) @ parts.T.astype(np.float64)
-    return ChipSums.of(sums[:, 0]), ChipSums.of(sums[:, 1])
+    known = np.empty((N_COEFFICIENTS, GRID, GRID), np.float32)
+    chip_kernels.code_signs(carrier.signs, carrier.code_bit, sign * bits, known)
+    weights = chip_weights(folded[0] * known, ~tables.withheld)
+    sums = np.empty((2, 5 + len(tables.flags)))
+    kernels.sum_parts(folded, known, weights, tables.signs, tables.flags, tables.withheld, sums)
+    return ChipSums.of(sums[0]), ChipSums.of(sums[1])
 
 
 def chip_weights(x: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -234,35 +221,21 @@ def chip_weights(x: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np
         x: float32 ``(10, 128, 128)``, scores times known signs.
         known: bool ``(128, 128)``, blocks that detector keys know.
     """
-    square, disclosed = x * x, known.astype(np.float32)
-    here, here_energy = x.sum(axis=0) * disclosed, square.sum(axis=0) * disclosed
-    plain, energy = float(here.sum(dtype=np.float64)), float(here_energy.sum(dtype=np.float64))
+    by_block, by_coefficient = np.empty((2, *known.shape), np.float32), np.empty((2, len(x)))
+    kernels.sum_disclosed(x, known.astype(np.float32), by_block, by_coefficient)
+    plain, energy = map(float, by_coefficient.sum(axis=1))
     if plain <= 0:
         return np.ones_like(x)
     share, prior = plain / energy, _PRIOR * energy
-    around, around_energy = (_sum_around(part) - part for part in (here, here_energy))
+    sums = np.empty_like(by_block)
+    for part, total in zip(by_block, sums, strict=True):
+        kernels.sum_around(part, _REACH, total)
+    around, around_energy = sums - by_block
     by_place = np.maximum((around / share + prior) / (around_energy + prior), _LEAST_FACTOR)
-    alike, alike_energy = (part.reshape(len(x), -1) @ disclosed.ravel() for part in (x, square))
+    alike, alike_energy = by_coefficient
     by_frequency = np.maximum((alike / share + prior) / (alike_energy + prior), _LEAST_FACTOR)
-    weights: NDArray[np.float32] = (by_frequency[:, None, None] * by_place).astype(np.float32)
+    weights: NDArray[np.float32] = by_frequency.astype(np.float32)[:, None, None] * by_place
     return weights
-
-
-def _sum_around(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return sums over 7 x 7 blocks of the torus' grid, which is round: float32 ``(128, 128)``."""
-    width = 2 * _REACH + 1
-    for axis in (0, 1):
-        edges = [(_REACH + 1, _REACH) if a == axis else (0, 0) for a in range(2)]
-        running = np.pad(values, edges, "wrap").cumsum(axis=axis, dtype=np.float64)
-        n = values.shape[axis]
-        values = running.take(range(width, width + n), axis) - running.take(range(n), axis)
-    return values.astype(np.float32)
-
-
-def _dot(a: NDArray[np.float32] | NDArray[np.int8], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the sums of products over the ten chips of each block."""
-    sums: NDArray[np.float32] = np.einsum("cyx,cyx->yx", a, b)
-    return sums
 
 
 def judge(others: ChipSums, withheld: ChipSums) -> Origins:

@@ -24,3 +24,36 @@ def test_content_agrees_with_its_twins(shape, grid, gy, gx, share):
     exact = slow.compare_blocks(around, inside, offsets, partners, gy, gx, 1 / 60)
     np.testing.assert_allclose(out, exact, atol=1e-5)
     assert np.abs(out).max() <= 1
+
+
+@pytest.mark.parametrize("grid", [1, 8, 31])
+def test_sums_of_parts_agree_with_their_twin(grid):
+    rng = np.random.default_rng(grid)
+    shape = 10, grid, grid
+    folded = rng.normal(0, 2, (3, *shape)).astype(np.float32)
+    weights = rng.uniform(0.1, 2, shape).astype(np.float32)
+    known, signs, *flags = (rng.integers(-1, 2, shape).astype(np.int8) for _ in range(4))
+    withheld = rng.random((grid, grid)) < 0.4
+    arguments = folded, known.astype(np.float32), weights, signs, np.stack(flags), withheld
+    out = np.full((2, 7), np.nan)
+    fast.sum_parts(*arguments, out)
+    np.testing.assert_allclose(out, slow.sum_parts(*arguments), rtol=1e-5, atol=1e-4 * grid)
+
+
+@pytest.mark.parametrize("grid", [1, 8, 31])
+def test_sums_of_disclosed_blocks_agree_with_their_twin(grid):
+    rng = np.random.default_rng(grid)
+    x = rng.normal(0, 2, (10, grid, grid)).astype(np.float32)
+    known = (rng.random((grid, grid)) < 0.6).astype(np.float32)
+    blocks, alike = np.full((2, grid, grid), np.nan, np.float32), np.full((2, 10), np.nan)
+    fast.sum_disclosed(x, known, blocks, alike)
+    for found, exact in zip((blocks, alike), slow.sum_disclosed(x, known), strict=True):
+        np.testing.assert_allclose(found, exact, rtol=1e-5, atol=1e-5 * grid)
+
+
+@pytest.mark.parametrize(("grid", "reach"), [(1, 1), (8, 3), (31, 0), (31, 2)])
+def test_sums_around_blocks_agree_with_their_twin(grid, reach):
+    values = np.random.default_rng(grid).normal(1, 2, (grid, grid)).astype(np.float32)
+    out = np.full((grid, grid), np.nan, np.float32)
+    fast.sum_around(values, reach, out)
+    np.testing.assert_allclose(out, slow.sum_around(values, reach), rtol=1e-5, atol=1e-4)

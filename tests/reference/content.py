@@ -19,3 +19,19 @@ def compare_blocks(around, inside, offsets, partners, gy, gx, scale):
         if 0 <= j < around.shape[0] and 0 <= i < around.shape[1] and inside[y, x] and inside[j, i]:
             out[y, x] = np.clip((float(around[y, x]) - around[j, i]) * scale, -1, 1)
     return out
+
+
+def sum_parts(folded, known, weights, signs, flags, withheld):
+    x, followed, twice = folded.astype(np.float64) * (known.astype(np.float64) * weights)
+    terms = [x, x**2, signs * followed, twice, followed**2, *(of_class * x for of_class in flags)]
+    return np.array([[term[:, part].sum() for term in terms] for part in (~withheld, withheld)])
+
+
+def sum_disclosed(x, known):
+    terms = np.stack([x * known.astype(np.float64), (x * known.astype(np.float64)) ** 2])
+    return terms.sum(axis=1), terms.sum(axis=(2, 3))
+
+
+def sum_around(values, reach):
+    steps = range(-reach, reach + 1)
+    return sum(np.roll(values.astype(np.float64), (dy, dx), axis=(0, 1)) for dy in steps for dx in steps)
