@@ -29,7 +29,7 @@ from fastmark.embedding.host import Host, Pixels
 SHOWN = 1.5
 """Standard deviations of the tones' power from which on an image may show the mark as it is or cropped.
 
-Chance gets there in 8 images of 100.
+Chance gets there in 8 to 15 images of 100.
 """
 
 SHOWN_COARSER = 3.5
