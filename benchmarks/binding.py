@@ -122,7 +122,7 @@ def drawn(rgb: np.ndarray, name: str, carrier: Carrier, kind: BindingClass, orig
     host, marker = prepare(luma(rgb), 1), marker_of(name)
     codeword = marker.key_detector.code.encode(message_of(name), 1)
     design = Design(origin, choose_tones(host, carrier, PILOT_RATIO), binding=kind)
-    return np.float32(choose_strength(host)) * make_delta(host, carrier, codeword, design)
+    return np.float32(choose_strength(host, design)) * make_delta(host, carrier, codeword, design)
 
 
 # ---- looking ---------------------------------------------------------------------------------------------
