@@ -17,6 +17,15 @@ _OLDER_PILLOWS = (
 """Start and end of the name of tests that fail with older Pillows, and why: they cannot read such images."""
 
 
+def pytest_make_parametrize_id(val):
+    """Name long bytes by their order alone.
+
+    Compressed files and profiles hold the second in which they are made, and two processes must collect tests
+    of the same names.
+    """
+    return "bytes" if isinstance(val, bytes) and len(val) > 16 else None
+
+
 def pytest_collection_modifyitems(items):
     """Expect the failures of Pillows before 13, which pyproject.toml allows."""
     if int(PIL.__version__.partition(".")[0]) >= 13:
