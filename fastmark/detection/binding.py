@@ -260,6 +260,9 @@ def judge(others: ChipSums, withheld: ChipSums) -> Origins:
             return Origins("unknown", None, made_with)
         if binding == "match" and doubt:
             binding = "unknown"
+        if made_with == "key" and binding != "match" and log_flags <= _BOUND_FLAGS:
+            # a copy whose known blocks were added to a little looks whole
+            made_with = "unknown"
     return Origins(binding, ratio if known else None, made_with)
 
 
