@@ -47,8 +47,8 @@ class Detection:
         binding_log_ratio: natural logarithm of how much likelier the chips' amplitudes are in the image that
             the watermark was made for than in another; None where nothing proves that it is bound.
         made_with: ``key`` where the watermark is whole, ``detector key`` where it lacks what detector keys do
-            not disclose, so that the holder of one forged it; ``unknown`` without a message, of copies, where it
-            is weak there, and always where a detector key is looked with.
+            not disclose, so that the holder of one forged it; ``unknown`` without a message, of copies, where
+            it is weak there, and always where a detector key is looked with.
         key_id: whose watermark was looked for.
         remarks: what was not as usual with the image that was looked at: only a part of a damaged file, the
             first of several frames; empty as a rule.
