@@ -18,7 +18,7 @@ _OLDER_PILLOWS = (
 
 
 _DATED = (b"\x1f\x8b", b"name\0")
-"""Beginnings of gzip, and of the profiles of PNG that tests make: both hold the second in which they are made."""
+"""Beginnings of gzip, and of PNG profiles that tests make: they hold the second in which they are made."""
 
 
 def pytest_make_parametrize_id(val):
