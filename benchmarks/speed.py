@@ -374,7 +374,7 @@ def carriers(runs: int) -> list[Row]:
 
     def derive() -> None:
         marker = fm.Watermarker(fm.Key.generate())
-        carrier = marker._carrier
+        carrier = marker.key_detector.carrier
         carrier.anchor_spectrum(1), carrier.anchor_spectrum(2)
         for count in TONE_COUNTS:
             carrier.pilot(count), carrier.neighbours(count)
