@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import copy
 import functools
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,36 +18,10 @@ from fastmark.codec.tables import (
     WITHHELD,
     BindingTables,
     CarrierSource,
-    Tables,
 )
 from fastmark.kernels import chips as blocks
 
 _SAME_RADIUS = 0.2  # difference of the natural logarithms of two radii
-
-
-@dataclass(frozen=True, slots=True)
-class _WithheldAlone:
-    """A key without the blocks that its detector keys have."""
-
-    key: CarrierSource
-
-    @property
-    def id(self) -> str:
-        return self.key.id
-
-    @property
-    def key_id(self) -> str:
-        return self.key.key_id
-
-    def tables(self) -> Tables:
-        whole, withheld = self.key.tables(), self.key.binding_tables().withheld
-        signs = np.where(withheld, whole.signs, np.int8(0))
-        return Tables(
-            whole.tones, whole.phases, signs, np.where(withheld, whole.code_bit, np.int16(WITHHELD))
-        )
-
-    def binding_tables(self) -> BindingTables:
-        return self.key.binding_tables()
 
 
 class Carrier:
@@ -82,7 +56,11 @@ class Carrier:
         withheld = self.binding.withheld
         if not self.signs[:, withheld].any():
             return None
-        return Carrier(_WithheldAlone(self.key))
+        alone = copy.copy(self)
+        alone.signs = np.where(withheld, self.signs, np.int8(0))
+        alone.code_bit = np.where(withheld, self.code_bit, np.int16(WITHHELD))
+        alone._anchor_spectra = {}
+        return alone
 
     @functools.cached_property
     def binding(self) -> BindingTables:

@@ -48,6 +48,22 @@ def scores(
     return out
 
 
+def weighted_scores(
+    plane: Plane,
+    mask: Plane,
+    floor: float = SCORE_FLOOR,
+    threads: int = 1,
+    grids: Sequence[tuple[int, int]] = GRIDS,
+) -> Plane:
+    """Return the scores of a plane times the mask of its cells: the matched filter's input.
+
+    Arguments as of :func:`scores`; ``mask``: float32, a value per cell of 2 x 2 samples.
+    """
+    weighted = scores(plane, floor, threads, grids)
+    local_kernels.multiply_cells(weighted, mask)
+    return weighted
+
+
 def _add_scores(
     plane: Plane, grid: tuple[int, int], floor: float, gain: np.float32, out: Plane, first: int, last: int
 ) -> None:
@@ -99,8 +115,7 @@ class ScorePlanes:
             plane = self.reduced(reduction)
             if reduction not in self._masks:
                 self._masks[reduction] = Perception.of(plane).mask
-            found = scores(plane, floor, self.threads)
-            local_kernels.multiply_cells(found, self._masks[reduction])
+            found = weighted_scores(plane, self._masks[reduction], floor, self.threads)
             self._weighted[reduction, floor] = found
         return found
 

@@ -30,19 +30,22 @@ class ChipBlocks:
     inside: NDArray[np.float32]
 
     @classmethod
-    def of(cls, scores: Plane, inside: NDArray[np.uint8] | None = None, step: int = 1) -> ChipBlocks:
-        """Transform the whole blocks of weighted scores, float32 ``(H, W)``; the first sample starts a block.
+    def of(
+        cls, scores: Plane, inside: NDArray[np.uint8] | None = None, step: int = 1, first: int = 0
+    ) -> ChipBlocks:
+        """Transform the whole blocks of weighted scores, float32 ``(H, W)``.
 
         Args:
             scores: of units, or of the means of 2 x 2 units.
             inside: uint8 ``(H, W)``: blocks that are not ones throughout are left out; None for none.
             step: units to a sample, 1 or 2.
+            first: row and column at which the first block starts; with ``inside`` it is 0.
         """
         side = BLOCK // step
-        n_rows, n_columns = (n // side for n in scores.shape)
+        n_rows, n_columns = ((n - first) // side for n in scores.shape)
         coefficients = np.empty((N_COEFFICIENTS, n_rows, n_columns), np.float32)
         basis = BASIS if step == 1 else HALF_BASIS
-        kernels.forward_dct(scores, basis, COEFFICIENT_ROWS, COEFFICIENT_COLUMNS, 0, 0, coefficients)
+        kernels.forward_dct(scores, basis, COEFFICIENT_ROWS, COEFFICIENT_COLUMNS, first, first, coefficients)
         whole = np.ones((n_rows, n_columns), np.float32)
         if inside is not None:
             kernels.whole_blocks(inside, side, whole)

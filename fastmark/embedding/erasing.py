@@ -13,7 +13,7 @@ from fastmark.codec.mask import Perception
 from fastmark.codec.message import CODE_BITS, MAX_UNIT
 from fastmark.codec.plane import Plane
 from fastmark.codec.tables import BLOCK, N_COEFFICIENTS, TORUS
-from fastmark.detection.scores import ScorePlanes, scores
+from fastmark.detection.scores import ScorePlanes, weighted_scores
 from fastmark.detection.soft_bits import ChipBlocks
 from fastmark.detection.torus import TorusSpectrum
 from fastmark.embedding.design import Design
@@ -21,7 +21,6 @@ from fastmark.embedding.drawing import add_chips, chip_coefficients, draw_pilot
 from fastmark.embedding.earlier import Earlier
 from fastmark.embedding.host import Pixels, prepare
 from fastmark.embedding.margins import KnownMark, Margins, measure
-from fastmark.kernels import mask as mask_kernels
 
 _FIRST = BLOCK // 2  # where the blocks of a plane begin when it is marked
 _START, _LARGEST = 0.7, 2.5  # strength that is tried first, and at most
@@ -189,11 +188,10 @@ class _Drawn:
 
     def _seen(self, plane: Plane) -> tuple[NDArray[np.float32], Plane]:
         """Return the chips' statistics of a plane that differs little, and its weighted scores."""
-        weighted = scores(plane)
-        mask_kernels.multiply_cells(weighted, self.mask)
+        weighted = weighted_scores(plane, self.mask)
         padded = np.zeros(self.padded, np.float32)
         padded[self.padding[0] :, self.padding[1] :] = weighted
-        return ChipBlocks.of(np.ascontiguousarray(padded[_FIRST:, _FIRST:])).coefficients, weighted
+        return ChipBlocks.of(padded, first=_FIRST).coefficients, weighted
 
     def correlations(self, plane: Plane) -> NDArray[np.float64]:
         """Return how the scores of a plane agree with the ten coefficients and, last, the pilot."""

@@ -7,15 +7,12 @@ import math
 
 import numpy as np
 
-from fastmark.codec.carrier import BASIS, COEFFICIENT_COLUMNS, COEFFICIENT_ROWS
 from fastmark.codec.mask import CELL
 from fastmark.codec.plane import Plane
-from fastmark.codec.tables import BLOCK, N_COEFFICIENTS, TORUS
-from fastmark.detection.scores import ScorePlanes, scores
+from fastmark.codec.tables import BLOCK, TORUS
+from fastmark.detection.scores import ScorePlanes, weighted_scores
 from fastmark.detection.soft_bits import ChipBlocks
 from fastmark.detection.torus import TorusSpectrum
-from fastmark.kernels import chips as chip_kernels
-from fastmark.kernels import mask as mask_kernels
 from fastmark.kernels import resample as kernels
 
 FIRST_ORIGIN = BLOCK // 2
@@ -67,9 +64,7 @@ class HostScores:
     def weighted(self) -> Plane:
         """The scores times the mask, float32 of the middle's shape."""
         grids = GRIDS if self._middle.size <= FEW_UNITS else ONE_GRID
-        weighted = scores(self._middle, threads=self._threads, grids=grids)
-        mask_kernels.multiply_cells(weighted, self._mask)
-        return weighted
+        return weighted_scores(self._middle, self._mask, threads=self._threads, grids=grids)
 
     @functools.cached_property
     def torus(self) -> TorusSpectrum:
@@ -81,18 +76,7 @@ class HostScores:
     @functools.cached_property
     def blocks(self) -> ChipBlocks:
         """The chips' statistics; the first block starts at unit (4, 4) of the middle."""
-        n_rows, n_columns = ((n - FIRST_ORIGIN) // BLOCK for n in self.weighted.shape)
-        coefficients = np.empty((N_COEFFICIENTS, n_rows, n_columns), np.float32)
-        chip_kernels.forward_dct(
-            self.weighted,
-            BASIS,
-            COEFFICIENT_ROWS,
-            COEFFICIENT_COLUMNS,
-            FIRST_ORIGIN,
-            FIRST_ORIGIN,
-            coefficients,
-        )
-        return ChipBlocks(coefficients, np.ones((n_rows, n_columns), np.float32))
+        return ChipBlocks.of(self.weighted, first=FIRST_ORIGIN)
 
     @property
     def detailed(self) -> bool:

@@ -17,14 +17,13 @@ from fastmark.codec.plane import Plane, canonical_plane
 from fastmark.codec.tables import BLOCK, GRID, TORUS
 from fastmark.detection.placement import LOG_SHIFTS
 from fastmark.detection.plan import MAX_SIDE
-from fastmark.detection.scores import scores
+from fastmark.detection.scores import weighted_scores
 from fastmark.detection.soft_bits import ChipBlocks
 from fastmark.embedding.hardening import jpeg_steps
 from fastmark.embedding.host import Pixels
 from fastmark.embedding.survival import SURE, Look, Looks, Predictions
 from fastmark.kernels import chips as chip_kernels
 from fastmark.kernels import jpeg as jpeg_kernels
-from fastmark.kernels import mask as mask_kernels
 
 REFERENCE_QUALITY = 50
 """JPEG quality of the reference attack."""
@@ -104,9 +103,9 @@ class KnownMark:
             shape: of the whole plane, units.
             k: pixels per unit.
         """
-        weighted, weighted_jpeg = (_weighted(p, cells) for p in (plane, compressed))
+        weighted, weighted_jpeg = (weighted_scores(p, cells) for p in (plane, compressed))
         half = canonical_plane(plane, 2)
-        weighted_half = _weighted(half, Perception.of(half).mask)
+        weighted_half = weighted_scores(half, Perception.of(half).mask)
         pattern = _pilot_of(windows, self.origin, self.carrier.pilot(self.n_tones))
         pilots = [_pilot_z(w, pattern) for w in (weighted, weighted_jpeg)]
         z, z_jpeg = (self._message_z(w, windows) for w in (weighted, weighted_jpeg))
@@ -276,13 +275,6 @@ def _mosaic(image: Pixels, delta: Plane, mask: Plane, windows: list[Window]) -> 
     if len(windows) == 1:
         return parts[0], compressed[0], cells[0]
     return np.concatenate(parts, axis=1), np.concatenate(compressed, axis=1), np.concatenate(cells, axis=1)
-
-
-def _weighted(plane: Plane, cells: Plane) -> Plane:
-    """Return scores times the mask."""
-    weighted = scores(plane)
-    mask_kernels.multiply_cells(weighted, cells)
-    return weighted
 
 
 def _pilot_of(windows: list[Window], origin: tuple[int, int], pilot: NDArray[np.float32]) -> Plane:

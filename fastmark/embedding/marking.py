@@ -108,7 +108,7 @@ def mark_host(
         warnings,
         survival=tuple(Survival(name, getattr(margins.survival, name)) for name in REFERENCES),
     )
-    return _written(marked.values, out), report
+    return handed_over(marked.values, out), report
 
 
 def make_design(host: Host, carrier: Carrier, codeword: NDArray[np.uint8], *, bind: bool = True) -> Design:
@@ -150,8 +150,8 @@ def _make_hardened(
     return delta, held
 
 
-def _written(marked: NDArray[Any], out: NDArray[Any] | None) -> NDArray[Any]:
-    """Return the marked pixels, in ``out`` where there is one."""
+def handed_over(marked: NDArray[Any], out: NDArray[Any] | None) -> NDArray[Any]:
+    """Return pixels, in ``out`` where there is one."""
     if out is None or np.may_share_memory(marked, out):
         return marked
     np.copyto(out, marked)

@@ -19,7 +19,7 @@ from fastmark.embedding.earlier import Earlier, look_for
 from fastmark.embedding.erasing import erase, measure_earlier
 from fastmark.embedding.host import Host, Pixels
 from fastmark.embedding.margins import Margins
-from fastmark.embedding.marking import mark_host, prepare_image
+from fastmark.embedding.marking import handed_over, mark_host, prepare_image
 from fastmark.errors import AlreadyMarkedError
 from fastmark.results import REFERENCES, EmbedReport, Survival
 
@@ -73,7 +73,7 @@ def mark_image(
         found = _read(image, values, detector, threads)
         if found is not None and found != int.from_bytes(message, "big"):
             raise not_replaced(f"{found:0{detector.code.message_bits // 4}x}")
-        return _handed_over(values, out), report
+        return handed_over(values, out), report
     if on_marked == "refuse":
         raise AlreadyMarkedError(
             f"the image carries a watermark of this key already ({_says(earlier.message_hex)}): use the"
@@ -81,7 +81,7 @@ def mark_image(
             earlier.message_hex,
         )
     if on_marked == "keep":
-        return _handed_over(image.values.copy(), out), _kept(image, earlier, detector.carrier)
+        return handed_over(image.values.copy(), out), _kept(image, earlier, detector.carrier)
     bare = erase(image, earlier, detector.carrier, threads)
     if bare is None:
         values, report = marked(image, host, None)
@@ -91,7 +91,7 @@ def mark_image(
     if _read(image, values, detector, threads) != int.from_bytes(message, "big"):
         raise not_replaced(earlier.message_hex)
     report = replace(report, action="replaced", earlier_message=earlier.message_hex)
-    return _handed_over(values, out), report
+    return handed_over(values, out), report
 
 
 def not_replaced(message_hex: str | None) -> AlreadyMarkedError:
@@ -142,11 +142,3 @@ def _kept(image: Pixels, earlier: Earlier, carrier: Carrier) -> EmbedReport:
         action="kept",
         earlier_message=earlier.message_hex,
     )
-
-
-def _handed_over(values: NDArray[Any], out: NDArray[Any] | None) -> NDArray[Any]:
-    """Return values, in ``out`` where there is one."""
-    if out is None or np.shares_memory(values, out):
-        return values
-    np.copyto(out, values)
-    return out
