@@ -17,6 +17,7 @@ from pathlib import Path
 import _chains as chain
 import _geometry as geo
 import _pixels as pix
+import _scenes as scene
 import numpy as np
 from PIL import Image, features
 
@@ -35,13 +36,19 @@ TARGETS: dict[str, tuple[float | None, float | None]] = {
     "large-512": (0.25, 0.50),
     "crop-10": (0.97, None),
     "crop-5": (0.85, None),
-    "crop-large-10": (0.99, None),
-    "crop-large-4": (0.85, None),
+    "crop-large-10": (0.92, None),
+    "crop-large-4": (0.75, None),
     "geometry-hard": (0.97, None),
     "bend-3": (0.85, None),
     "nlm-strong": (0.60, 0.95),
-    "blur-4": (0.15, 0.60),
+    "blur-4": (0.30, 0.60),
     "notch-200": (None, 0.95),
+    "screen-1080p": (0.95, 0.98),
+    "screen-larger": (0.95, 0.98),
+    "phone": (0.95, 0.98),
+    "posted-small": (0.95, 0.98),
+    "screen-4k": (0.80, 0.90),  # with deep=True
+    "screen-tiny": (None, None),  # pictures of 300 to 400 px, for deep=True
     "beyond": (None, None),  # harder than anything promised: shows where it ends
 }
 
@@ -293,6 +300,29 @@ def _register_chains() -> None:
     add("collage", "beyond", chain.collage, applies=_below_3_mp)
 
 
+def _register_scenes() -> None:
+    """Pictures of at least 500 px a side; smaller ones are shown as small as they are elsewhere."""
+    from_500 = {"applies": _from_500}
+    full_hd = (1920, 1080)
+    for share in (0.45, 0.55, 0.65):
+        add(f"screen-{share}-png", "screen-1080p", scene.page, full_hd, share, None, **from_500)
+        add(f"screen-{share}-jpeg-75", "screen-1080p", scene.page, full_hd, share, 75, **from_500)
+    add("slide", "screen-1080p", scene.slide, 85, **from_500)
+    add("screen-1600x1200", "screen-larger", scene.viewer, (1600, 1200), 0.8, None, **from_500)
+    add("screen-2560x1440", "screen-larger", scene.viewer, (2560, 1440), 1.0, None, **from_500)
+    add("screen-2560x1440-jpeg-80", "screen-larger", scene.page, (2560, 1440), 0.8, 80, **from_500)
+    add("video-frame-upright", "phone", scene.video_frame, 70, **from_500)
+    add("feed-1080x1350", "phone", scene.feed, 80, **from_500)
+    add("phone-1080x2400", "phone", scene.phone_page, None, **from_500)
+    add("phone-1170x2532-to-1600", "phone", scene.phone_chat, 1600, 80, **from_500)
+    add("meme-640", "posted-small", scene.captioned, 640, 80, **from_500)
+    add("avatar-400", "posted-small", scene.avatar, 400, 85, **from_500)
+    for quality, name in ((None, "png"), (80, "jpeg-80")):
+        add(f"screen-4k-0.6-{name}", "screen-4k", scene.page, (3840, 2160), 0.6, quality, **from_500)
+    add("screen-0.35-png", "screen-tiny", scene.page, full_hd, 0.35, None, **from_500)
+    add("screen-2560x1440-0.35-png", "screen-tiny", scene.page, (2560, 1440), 0.35, None, **from_500)
+
+
 add("none", "none", np.copy)
 _register_codecs()
 _register_sizes()
@@ -301,6 +331,7 @@ _register_geometry()
 _register_tones()
 _register_noise_and_filters()
 _register_chains()
+_register_scenes()
 
 
 def main() -> None:

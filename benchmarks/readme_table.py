@@ -44,6 +44,12 @@ LABELS = {
     "nlm-strong": "strong denoising (non-local means)",
     "blur-4": "Gaussian blur, standard deviation 4 pixels",
     "notch-200": "the 200 strongest lines of the spectrum removed",
+    "screen-1080p": "a web page or slide of 1920 x 1080 that shows it at 300 to 800 pixels, PNG or JPEG",
+    "screen-larger": "screenshots of 1600 x 1200 and 2560 x 1440 that show it",
+    "phone": "on a phone: upright video, a post in a feed, an article, a chat shrunk to 1600 pixels",
+    "posted-small": "with captions, fitted into 640 pixels; its middle as an avatar of 400 pixels",
+    "screen-4k": "screenshots of 3840 x 2160 that show it at about 600 pixels",
+    "screen-tiny": "screenshots that show it at about 350 pixels",
     "beyond": "beyond what is promised: JPEG 5, WebP 30, photographed from a screen, noise 50, ...",
 }
 

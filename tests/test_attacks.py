@@ -51,11 +51,17 @@ def test_every_group_has_an_attack(registry):
     assert {attack.group for attack in registry.ATTACKS.values()} == set(registry.TARGETS)
 
 
-def test_each_attack_gives_an_rgb_picture_repeats_itself_and_spares_its_input(registry, picture):
-    before = picture.copy()
+@pytest.fixture(scope="module")
+def attacked(registry, picture):
+    """What each attack makes of the picture, by name."""
     picture.flags.writeable = False  # an attack that writes into its input raises
+    return {name: attack(picture) for name, attack in registry.ATTACKS.items()}
+
+
+def test_each_attack_gives_an_rgb_picture_repeats_itself_and_spares_its_input(registry, picture, attacked):
+    before = picture.copy()
     for name, attack in registry.ATTACKS.items():
-        first, second = attack(picture), attack(picture)
+        first, second = attacked[name], attack(picture)
         assert first.dtype == np.uint8 and first.ndim == 3 and first.shape[2] == 3, name
         assert min(first.shape[:2]) >= 1, name
         assert np.array_equal(first, second), name
@@ -63,13 +69,58 @@ def test_each_attack_gives_an_rgb_picture_repeats_itself_and_spares_its_input(re
     assert np.array_equal(picture, before)
 
 
-def test_attacks_change_the_picture(registry, picture):
-    unchanged = [
-        name
-        for name, attack in registry.ATTACKS.items()
-        if np.array_equal(attack(picture), picture) and name != "none"
-    ]
-    assert unchanged == []
+def test_attacks_change_the_picture(picture, attacked):
+    unchanged = [name for name, after in attacked.items() if np.array_equal(after, picture)]
+    assert unchanged == ["none"]
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "height"),
+    [
+        ("screen-0.45-png", 1920, 1080),
+        ("screen-0.65-jpeg-75", 1920, 1080),
+        ("slide", 1920, 1080),
+        ("screen-1600x1200", 1600, 1200),
+        ("screen-2560x1440", 2560, 1440),
+        ("video-frame-upright", 1080, 1920),
+        ("feed-1080x1350", 1080, 1350),
+        ("phone-1080x2400", 1080, 2400),
+        ("phone-1170x2532-to-1600", 739, 1600),
+        ("avatar-400", 400, 400),
+        ("screen-4k-0.6-png", 3840, 2160),
+    ],
+)
+def test_scenes_have_the_size_of_the_screen_they_are_named_after(attacked, name, width, height):
+    assert attacked[name].shape == (height, width, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "area"),
+    [
+        ("screen-0.45-png", (0.45 * 1024) ** 2),
+        ("screen-0.55-png", (0.55 * 1024) ** 2),
+        ("screen-0.65-png", (0.65 * 1024) ** 2),
+        ("screen-4k-0.6-png", (0.6 * 1024) ** 2),
+        ("screen-1600x1200", 640 * 960),  # what a small picture is enlarged to at most, 1.25 times
+        ("screen-2560x1440", 640 * 960),
+        ("phone-1080x2400", 640 * 960),
+        ("screen-2560x1440-0.35-png", (0.35 * 1024) ** 2),
+    ],
+)
+def test_scenes_show_the_whole_picture_at_the_size_they_say(registry, name, area):
+    colour = (251, 3, 247)  # one that no scene draws with
+    scene = registry.ATTACKS[name](np.full((512, 768, 3), colour, np.uint8))
+    seen = np.all(scene == np.array(colour, np.uint8), axis=-1)
+    rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+    assert seen.sum() == pytest.approx(area, rel=0.01)
+    assert seen[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
+
+
+def test_scenes_apply_to_pictures_of_500_px_and_more_only(registry):
+    scenes = {"screen-1080p", "screen-larger", "phone", "posted-small", "screen-4k", "screen-tiny"}
+    for attack in registry.ATTACKS.values():
+        if attack.group in scenes:
+            assert attack.applies(500, 700) and not attack.applies(499, 700)
 
 
 def test_rotation_cropped_to_the_inner_rectangle_shows_no_corner(registry):
