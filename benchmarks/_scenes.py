@@ -23,8 +23,8 @@ INK, GREY, PALE, WHITE = (32, 33, 36), (95, 99, 104), (241, 243, 244), (255, 255
 BLUE, NIGHT = (26, 115, 232), (24, 26, 30)
 _WORDS = (
     "a", "the", "of", "and", "in", "on", "by", "for", "with", "light", "house", "morning", "report",
-    "picture", "small", "water", "long", "road", "people", "year", "found", "garden", "between", "window", "paper",
-    "under", "winter", "market", "seven", "city", "often", "river", "second", "table", "north", "street",
+    "picture", "small", "water", "long", "road", "people", "year", "found", "garden", "between", "window",
+    "paper", "under", "winter", "market", "seven", "city", "often", "river", "second", "table", "north", "street",
     "music", "never", "carry", "letter", "summer", "island", "early", "train", "colour",
 )  # fmt: skip
 
