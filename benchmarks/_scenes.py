@@ -24,8 +24,8 @@ BLUE, NIGHT = (26, 115, 232), (24, 26, 30)
 _WORDS = (
     "a", "the", "of", "and", "in", "on", "by", "for", "with", "light", "house", "morning", "report",
     "picture", "small", "water", "long", "road", "people", "year", "found", "garden", "between", "window",
-    "paper", "under", "winter", "market", "seven", "city", "often", "river", "second", "table", "north", "street",
-    "music", "never", "carry", "letter", "summer", "island", "early", "train", "colour",
+    "paper", "under", "winter", "market", "seven", "city", "often", "river", "second", "table", "north",
+    "street", "music", "never", "carry", "letter", "summer", "island", "early", "train", "colour",
 )  # fmt: skip
 
 
