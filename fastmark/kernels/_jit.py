@@ -13,6 +13,8 @@ from typing import Any
 
 import numba
 
+from fastmark.kernels import _compiling  # noqa: F401  # listens from here on
+
 # NOTE: never nnan/ninf: LLVM may then drop isnan/isfinite tests (numba#2919).
 FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
 
@@ -23,7 +25,8 @@ _caching = os.environ.get("FASTMARK_CACHE", "1") != "0"
 def _compile(function: Callable[..., Any], **flags: Any) -> Any:
     """``numba.njit`` with the disk cache where it can be had, without it elsewhere."""
     global _caching
-    flags |= {"nogil": True, "error_model": "numpy", "fastmath": FASTMATH}
+    # C calls no kernel of ours: the wrappers for it would be a fifth of what is compiled
+    flags |= {"nogil": True, "error_model": "numpy", "fastmath": FASTMATH, "no_cfunc_wrapper": True}
     if _caching:
         try:
             return numba.njit(cache=True, **flags)(function)

@@ -282,7 +282,7 @@ def decode_polar_list(llr, schedule, list_size, codewords, metrics):
     order = np.empty(2 * list_size, np.int32)
     chosen = np.zeros(list_size, np.int32)
     copy_line(llr, alpha[0, size:])
-    paths = 1
+    paths = np.int64(1)  # NOTE: not 1, a literal, for which numba would compile all that takes it once more
     for step in range(schedule.shape[0]):
         operation = schedule[step, 0]
         s = schedule[step, 1]
