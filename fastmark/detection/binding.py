@@ -24,7 +24,7 @@ from fastmark.detection import evidence
 from fastmark.detection.affine import is_identity
 from fastmark.detection.local_shifts import Field
 from fastmark.detection.placement import Placement
-from fastmark.detection.reading import ChipView, Finding
+from fastmark.detection.reading import Finding
 from fastmark.detection.resampling import FIELD_SPACING
 from fastmark.detection.scores import ScorePlanes
 from fastmark.detection.soft_bits import ChipBlocks
@@ -132,29 +132,36 @@ def measure(planes: ScorePlanes, finding: Finding, carrier: Carrier) -> tuple[Ch
     """
     placement, view, decoded = finding.placement, finding.view, finding.message
     assert placement is not None and view is not None and decoded is not None
-    luma = block_luma(planes, placement, view, finding.field)
+    luma = block_luma(planes, placement, view.origin, view.blocks.inside.shape, finding.field)
     content = block_content(luma, carrier.binding.partners, view.origin, view.blocks.inside > 0)
     sign = np.float32(-1 if placement.inverted else 1)
     return sum_chips(view.blocks, view.origin, sign * content, carrier, decoded, sign)
 
 
 def block_luma(
-    planes: ScorePlanes, placement: Placement, view: ChipView, field: Field | None = None
+    planes: ScorePlanes,
+    placement: Placement,
+    origin: tuple[int, int],
+    shape: tuple[int, ...],
+    field: Field | None = None,
 ) -> NDArray[np.float32]:
-    """Return the mean luma, less 128, of the blocks of a view: float32 ``(BY, BX)``.
+    """Return the mean luma, less 128, of ``shape`` blocks from ``origin`` on: float32 ``(BY, BX)``.
 
     Where blocks start at whole samples of an image that was not resampled they are averaged; else luma is
     taken at 2 x 2 places of a block, from the plane averaged over about as many samples as lie between them.
     """
-    n_rows, n_columns = view.blocks.inside.shape
+    n_rows, n_columns = shape
     whole = np.rint(placement.offset)
-    if field is None and is_identity(placement.matrix) and np.array_equal(whole, placement.offset):
-        return _averaged(planes, BLOCK * np.array(view.origin) + whole.astype(int), (n_rows, n_columns))
+    first = BLOCK * np.array(origin) + whole.astype(int)
+    last = first + BLOCK * np.array(shape)
+    covered = first.min() >= 0 and bool((last <= planes.shape).all())
+    if field is None and is_identity(placement.matrix) and np.array_equal(whole, placement.offset) and covered:
+        return _averaged(planes, first, (n_rows, n_columns))
     step = BLOCK // _SAMPLES
     reduction = max(1, round(step * math.sqrt(abs(np.linalg.det(placement.matrix)))))
     source = planes.reduced(reduction)
-    first = BLOCK * np.array(view.origin) + (step - 1) / 2
-    at = (placement.matrix @ first + placement.offset - (reduction - 1) / 2) / reduction
+    start = BLOCK * np.array(origin) + (step - 1) / 2
+    at = (placement.matrix @ start + placement.offset - (reduction - 1) / 2) / reduction
     shifts = _NO_FIELD if field is None else field / np.float32(reduction)
     samples = np.empty((_SAMPLES * n_rows, _SAMPLES * n_columns), np.float32)
     inside = np.empty(samples.shape, np.uint8)

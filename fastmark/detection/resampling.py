@@ -70,7 +70,7 @@ def resample(
     middle, span = (low + high) / 2, np.minimum(high - low, MAX_UNITS)
     start = np.floor((middle - span / 2) / BLOCK).astype(int) * BLOCK
     size = np.maximum(np.ceil((middle + span / 2 - start) / BLOCK).astype(int), 1) * BLOCK
-    reduction = max(1, int(np.sqrt(abs(np.linalg.det(matrix))) + _EARLIER))
+    reduction = reduction_of(matrix)
     source = planes.weighted(reduction, floor)
     at = (matrix @ start + offset - (reduction - 1) / 2) / reduction
     units = np.empty((size[0], size[1]), np.float32)
@@ -78,6 +78,11 @@ def resample(
     field = _NO_FIELD if field is None else field / np.float32(reduction)
     kernels.warp_plane(source, _TABLE, matrix / reduction, at, field, FIELD_SPACING, units, inside)
     return UnitGrid((int(start[0]), int(start[1])), units, inside)
+
+
+def reduction_of(matrix: Matrix) -> int:
+    """Return over how many samples, each way, the plane is averaged before it is scored and resampled."""
+    return max(1, int(np.sqrt(abs(np.linalg.det(matrix))) + _EARLIER))
 
 
 def _sliced(scores: Plane, offset: NDArray[np.int64]) -> UnitGrid:

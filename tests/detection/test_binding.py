@@ -139,7 +139,7 @@ def test_luma_of_blocks_wherever_they_lie(draw_plane, offset, scale):
     grid = resample(planes, placement.matrix, placement.offset)
     blocks = ChipBlocks.of(grid.scores, grid.inside)
     view = ChipView(blocks, (grid.origin[0] // 8, grid.origin[1] // 8), 4.0, 1)
-    found = block_luma(planes, placement, view)
+    found = block_luma(planes, placement, view.origin, view.blocks.inside.shape)
     rows, columns = (8 * (np.arange(n) + o) + 3.5 for n, o in zip(found.shape, view.origin, strict=True))
     there_y, there_x = scale * rows[:, None] + offset[0], scale * columns + offset[1]
     expected = 20 + 0.3 * there_y + 0.25 * there_x - 128
