@@ -6,6 +6,7 @@ speed changes both. `copy` is np.copyto of the RGB array; `enc` and `dec` are Pi
 90) and its decoder to RGB, on the same picture, all on one thread. A stage's roofline is the longer of two
 times: its bytes, each array read or written once, at the measured bandwidth of a copy; its floating-point
 operations, counted in the kernels, at the measured speed of a multiply-and-add that stays in the cache.
+`rejecting`, `accepting` and `further keys` are over many pictures, see `_rejecting.py`.
 
 Without folders the pictures are made of photographs that scikit-image ships.
 """
@@ -13,19 +14,18 @@ Without folders the pictures are made of photographs that scikit-image ships.
 from __future__ import annotations
 
 import argparse
-import io
 import math
 import os
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import _rejecting as many
 import numpy as np
 from _common import (
     find_pictures,
@@ -39,10 +39,9 @@ from _common import (
     seeded_bytes,
     write_csv,
 )
+from _stages import roofline, stages
+from _timing import Row, Work, decoded, median_ms, paired, verdict
 from PIL import Image
-
-Row = dict[str, Any]
-Work = Callable[[], object]
 
 SMALL, LARGE = (1024, 1024), (3000, 4000)
 TINY = {"0.15 MP": (321, 481), "0.26 MP": (512, 512)}
@@ -59,8 +58,12 @@ TARGETS = {
     "detect, unmarked JPEG 1 MP": ("dec", 2.5, 1.2),
     "detect, marked array 1 MP": ("dec", 1, 0.5),
     "detect, unmarked JPEG 12 MP": ("dec", 0.8, 0.4),
-    "each further key, 1 MP": ("dec", 0.5, 0.1),
+    "each further key, 1 MP": ("dec", 0.5, 0.2),
 }
+
+PER_PICTURE = ("whole", "stages, 1 MP", "stages, 12 MP", "threads")
+MANY = ("rejecting", "accepting", "further keys")
+TABLES = (*PER_PICTURE, *MANY, "carriers", "memory", "first use")
 
 
 def shipped(height: int, width: int) -> np.ndarray:
@@ -78,35 +81,6 @@ def shipped(height: int, width: int) -> np.ndarray:
     )
     rows, columns = (-(-n // m) for n, m in ((height, big.height), (width, big.width)))
     return np.ascontiguousarray(np.tile(np.asarray(big), (rows, columns, 1))[:height, :width])
-
-
-def timed(work: Work) -> float:
-    """Milliseconds of one call."""
-    start = time.perf_counter()
-    work()
-    return 1e3 * (time.perf_counter() - start)
-
-
-def median_ms(work: Work, runs: int) -> float:
-    """Median of some calls after a first one."""
-    work()
-    return statistics.median(timed(work) for _ in range(runs))
-
-
-def paired(work: Work, reference: Work, runs: int) -> tuple[float, float, float]:
-    """Medians of the work, of the reference, and of their ratio, timed in turn."""
-    work(), reference()
-    pairs = [(timed(work), timed(reference)) for _ in range(runs)]
-    return (
-        statistics.median(a for a, _ in pairs),
-        statistics.median(b for _, b in pairs),
-        statistics.median(a / b for a, b in pairs),
-    )
-
-
-def decoded(jpeg: bytes) -> np.ndarray:
-    """To RGB."""
-    return np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"))
 
 
 def whole(marker: Any, others: list[Any], small: np.ndarray, large: np.ndarray, runs: int) -> list[Row]:
@@ -149,12 +123,6 @@ def whole(marker: Any, others: list[Any], small: np.ndarray, large: np.ndarray, 
     return rows
 
 
-def verdict(ratio: float, reach: float | None, aim: float | None) -> str:
-    if reach is None or aim is None:
-        return "-"
-    return "aim" if ratio <= aim else "reach" if ratio <= reach else "SHORT"
-
-
 def threads(marker: Any, small: np.ndarray, large: np.ndarray, runs: int) -> list[Row]:
     """What a second thread brings."""
     batch = [np.roll(small, 16 * i, axis=1) for i in range(8)]
@@ -175,146 +143,6 @@ def threads(marker: Any, small: np.ndarray, large: np.ndarray, runs: int) -> lis
              "aim": aim, "result": result}
         )  # fmt: skip
     return rows
-
-
-def roofline() -> tuple[float, float]:
-    """Bandwidth of a copy of 64 MB, bytes read and written, and vectorised multiply-adds in the cache: GB/s,
-    GFLOP/s.
-    """
-    from fastmark.kernels._jit import kernel
-
-    @kernel
-    def work(x: Any, y: Any, times: int) -> None:
-        for _ in range(times):
-            for i in range(x.size):
-                y[i] = y[i] * np.float32(0.999) + x[i]
-
-    source, target = np.ones(1 << 24, np.float32), np.empty(1 << 24, np.float32)
-    copy_ms = median_ms(lambda: np.copyto(target, source), 9)
-    x, y = np.ones(2048, np.float32), np.ones(2048, np.float32)
-    work_ms = median_ms(lambda: work(x, y, 20000), 9)
-    return 2 * source.nbytes / copy_ms / 1e6, 2 * x.size * 20000 / work_ms / 1e6
-
-
-def stages(marker: Any, picture: np.ndarray, bandwidth: float, speed: float, runs: int) -> list[Row]:
-    """Stage by stage, on the data they get; megabytes each array once, operations a unit as counted in the
-    kernels.
-    """
-    from fastmark import fft
-    from fastmark.codec import plane
-    from fastmark.codec.mask import Perception
-    from fastmark.detection import noise as spectra
-    from fastmark.detection.analysis import Analysis
-    from fastmark.detection.levels import ScanLevel
-    from fastmark.detection.scan import scan
-    from fastmark.detection.scores import ScorePlanes, scores
-    from fastmark.embedding import choices, earlier, hardening, host, host_scores, margins, marking, origin
-
-    detector = marker.key_detector
-    carrier, code, templates = detector.carrier, detector.code, detector.templates
-    k = plane.pixels_per_unit(*picture.shape[:2])
-    luma = plane.canonical_plane(picture, k)
-    prepared = host.prepare(luma, k)
-    codeword = code.encode(MESSAGE, k)
-    design = marking.make_design(prepared, carrier, codeword)
-    unit_delta = marking.make_delta(prepared, carrier, codeword, design)
-    delta, _ = hardening.harden(prepared, unit_delta, 0.8)
-    mask = prepared.perception.mask
-    known = margins.KnownMark(design.origin, carrier, codeword, design.n_tones, 64)
-    n, mega = luma.size, 1e-6
-    everything = margins.Window(0, 0, *luma.shape)
-    whole_look = (luma + delta, luma + delta, mask)  # as if nothing were lost by compression
-
-    def asked() -> host_scores.HostScores:
-        return host_scores.HostScores(luma, mask)
-
-    n_asked = asked().weighted.size
-    pixels_mb, plane_mb = picture.nbytes * mega, luma.nbytes * mega
-
-    found = Analysis(ScorePlanes(picture, k))
-    identity, levels, step = found.identity, found.levels, found.plan.step
-    seen = found.planes.reduced(step)
-    weighted = found.planes.weighted(step)
-    side = 1024 // step
-    seen_mb, n_seen, spectrum_mb = seen.nbytes * mega, seen.size, identity.spectrum.nbytes * mega
-    finest = levels[0]
-    shared = identity.power if found.plan.shares_spectrum else None
-    windows = [spectra.tukey(n) for n in weighted.shape]
-
-    def fft_ops(size: int) -> float:
-        return 2.5 * size * math.log2(size)  # of a real transform (Frigo & Johnson 2005)
-
-    # job, stage, work, megabytes, operations
-    entries: list[tuple[str, str, Work, float, float]] = [
-        ("embed", "luma", lambda: plane.canonical_plane(picture, k), pixels_mb + plane_mb, 6 * n * k * k),
-        ("embed", "perception", lambda: Perception.of(luma), 2 * plane_mb, 22 * n),
-        ("embed", "look for an earlier mark, its spectrum known",
-         lambda: earlier.look_for(host.Pixels(picture, 255.0, k), prepared, marker.key_detector),
-         8 * 384 * 64 * mega, 8 * 384 * 20),
-        ("embed", "scores and spectrum for look and origin", lambda: asked().torus,
-         4 * n_asked * 4 * mega, 46 * n_asked + fft_ops(512 * 512)),
-        ("embed", "origin, its scores known",
-         lambda: origin.Agreement.of(prepared.scored, carrier, codeword, design.n_tones).best(),
-         30 * 128 * 128 * 4 * mega, 22 * fft_ops(128 * 128)),
-        ("embed", "origin of an image without detail",
-         lambda: host.hashed_origin(luma, carrier.key), plane_mb, n),
-        ("embed", "number of tones",
-         lambda: choices.choose_tones(prepared, carrier, design.pilot_ratio),
-         9 * 128 * 128 * 4 * mega, 9 * fft_ops(128 * 128)),
-        ("embed", "strength",
-         lambda: choices.choose_strength(prepared, design), 3 * mask.nbytes * mega, 10 * mask.size),
-        ("embed", "pilot and chips",
-         lambda: marking.make_delta(prepared, carrier, codeword, design), 4 * plane_mb, 16 * n),
-        ("embed", "hardening",
-         lambda: hardening.harden(prepared, unit_delta, 0.8), 3 * plane_mb, (60 if k == 1 else 2) * n),
-        ("embed", "margins",
-         lambda: margins.measure(host.Pixels(picture, 255.0, k), delta, mask, known),
-         8 * 4 * 96 * 96 * 4 * mega, 560 * 4 * 96 * 96),
-        ("embed", "survival, all of a plane",
-         lambda: known.look(*whole_look, [everything], luma.shape, k),
-         14 * plane_mb, 9.25 * 46 * n + 2 * fft_ops(2 * n)),
-        ("embed", "delta to pixels",
-         lambda: plane.add_delta(picture, delta, k), 2 * pixels_mb + plane_mb, 4 * n * k * k),
-        ("detect", "luma",
-         lambda: plane.canonical_plane(picture, step * k), pixels_mb + seen_mb, 6 * n * k * k),
-        ("detect", "perception", lambda: Perception.of(seen), 2 * seen_mb, 22 * n_seen),
-        ("detect", "scores, four grids", lambda: scores(seen), 4 * 3 * seen_mb, 4 * 46 * n_seen),
-        ("detect", "FFT of the torus",
-         lambda: fft.rfft2_padded(weighted[:side, :side], windows[0][:side], windows[1][:side], (side, side)),
-         seen_mb + spectrum_mb, fft_ops(side * side)),
-        ("detect", "finest level, to log-polar bytes",
-         lambda: ScanLevel(found.planes, finest.plan, shared),
-         6 * finest.white.nbytes * mega, 60 * finest.white.size),
-        ("key", "place, as it is",
-         lambda: identity.place_densely(carrier, turns=(False,)),
-         4 * spectrum_mb, fft_ops(side * side) + 8 * identity.spectrum.size),
-        ("key", "scan, finest level",
-         lambda: scan(finest, templates), scanned_mb(finest, templates), 0.0),
-        ("key", "scan, coarsest level",
-         lambda: scan(levels[-1], templates), scanned_mb(levels[-1], templates), 0.0),
-        ("key", "of it an inverse FFT",
-         lambda: fft.irfft2(identity.spectrum), spectrum_mb + 4 * side * side * mega, fft_ops(side * side)),
-    ]  # fmt: skip
-    rows = []
-    for job, stage, work, megabytes, operations in entries:
-        ms = median_ms(work, runs)
-        bound = max(megabytes / bandwidth, operations / speed * 1e-6)
-        rows.append(
-            {"job": job, "stage": stage, "ms": ms, "MB": megabytes, "Mflop": operations * 1e-6,
-             "roofline, ms": bound, "times roofline": ms / bound}
-        )  # fmt: skip
-    return rows
-
-
-def scanned_mb(level: Any, templates: Any) -> float:
-    """Megabytes that a scan reads from its log-polar bytes, one a tone, rotation and scale."""
-    from fastmark.detection.scan import scan_passes
-
-    total = 0
-    for one in scan_passes(level.plan.pools, small=level.plan.small):
-        n_scales = level.views[one.pool].grid.scales(level.plan.least_scale).size
-        total += len(one.hypotheses) * one.n_tones * n_scales
-    return total * 1e-6
 
 
 _MEMORY = """
@@ -359,11 +187,11 @@ def memory(large: np.ndarray) -> list[Row]:
             env=environment,
         )
     shares = map(float, done.stdout.split())
-    names = ("embed, the new array included", "detect", "embed in place")
+    limits = {"embed, the new array included": 1.0, "detect": 1.0, "embed in place": 0.5}
     return [
-        {"what": f"peak memory above the input, 12 MP: {name}", "inputs": share, "reach": 1.0, "aim": 0.5,
-         "result": verdict(share, 1.0, 0.5)}
-        for name, share in zip(names, shares, strict=True)
+        {"what": f"peak memory above the input, 12 MP: {name}", "inputs": share, "reach": reach, "aim": 0.5,
+         "result": verdict(share, reach, 0.5)}
+        for (name, reach), share in zip(limits.items(), shares, strict=True)
     ]  # fmt: skip
 
 
@@ -397,57 +225,102 @@ def cold() -> list[Row]:
             "NUMBA_CACHE_DIR": folder,
         }
         rows = []
-        for turn in ("first", "second"):
+        limits: dict[str, tuple[float, float | None]] = {"first": (15, 8), "second": (0.8, None)}
+        for turn, (reach, aim) in limits.items():
             start = time.perf_counter()
             subprocess.run([sys.executable, "-c", code], check=True, env=environment, capture_output=True)
+            seconds = time.perf_counter() - start
             rows.append(
-                {"what": f"process that marks and detects, {turn} time", "s": time.perf_counter() - start}
-            )
+                {"what": f"process that marks and detects, {turn} time", "s": seconds, "reach": reach,
+                 "aim": aim, "result": verdict(seconds, reach, aim)}
+            )  # fmt: skip
     return rows
 
 
-def main() -> None:
+def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="pictures; else shipped ones")
-    parser.add_argument("--pictures", type=int, default=3, help="so many of them, spread over all")
+    parser.add_argument(
+        "--pictures", type=int, default=3, help="so many of them, spread over all, one by one"
+    )
     parser.add_argument("--runs", type=int, default=15)
     parser.add_argument("--quick", action="store_true", help="neither memory nor the first use")
+    parser.add_argument("--tables", help=f"only these, comma between; of {'; '.join(TABLES)}")
+    parser.add_argument("--rejected", type=int, default=100, help="pictures a size that are rejected")
+    parser.add_argument(
+        "--accepted", type=int, default=24, help="pictures a size accepted, and for other keys"
+    )
+    parser.add_argument("--sizes", default=",".join(many.REJECT), help="of the pictures that are rejected")
     parser.add_argument("-o", "--output", type=Path, help="CSV of all tables")
     options = parser.parse_args()
+    asked = [name for name in TABLES if options.tables is None or fits(name, options.tables.split(","))]
+    options.tables = [name for name in asked if not (options.quick and name in ("memory", "first use"))]
+    if not options.tables:
+        raise SystemExit(f"no table is called that; there are {', '.join(TABLES)}")
+    return options
 
+
+def fits(name: str, asked: list[str]) -> bool:
+    """Whether a table is asked for; `stages` are those of both sizes."""
+    return any(name == one or name.startswith(f"{one},") for one in asked)
+
+
+def main() -> None:
+    options = parsed()
     one_thread_each()
     import fastmark as fm
 
     marker = fm.Watermarker(fm.Key(seeded_bytes("key 0")))
     others = [fm.Watermarker(fm.Key(seeded_bytes(f"key {i}"))) for i in range(1, 5)]
-    if options.folders:
-        paths = find_pictures(options.folders, options.pictures)
-        pictures = {label(p): (fitted(read_rgb(p), *SMALL), fitted(read_rgb(p), *LARGE)) for p in paths}
-    else:
-        pictures = {"shipped photographs": (shipped(*SMALL), shipped(*LARGE))}
-    head = header("speed", 1, runs=options.runs, message_bits=64)
+    head = header("speed", 1, runs=options.runs, message_bits=64, rejected=options.rejected)
     print(*head, sep="\n")
     bandwidth, speed = roofline()
     print(f"copy {bandwidth:.1f} GB/s, multiply-add {speed:.1f} GFLOP/s")
     rows: list[Row] = [{"table": "machine", "what": "copy, GB/s", "value": bandwidth},
                        {"table": "machine", "what": "multiply-add, GFLOP/s", "value": speed}]  # fmt: skip
 
-    def keep(table: str, picture: str, found: list[Row]) -> None:
-        print_table(f"{table}: {picture}" if picture else table, found)
-        rows.extend({"table": table, "picture": picture} | row for row in found)
+    def keep(table: str, picture: str, make: Callable[[], list[Row]]) -> None:
+        if table in options.tables:
+            found = make()
+            print_table(f"{table}: {picture}" if picture else table, found)
+            rows.extend({"table": table, "picture": picture} | row for row in found)
 
-    for name, (small, large) in pictures.items():
-        keep("whole", name, whole(marker, others, small, large, options.runs))
-        keep("stages, 1 MP", name, stages(marker, small, bandwidth, speed, options.runs))
-        keep("stages, 12 MP", name, stages(marker, large, bandwidth, speed, options.runs))
-        keep("threads", name, threads(marker, small, large, options.runs))
-    keep("carriers", "", carriers(options.runs))
-    if not options.quick:
-        keep("memory", "", memory(next(iter(pictures.values()))[1]))
-        keep("first use", "", cold())
+    for name, (small, large) in one_by_one(options):
+        keep("whole", name, lambda s=small, b=large: whole(marker, others, s, b, options.runs))
+        keep("stages, 1 MP", name, lambda s=small: stages(marker, s, bandwidth, speed, options.runs))
+        keep("stages, 12 MP", name, lambda b=large: stages(marker, b, bandwidth, speed, options.runs))
+        keep("threads", name, lambda s=small, b=large: threads(marker, s, b, options.runs))
+    if set(options.tables) & set(MANY):
+        sources = many.originals(find_pictures(options.folders) if options.folders else [])
+        sizes = options.sizes.split(",")
+        keep("rejecting", "", lambda: many.rejecting(marker, sources, options.rejected, sizes))
+        keep("accepting", "", lambda: many.accepting(marker, sources, options.accepted))
+        keep("further keys", "", lambda: many.further_keys(others, sources, options.accepted))
+    keep("carriers", "", lambda: carriers(options.runs))
+    keep("memory", "", lambda: memory(one_large(options)))
+    keep("first use", "", cold)
     print(f"\npeak memory of this process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
     if options.output:
         write_csv(options.output, head, rows)
+
+
+def one_by_one(options: argparse.Namespace) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray]]]:
+    """The pictures that are measured each on its own: name, and the picture at 1 and at 12 MP."""
+    if not set(options.tables) & set(PER_PICTURE):
+        return
+    if not options.folders:
+        yield "shipped photographs", (shipped(*SMALL), shipped(*LARGE))
+        return
+    for path in find_pictures(options.folders, options.pictures):
+        rgb = read_rgb(path)
+        yield label(path), (fitted(rgb, *SMALL), fitted(rgb, *LARGE))
+
+
+def one_large(options: argparse.Namespace) -> np.ndarray:
+    """A picture of 12 MP."""
+    if not options.folders:
+        return shipped(*LARGE)
+    return fitted(read_rgb(find_pictures(options.folders, 1)[0]), *LARGE)
 
 
 if __name__ == "__main__":
