@@ -146,7 +146,12 @@ class ChipReader:
             yield half
         for floor in FLOORS:
             grid = resample(
-                self._analysis.planes, placement.matrix, placement.offset, floor=floor, field=field
+                self._analysis.planes,
+                placement.matrix,
+                placement.offset,
+                floor=floor,
+                field=field,
+                finely=True,
             )
             origin = (grid.origin[0] // BLOCK, grid.origin[1] // BLOCK)
             yield ChipView(ChipBlocks.of(grid.scores, grid.inside), origin, floor, 1)
