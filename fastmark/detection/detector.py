@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from fastmark.codec.carrier import Carrier
 from fastmark.codec.message import NEEDED_Z, MessageCode
@@ -25,6 +26,23 @@ MIN_PLANE_SIDE = 48
 
 LEAST_LOG10_P = -256 * math.log10(2)
 """The chance of guessing a key of 256 bits: a smaller bound says no more (SPEC.md, section 10)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one key's search of an image gave, with all that was tried paid for; logarithms are natural.
+
+    Attributes:
+        finding: the best of it.
+        carrier: by which it was found.
+        log_p: bound on the chance of any of the evidence, at most 0.
+        message_log_p: the same of the message alone.
+    """
+
+    finding: Finding
+    carrier: Carrier
+    log_p: float
+    message_log_p: float
 
 
 class KeyDetector:
@@ -50,31 +68,49 @@ class KeyDetector:
             n_keys: how many keys are tried on this image; their number is paid for.
             deep: search harder, and by the blocks that detector keys lack alone.
         """
+        return self.report(analysis, k, self.search(analysis, math.log(n_keys), deep=deep))
+
+    def search(self, analysis: Analysis, log_trials: float = 0.0, *, deep: bool = False) -> Found:
+        """Search one analysed image: what was found, to be reported or located.
+
+        Args:
+            analysis: of the image's plane.
+            log_trials: of the number of keys and images that are searched: natural logarithm.
+            deep: as for :meth:`detect`.
+        """
         carriers = [self.carrier]
         if deep and self._withheld is not None:
             carriers.append(self._withheld)
-        finding = Finding()
+        finding, by = Finding(), self.carrier
         if min(analysis.planes.shape) >= MIN_PLANE_SIDE:
             for carrier in carriers:
                 search = Search(analysis, carrier, self.templates, self.code)
                 search.run(deep=deep)
-                finding = min(finding, search.finding, key=lambda f: (f.message_log_p, f.log_p))
+                if _order(search.finding) < _order(finding):
+                    finding, by = search.finding, carrier
                 if finding.proven:
                     break
         # a search that was not needed is paid for all the same
-        log_trials = LOG_SHARES + math.log(n_keys * len(carriers))
+        log_trials += LOG_SHARES + math.log(len(carriers))
         log_p = min(finding.log_p, finding.message_log_p) + log_trials
-        message_log_p = finding.message_log_p + log_trials
+        return Found(finding, by, min(log_p, 0.0), min(finding.message_log_p + log_trials, 0.0))
+
+    def report(self, analysis: Analysis, k: int, found: Found) -> Detection:
+        """Decide; arguments as of :meth:`detect`, and what :meth:`search` found."""
         origins = UNKNOWN
-        if message_log_p <= DETECTED:
-            origins = examine(analysis.planes, finding, self.carrier)
-        report = _report(self, finding, min(log_p, 0.0), min(message_log_p, 0.0), k)
+        if found.message_log_p <= DETECTED:
+            origins = examine(analysis.planes, found.finding, self.carrier)
+        report = _report(self, found.finding, found.log_p, found.message_log_p, k)
         return dataclasses.replace(
             report,
             binding=origins.binding,
             binding_log_ratio=origins.log_ratio,
             made_with=origins.made_with,
         )
+
+
+def _order(finding: Finding) -> tuple[float, float]:
+    return finding.message_log_p, finding.log_p
 
 
 def look(

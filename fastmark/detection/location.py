@@ -1,0 +1,251 @@
+"""A proven mark -> which part of the image carries it: heat, box, share, and where content disagrees.
+
+Channels are weighed by what is left of the mark in each; then a node that carries the mark shows
+``n = v + noise`` of variance v, and one that does not ``n = noise``: n is the weighed sum, v its energy (a
+score's mean under a weak signal is in proportion to its variance). The logarithm of the ratio of these
+likelihoods is added up with what the neighbours say; weights and parts are found in turn.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmark.codec.binding import CLASSES
+from fastmark.codec.carrier import Carrier
+from fastmark.detection.binding import class_weights, measure
+from fastmark.detection.placement import Placement
+from fastmark.detection.reading import Finding
+from fastmark.detection.scores import ScorePlanes
+from fastmark.detection.survey import Lattice, Survey, survey
+from fastmark.images.opening import DetectorInput
+from fastmark.kernels import location as kernels
+from fastmark.locations import Box, Location
+from fastmark.results import Detection
+
+ABSENT_CELL_PX = 32
+"""Side of the cells of an image in which nothing was found."""
+
+# benchmarks/locating.py: the mark is asked for at this share of its mean strength, as it is weaker in places;
+# the logarithm by which neighbours that differ are less likely, over two; the prior of a node that shows nothing.
+_ASKED, _COUPLING, _PRIOR = 0.6, np.float32(0.4), -0.01
+_ROUNDS, _SWEEPS = 6, 10
+_HEAT = 4.5  # z that smoothing aims at where the mark is
+_SMOOTHING = (0.6, 6.0)  # standard deviation of the window, nodes
+_CHANGE_SMOOTHING = 2.0  # of the window of disagreement, over that
+_LEAST_EVIDENCE = 12.0  # logarithm of the ratio of likelihoods of a part that is believed
+_LEAST_PART = 0.02  # the same, as a share of that of the best part
+_REACH = 3.0  # standard deviations at which windows end
+_TINY = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """The image that a plane was made of.
+
+    Attributes:
+        planes: the whole of it.
+        pixels: of the image to a sample, each way.
+        height, width: of the image, pixels.
+    """
+
+    planes: ScorePlanes
+    pixels: int
+    height: int
+    width: int
+
+    @classmethod
+    def of(cls, luma: DetectorInput, threads: int = 1) -> Ground:
+        """Score what has been opened with ``unit=pixels_per_unit``."""
+        planes = ScorePlanes(luma.pixels, luma.unit // luma.reduction, threads)
+        return cls(planes, luma.unit, luma.height, luma.width)
+
+    def backdrop(self) -> NDArray[np.uint8]:
+        """Return its luma for pictures, uint8."""
+        return np.clip(np.rint(self.planes.reduced(1)), 0, 255).astype(np.uint8)
+
+
+def locate(
+    ground: Ground, middle: ScorePlanes, finding: Finding, carrier: Carrier, detection: Detection
+) -> Location:
+    """Say where the mark lies that was found.
+
+    Args:
+        ground: the image.
+        middle: the middle of its plane, where it was searched for.
+        finding: of the mark, in the middle.
+        carrier: of the key by which it was found.
+        detection: what is reported of it; without a detection nothing is located.
+    """
+    if not detection or finding.placement is None:
+        return _nowhere(ground, detection)
+    corner = [(n - part) // 2 for n, part in zip(ground.planes.shape, middle.shape, strict=True)]
+    placement = replace(finding.placement, offset=finding.placement.offset + corner)
+    bound = finding.message is not None and detection.binding_log_ratio is not None
+    # a field of local shifts fits the middle alone
+    planes, found = ground.planes, replace(finding, placement=placement)
+    if finding.field is not None:
+        planes, found = middle, finding
+    seen = survey(planes, found, carrier, ground.pixels, bound=bound)
+    weights, evidence, carries = find_parts(seen)
+    n, v = _weighed(seen.plain, weights), _weighed(seen.energy, weights**2)
+    strength = math.sqrt(max(float(v[carries].mean()) if carries.any() else 0.0, _TINY))
+    spread = min(max(_HEAT / (2 * math.sqrt(math.pi) * strength), _SMOOTHING[0]), _SMOOTHING[1])
+    heat = smoothed_z(n, v, spread)
+    change = None
+    if seen.bound is not None and seen.bound_energy is not None:
+        others, withheld = measure(middle, finding, carrier)
+        depth = CLASSES[int(np.argmax(class_weights(others.plus(withheld))))].depth
+        b, w = _weighed(seen.bound, weights[:-1]), _weighed(seen.bound_energy, weights[:-1] ** 2)
+        ratio = (depth**2 * w / 2 - depth * b) * carries
+        change = _window_sum(ratio, _CHANGE_SMOOTHING * spread)
+    return _drawn(ground, placement, seen.lattice, detection, heat, carries, change, spread)
+
+
+def find_parts(seen: Survey) -> tuple[NDArray[np.float64], NDArray[np.float32], NDArray[np.bool_]]:
+    """Return the weights of the channels, the nodes' evidence, and which of the nodes carry the mark.
+
+    Returns:
+        float64 ``(11,)``; float32 ``(H, W)``, logarithm of the ratio of likelihoods; bool ``(H, W)``.
+    """
+    believed = np.ones(seen.lattice.shape, np.float32)
+    told = np.empty((4, *seen.lattice.shape), np.float32)
+    for _ in range(_ROUNDS):
+        energy = (seen.energy * believed).sum(axis=(1, 2), dtype=np.float64)
+        weights = (seen.plain * believed).sum(axis=(1, 2), dtype=np.float64) / np.maximum(energy, _TINY)
+        weights = np.maximum(weights, 0)
+        n, v = _weighed(seen.plain, weights), _weighed(seen.energy, weights**2)
+        evidence = np.float32(_ASKED) * n - np.float32(_ASKED**2 / 2) * v
+        kernels.believe(evidence + np.float32(_PRIOR), _COUPLING, _SWEEPS, told, believed)
+    return weights, evidence, _believable(evidence, believed > 0.5)
+
+
+def smoothed_z(
+    plain: NDArray[np.float32], energy: NDArray[np.float32], spread: float
+) -> NDArray[np.float32]:
+    """Return ``sum K n / sqrt(sum K^2 v)`` around every node, K a Gaussian window: float32 ``(H, W)``.
+
+    Over the key, where there is no mark, its mean is 0 and its variance 1, whatever the window.
+
+    Args:
+        plain: float32 ``(H, W)``, n.
+        energy: float32 ``(H, W)``, v.
+        spread: standard deviation of the window, nodes.
+    """
+    window = _gaussian(spread)
+    variance = _convolve(energy, window**2)
+    z: NDArray[np.float32] = _convolve(plain, window) / np.sqrt(np.maximum(variance, np.float32(_TINY)))
+    return np.where(variance > _TINY, z, np.float32(0))
+
+
+def _weighed(channels: NDArray[np.float32], weights: NDArray[np.float64]) -> NDArray[np.float32]:
+    weighed: NDArray[np.float32] = np.tensordot(weights.astype(np.float32), channels, axes=1)
+    return weighed
+
+
+def _believable(evidence: NDArray[np.float32], carries: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Leave out parts that hang together and tell too little by themselves."""
+    numbers = np.empty(carries.shape, np.int32)
+    count = kernels.number_parts(carries, np.empty(carries.size, np.int64), numbers)
+    if count == 0:
+        return carries
+    told = np.bincount(numbers.ravel(), evidence.ravel(), count + 1)
+    told[0] = 0.0
+    kept: NDArray[np.bool_] = (told >= max(_LEAST_EVIDENCE, _LEAST_PART * told.max()))[numbers]
+    return kept
+
+
+def _gaussian(spread: float) -> NDArray[np.float32]:
+    reach = max(1, math.ceil(_REACH * spread))
+    at = np.arange(-reach, reach + 1)
+    return np.exp(-(at**2) / (2 * spread**2)).astype(np.float32)
+
+
+def _window_sum(values: NDArray[np.float32], spread: float) -> NDArray[np.float32]:
+    return _convolve(values.astype(np.float32), _gaussian(spread))
+
+
+def _convolve(values: NDArray[np.float32], window: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Convolve rows and columns with a symmetric window; zeros lie beyond."""
+    reach = window.size // 2
+    for axis in (0, 1):
+        edge = [(reach, reach) if a == axis else (0, 0) for a in (0, 1)]
+        padded, n = np.pad(values, edge), values.shape[axis]
+        values = np.zeros_like(values)
+        for i, weight in enumerate(window):
+            values += weight * (padded[i : i + n] if axis == 0 else padded[:, i : i + n])
+    return values
+
+
+def _nowhere(ground: Ground, detection: Detection) -> Location:
+    shape = -(-ground.height // ABSENT_CELL_PX), -(-ground.width // ABSENT_CELL_PX)
+    zeros = np.zeros(shape, np.float32)
+    return Location(
+        detection=detection,
+        heat=zeros,
+        carries=zeros > 0,
+        disagreement=None,
+        box=None,
+        share=0.0,
+        cell_px=ABSENT_CELL_PX,
+        smoothing_px=0.0,
+        width=ground.width,
+        height=ground.height,
+        _luma=ground.backdrop(),
+    )
+
+
+def _drawn(
+    ground: Ground,
+    placement: Placement,
+    lattice: Lattice,
+    detection: Detection,
+    heat: NDArray[np.float32],
+    carries: NDArray[np.bool_],
+    change: NDArray[np.float32] | None,
+    spread: float,
+) -> Location:
+    """Bring maps of nodes to the picture's cells: each takes the node in which its middle lies."""
+    node_px = lattice.side * ground.pixels * math.sqrt(abs(float(np.linalg.det(placement.matrix))))
+    cell = max(1, round(node_px))
+    n_rows, n_columns = -(-ground.height // cell), -(-ground.width // cell)
+    y, x = (np.minimum((np.arange(n) + 0.5) * cell, size - 0.5) for n, size in
+            ((n_rows, ground.height), (n_columns, ground.width)))
+    middles = np.stack(np.meshgrid(y, x, indexing="ij"), axis=-1) / ground.pixels - 0.5
+    units = (middles - placement.offset) @ np.linalg.inv(placement.matrix).T
+    nodes = np.floor((units + 0.5 - lattice.start) / lattice.side).astype(int)
+    last = np.array(lattice.shape) - 1
+    # the border of the image has no whole blocks: it is what the next ones are
+    near = (nodes >= -1).all(axis=-1) & (nodes <= last + 1).all(axis=-1)
+    i, j = np.moveaxis(np.clip(nodes, 0, last), -1, 0)
+    seen = carries[i, j] & near
+    box, share = _extent(seen, cell, ground)
+    return Location(
+        detection=detection,
+        heat=heat[i, j] * near,
+        carries=seen,
+        disagreement=None if change is None else change[i, j] * near,
+        box=box,
+        share=share,
+        cell_px=cell,
+        smoothing_px=spread * node_px,
+        width=ground.width,
+        height=ground.height,
+        _luma=ground.backdrop(),
+    )
+
+
+def _extent(carries: NDArray[np.bool_], cell: int, ground: Ground) -> tuple[Box | None, float]:
+    """Return the box around the cells that carry a mark, and their share of the area."""
+    rows, columns = (np.flatnonzero(carries.any(axis=axis)) for axis in (1, 0))
+    if rows.size == 0:
+        return None, 0.0
+    left, top = int(columns[0]) * cell, int(rows[0]) * cell
+    right, bottom = min(int(columns[-1] + 1) * cell, ground.width), min(int(rows[-1] + 1) * cell, ground.height)
+    tall, wide = (np.diff(np.minimum(np.arange(n + 1) * cell, size)) for n, size in
+                  zip(carries.shape, (ground.height, ground.width), strict=True))
+    share = float(tall @ carries @ wide) / (ground.height * ground.width)
+    return (left, top, right, bottom), share
