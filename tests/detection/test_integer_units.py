@@ -30,7 +30,7 @@ from fastmark.detection.scores import ScorePlanes
 
 @pytest.fixture(scope="module")
 def crop_of(carrier, draw_plane):
-    """A function ``(samples, first)``: analysis of a crop, and the torus place of its sample (0, 0), units."""
+    """A function ``(samples, first)``: analysis of a crop, its origin and its offset."""
 
     def crop(samples, first, strength=2.0):
         plane, origin = planted(draw_plane("textured", 250, 300, samples), carrier, strength=strength)
