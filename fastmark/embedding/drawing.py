@@ -42,14 +42,15 @@ def draw_pilot(host: Host, carrier: Carrier, design: Design, threads: int = 1) -
 
 def add_chips(chips: NDArray[np.float32], delta: Plane, threads: int = 1) -> None:
     """Add chips, given by their DCT coefficients ``(10, BY, BX)``, to a delta of their plane's shape."""
-    in_strips(
-        lambda first, last: kernels.add_inverse_dct(
-            chips[:, first:last], BASIS, COEFFICIENT_ROWS, COEFFICIENT_COLUMNS, 4 + BLOCK * first, 4, delta
-        ),
-        chips.shape[1],
-        threads,
-        rows=32,
-    )
+
+    def add(first: int, last: int) -> None:
+        # NOTE: a copy, for of rows in a larger array numba would compile the kernel once more
+        part = np.ascontiguousarray(chips[:, first:last])
+        kernels.add_inverse_dct(
+            part, BASIS, COEFFICIENT_ROWS, COEFFICIENT_COLUMNS, 4 + BLOCK * first, 4, delta
+        )
+
+    in_strips(add, chips.shape[1], threads, rows=32)
 
 
 def chip_coefficients(

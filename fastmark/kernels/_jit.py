@@ -2,6 +2,11 @@
 
 A kernel is a plain function over arrays and scalars; ``@kernel`` compiles it lazily, without the
 GIL, and caches the machine code on disk when a cache folder can be written.
+
+What makes a kernel slow to compile: parts that are kernels themselves (each is optimised once alone, and again
+in every caller), where their loops do not need that, ``inline``; ``np.zeros``, for which numba compiles three
+functions, where ``x = np.empty(...)`` and ``x[:] = 0`` are one; a literal handed to another kernel, which is a type
+of its own (``np.int64(0)`` is not); arrays of more than one layout.
 """
 
 from __future__ import annotations

@@ -51,7 +51,8 @@ def add_inverse_dct(chips, basis, rows, columns, y0, x0, plane):
     n_coefficients, n_rows, n_columns = chips.shape
     side = basis.shape[1]
     horizontal = np.empty((4, side * n_columns), np.float32)
-    waves = np.zeros((4, 4, n_columns), np.float32)  # by vertical and horizontal frequency
+    waves = np.empty((4, 4, n_columns), np.float32)  # by vertical and horizontal frequency
+    waves[:] = 0
     for by in range(n_rows):
         for c in range(n_coefficients):
             copy_line(chips[c, by], waves[rows[c], columns[c]])

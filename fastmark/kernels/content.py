@@ -14,7 +14,7 @@ def mean_of_nine(means, inside, out):
     ``inside`` is uint8, 0 or 1; 0 where no neighbour is.
     """
     n_rows, n_columns = means.shape
-    sums, counts = np.zeros(n_columns + 2, np.float32), np.zeros(n_columns + 2, np.float32)
+    sums, counts = np.empty(n_columns + 2, np.float32), np.empty(n_columns + 2, np.float32)
     for y in range(n_rows):
         sums[:] = 0
         counts[:] = 0

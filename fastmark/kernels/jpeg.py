@@ -60,7 +60,7 @@ def quantise(plane, steps, out):
     if n_seen == 0:
         return
     for by in range(n_rows):
-        forward_blocks(plane, 8 * by, 0, line, scratch, x)
+        forward_blocks(plane, 8 * by, np.int64(0), line, scratch, x)
         for u in range(8):
             for v in range(8):
                 step = steps[v, u]
@@ -87,9 +87,10 @@ def harden(plane, delta, scale, steps, limits, least, margin, first, last, out):
     x, d, scratch = (
         np.empty((8, 8, n), np.float32),
         np.empty((8, 8, n), np.float32),
-        np.zeros((8, 8, n), np.float32),
+        np.empty((8, 8, n), np.float32),
     )
-    line, change = np.zeros(8 * n, np.float32), np.zeros((8, 8, n), np.float32)
+    line, change = np.empty(8 * n, np.float32), np.empty((8, 8, n), np.float32)
+    scratch[:], line[:], change[:] = 0, 0, 0
     square = 0.0
     for by in range(first, last):
         whole = n > 0 and 8 * by + 8 <= height

@@ -57,7 +57,8 @@ def smooth_cells(cells, reach_y, reach_x, out):
     """
     n_rows, n_columns = cells.shape
     reach_x = min(reach_x, n_columns - 1)
-    sums = np.zeros(n_columns + 2 * reach_x, np.float32)
+    sums = np.empty(n_columns + 2 * reach_x, np.float32)
+    sums[:] = 0
     share = np.empty(n_columns, np.float32)
     for j in range(n_columns):
         share[j] = 1 / ((min(j + reach_x + 1, n_columns) + reach_x - j) * (2 * reach_y + 1))

@@ -19,7 +19,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmark.kernels._jit import copy_line, kernel
+from fastmark.kernels._jit import copy_line, inline, kernel
 
 # Operations of a schedule; s is the binary logarithm of the number of LLRs they write or read.
 LOWER, UPPER, UPPER_FROZEN, FROZEN, REPEAT, JOIN, JOIN_FROZEN = range(7)
@@ -70,7 +70,7 @@ def encode_polar(u: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
         half *= 2
 
 
-@kernel
+@inline
 def lower_llrs(alpha, alpha_row, paths, s):
     """LLRs of left children, size 2^s, of every path: ``sign(a b) min(|a|, |b|)``.
 
@@ -90,7 +90,7 @@ def lower_llrs(alpha, alpha_row, paths, s):
         alpha_row[s, path] = path
 
 
-@kernel
+@inline
 def upper_llrs(alpha, alpha_row, left, left_row, paths, s):
     """LLRs of right children, size 2^s, of every path, the left ones decided: ``b + (1 - 2 u) a``."""
     m = 1 << s
@@ -105,7 +105,7 @@ def upper_llrs(alpha, alpha_row, left, left_row, paths, s):
         alpha_row[s, path] = path
 
 
-@kernel
+@inline
 def upper_llrs_frozen(alpha, alpha_row, paths, s):
     """``upper_llrs`` after left children of zeros: ``a + b``, of every path."""
     m = 1 << s
@@ -119,7 +119,7 @@ def upper_llrs_frozen(alpha, alpha_row, paths, s):
         alpha_row[s, path] = path
 
 
-@kernel
+@inline
 def join_bits(left, left_row, right, paths, s, is_left):
     """Signs of nodes of size 2^(s + 1) from their children: ``(left right, right)``, of every path."""
     m = 1 << s
@@ -136,7 +136,7 @@ def join_bits(left, left_row, right, paths, s, is_left):
             left_row[s + 1, path] = path
 
 
-@kernel
+@inline
 def join_bits_frozen(left, left_row, right, paths, s, is_left):
     """``join_bits`` with left children of zeros: ``(right, right)``, of every path."""
     m = 1 << s
@@ -167,7 +167,7 @@ def cost_node(llr):
     return half * (magnitude - total), half * (magnitude + total)
 
 
-@kernel
+@inline
 def add_frozen(alpha, alpha_row, right, metric, paths, s, is_left):
     """Add the cost of a frozen node (all bits 0) of size 2^s to the metric of every path."""
     m = 1 << s
@@ -178,7 +178,7 @@ def add_frozen(alpha, alpha_row, right, metric, paths, s, is_left):
             right[path, m : 2 * m] = np.float32(1.0)
 
 
-@kernel
+@inline
 def cost_repeat(alpha, alpha_row, metric, paths, s, cost):
     """Metrics of every path extended by a repetition node: bit b of path p to ``cost[2 p + b]``.
 
@@ -191,7 +191,7 @@ def cost_repeat(alpha, alpha_row, metric, paths, s, cost):
         cost[2 * path + 1] = metric[path] + one
 
 
-@kernel
+@inline
 def write_repeat(target, left_row, chosen, paths, s, is_left):
     """Signs of a repetition node of size 2^s of every path."""
     m = 1 << s
@@ -222,7 +222,7 @@ def pick_candidates(cost, kept, order):
         count += 1
 
 
-@kernel
+@inline
 def fork_paths(cost, metric, paths, list_size, rows, order, chosen):
     """Split each path into bit 0 and bit 1, keep the ``list_size`` best; returns the new number of paths.
 
@@ -274,13 +274,14 @@ def decode_polar_list(llr, schedule, list_size, codewords, metrics):
     alpha = np.empty((list_size, 2 * size), np.float32)
     left = np.empty((list_size, 2 * size), np.float32)
     right = np.empty((list_size, 2 * size), np.float32)
-    rows = np.zeros((2 * (levels + 1), list_size), np.int32)
+    rows = np.empty((2 * (levels + 1), list_size), np.int32)
     alpha_row = rows[: levels + 1]
     left_row = rows[levels + 1 :]
-    metric = np.zeros(list_size, np.float32)
+    metric = np.empty(list_size, np.float32)
     cost = np.empty(2 * list_size, np.float32)
     order = np.empty(2 * list_size, np.int32)
-    chosen = np.zeros(list_size, np.int32)
+    chosen = np.empty(list_size, np.int32)
+    rows[:], metric[:], chosen[:] = 0, 0, 0
     copy_line(llr, alpha[0, size:])
     paths = np.int64(1)  # NOTE: not 1, a literal, for which numba would compile all that takes it once more
     for step in range(schedule.shape[0]):
