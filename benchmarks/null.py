@@ -9,6 +9,9 @@ as much as a search.
 has both views. "trials" undoes the multiplication, log10 p - log10(keys), which is exact as long as the
 product was not cut off at 1: levels of 1 / keys and above are therefore left out of it. "pictures" takes what
 was reported, the best key of each picture, whose chance the product bounds.
+
+With `--kinds` the pictures are drawn ones of every kind and size, photographs, and pictures marked with other
+keys; each search tells which rungs it came to, see `_ladder.py`.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import _ladder
 import numpy as np
 from _common import (
     breaches,
@@ -124,12 +128,19 @@ def tail(rows: list[Row], n_keys: int) -> list[Row]:
     for row in rows:
         place = (row["picture"], row["view"], row["attack"])
         of_picture[place] = min(row["log10_p"], of_picture.get(place, 0.0))
-    best = np.array(list(of_picture.values()))
+    return levels(single, np.array(list(of_picture.values())), math.log10(n_keys))
+
+
+def levels(single: np.ndarray, best: np.ndarray, cut_off: float = 0.0) -> list[Row]:
+    """Compare the shares of log10 p of trials and of pictures with what each level allows.
+
+    `cut_off`: p of trials is known where it is below 10 to the power of minus this.
+    """
     table = []
     for exponent in EXPONENTS:
         line: Row = {"p <=": f"1e-{exponent}"}
         fault = False
-        uncut = exponent > math.log10(n_keys)
+        uncut = exponent > cut_off
         for name, values, known in (("trials", single, uncut), ("pictures", best, True)):
             seen = int(np.sum(values <= -exponent))
             allowed = values.size * 10.0**-exponent
@@ -143,7 +154,8 @@ def tail(rows: list[Row], n_keys: int) -> list[Row]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
+    parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="needed without --kinds")
+    parser.add_argument("--kinds", action="store_true", help="every kind and size, rung by rung")
     parser.add_argument("--trials", type=int, default=2000, help="at least so many; default: %(default)s")
     parser.add_argument("--keys", type=int, default=8, help="fresh keys a picture; default: %(default)s")
     parser.add_argument("--attacks", default="none", help="patterns of names or groups, comma between")
@@ -156,6 +168,11 @@ def main() -> None:
     options = parser.parse_args()
 
     one_thread_each()
+    if options.kinds:
+        _ladder.report(options, levels)
+        return
+    if not options.folders:
+        raise SystemExit("name a folder of pictures, or give --kinds")
     paths = find_pictures(options.folders, options.pictures)
     patterns = tuple(options.attacks.split(","))
     n_attacks = len(chosen(patterns, LEAST_SIDE, LEAST_SIDE))

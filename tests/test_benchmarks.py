@@ -1,0 +1,120 @@
+"""What the benchmarks' tables are made of: pictures that differ and repeat, shares that are counted right."""
+
+import sys
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("skimage", reason="the pictures of the benchmarks are scikit-image's")
+pytest.importorskip("scipy")
+
+BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def scripts():
+    """A function that imports a module of the benchmarks as the scripts beside it import it."""
+
+    def imported(name):
+        sys.path.insert(0, str(BENCHMARKS))
+        try:
+            return __import__(name)
+        finally:
+            sys.path.remove(str(BENCHMARKS))
+
+    return imported
+
+
+# ---- kinds of unmarked pictures --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(64, 71), (130, 97)])
+def test_each_kind_is_drawn_at_the_size_asked_for_and_repeats_itself(scripts, size):
+    for name, draw in scripts("_kinds").KINDS.items():
+        first, second, other = (draw(np.random.default_rng(seed), *size) for seed in (4, 4, 5))
+        assert (first.shape, first.dtype) == ((*size, 3), np.uint8), name
+        assert np.array_equal(first, second), name
+        assert not np.array_equal(first, other), name
+
+
+def test_sizes_of_kinds_keep_within_their_bounds(scripts):
+    rng = np.random.default_rng(1)
+    sizes = [scripts("_kinds").drawn_size(rng, 64, 64.0**2, 2e6) for _ in range(500)]
+    areas = [h * w for h, w in sizes]
+    assert min(min(size) for size in sizes) == 64
+    assert max(max(size) / min(size) for size in sizes) <= 4.1
+    assert max(areas) < 2.01e6 and np.median(areas) == pytest.approx((64.0**2 * 2e6) ** 0.5, rel=0.5)
+
+
+def test_a_search_over_kinds_has_pictures_of_every_kind_of_other_keys_and_a_large_one(scripts):
+    ladder = scripts("_ladder")
+    kinds = {ladder._ORDER[number % len(ladder._ORDER)] for number in range(len(ladder._ORDER))}
+    assert kinds == {*scripts("_kinds").KINDS, ladder.PHOTOGRAPH, ladder.OTHER_KEY}
+    picture = ladder.picture(ladder.LARGE_EVERY // 2, ())[1]
+    again = ladder.picture(ladder.LARGE_EVERY // 2, ())[1]
+    assert picture.shape[:2] == ladder.LARGE and np.array_equal(picture, again)
+
+
+def test_rungs_are_counted_once_a_search_however_often_they_are_tried(scripts):
+    ladder = scripts("_ladder")
+    trial, reading = namedtuple("Trial", "kind read"), namedtuple("Reading", "promising")
+    trace = [trial("identity", False), trial("candidate", False), trial("candidate", True), reading(False)]
+    rungs = ladder.rungs_of(trace)
+    assert rungs == {"identity": (1, 0), "candidate": (2, 1), "reading": (1, 0)}
+    rows = [{"rungs": rungs}, {"rungs": {"identity": (1, 1)}}]
+    table = {row["rung"]: row for row in ladder.by_rung(rows)}
+    assert [table["candidate"][name] for name in ("came, share", "times a search", "through, share")] == [
+        0.5, 1.0, 1.0,
+    ]  # fmt: skip
+    assert (table["identity"]["through"], table["identity"]["of all, share"]) == (1, 0.5)
+
+
+def test_a_rung_that_lets_through_more_than_was_planned_is_told(scripts):
+    ladder = scripts("_ladder")
+
+    def result(through):
+        rows = [{"rungs": {"identity": (1, int(n < through))}} for n in range(1000)]
+        return ladder.by_rung(rows)[0]["result"]
+
+    assert ladder.PLANNED["identity"] == 0.05
+    assert (result(50), result(70), result(90)) == ("ok", "ok", "over")
+
+
+# ---- pictures of the tables of speed ---------------------------------------------------------------
+
+
+def test_rejected_pictures_have_their_size_differ_and_repeat(scripts):
+    rejecting = scripts("_rejecting")
+    sources = rejecting.originals([])
+    for name in ("256x256", "481x321"):
+        width, height = rejecting.size_of(name)
+        made = [np.asarray(image) for image in rejecting.pictures(sources, name, 12)]
+        again = [np.asarray(image) for image in rejecting.pictures(sources, name, 12)]
+        assert {picture.shape for picture in made} == {(height, width, 3)}
+        assert len({picture.tobytes() for picture in made}) == 12
+        assert all(np.array_equal(a, b) for a, b in zip(made, again, strict=True))
+
+
+def test_originals_are_never_enlarged_by_more_than_a_half(scripts):
+    rejecting = scripts("_rejecting")
+    sources = [np.zeros((400, 600, 3), np.uint8), np.zeros((600, 400, 3), np.uint8)]
+    assert [source.shape[:2] for source in rejecting.fitting(sources, (900, 600))] == [(400, 600)] * 2
+    assert rejecting.fitting(sources, (901, 600)) == []
+    assert list(rejecting.pictures(sources, "1024x1024", 3)) == []
+
+
+def test_ratios_are_to_the_mean_time_of_decoding(scripts):
+    rejecting = scripts("_rejecting")
+    row = rejecting.judged(rejecting.shares([10.0, 20.0, 30.0, 100.0], 10.0), (4, 2), (15, 8))
+    assert (row["mean ratio"], row["median ratio"]) == (4.0, 2.5)
+    assert (row["result"], row["p99 result"]) == ("reach", "reach")
+    assert 9 < row["p99 ratio"] < 10
+
+
+def test_verdicts(scripts):
+    verdict = scripts("_timing").verdict
+    assert [verdict(x, 2, 1) for x in (0.9, 1.5, 2.1)] == ["aim", "reach", "SHORT"]
+    assert [verdict(x, 2, None) for x in (0.9, 2.1)] == ["reach", "SHORT"]
+    assert verdict(1, None, None) == "-"
