@@ -20,6 +20,8 @@ SPEC = (PACKAGE / "SPEC.md").read_text(encoding="utf-8")
 LAYERS = (
     {"_version", "errors", "_unchanging", "kernels"},
     {"_checks", "_threads", "fft", "results"},
+    {"warming"},
+    {"locations"},
     {"images", "codec"},  # neither knows the other
     {"detection"},
     {"embedding"},  # looks at its work with the detector's eyes
@@ -37,6 +39,7 @@ PILLOW = "Pillow's decoders have no public way to this, see the comments there"
 ALLOWED_PRIVATES = {
     ("bulk", "os._exit"): "documented, in spite of its name",
     ("cli", "argparse._ArgumentGroup"): "the type has no other name",
+    ("kernels", "dispatcher._cache"): "numba has no public way to a cache of one's own, see the comment there",
     ("images", "decoder._reload_exif"): PILLOW,
     ("images", "decoder._im"): PILLOW,
     ("images", "decoder._tile_size"): PILLOW,

@@ -1,4 +1,4 @@
-"""The command line: keygen, embed, detect, scan, doctor.
+"""The command line: keygen, embed, detect, scan, doctor, warmup.
 
 Exit codes: 0 done, or at least one image detected; 1 no image detected; 2 an error, of use, of a
 key or of any one image; 3 some of many images failed; 130 interrupted; 141 nobody reads
@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fastmark.cli.codes import INTERRUPTED, PIPE_CLOSED, fail
+from fastmark.cli.compiling import Compiling
 from fastmark.cli.options import make_parser
 from fastmark.errors import FastmarkError, one_line
 
@@ -34,8 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = make_parser().parse_args(arguments)
         run: Callable[[argparse.Namespace], int] = options.run
-        code = run(options)
-        sys.stdout.flush()
+        with Compiling(quiet=getattr(options, "quiet", False)):
+            code = run(options)
+            sys.stdout.flush()
         return code
     except KeyboardInterrupt:
         print("fastmark: interrupted", file=sys.stderr)

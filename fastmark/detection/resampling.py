@@ -83,7 +83,7 @@ def resample(
     units = np.empty((size[0], size[1]), np.float32)
     inside = np.empty((size[0], size[1]), np.uint8)
     field = _NO_FIELD if field is None else field / np.float32(reduction)
-    kernels.warp_plane(source, _TABLE, matrix / reduction, at, field, FIELD_SPACING, units, inside)
+    kernels.warp_plane(source, _TABLE, matrix / reduction, at, field, float(FIELD_SPACING), units, inside)
     return UnitGrid((int(start[0]), int(start[1])), units, inside)
 
 

@@ -23,11 +23,13 @@ class Compilation(NamedTuple):
         kernel: its module and name, as ``dct.dct8``.
         arguments: numba's types of its arguments.
         seconds: how long that took, kernels that it calls included.
+        cpu_seconds: of the processor's time.
     """
 
     kernel: str
     arguments: tuple[Any, ...]
     seconds: float
+    cpu_seconds: float
 
 
 class _Listener(event.Listener):
@@ -39,7 +41,7 @@ class _Listener(event.Listener):
     def __init__(self) -> None:
         self.done: list[Compilation] = []
         self._depth = 0
-        self._start = 0.0
+        self._start = self._cpu_start = 0.0
         self._ours = self._collects = False
 
     def on_start(self, event: Any) -> None:
@@ -54,16 +56,16 @@ class _Listener(event.Listener):
         # a fifth of the time of compiling is the garbage collector's, which finds next to nothing
         self._collects = gc.isenabled()
         gc.disable()
-        self._start = time.perf_counter()
+        self._start, self._cpu_start = time.perf_counter(), time.thread_time()
 
     def on_end(self, event: Any) -> None:
         self._depth -= 1
         if self._depth or not self._ours:
             return
-        seconds = time.perf_counter() - self._start
+        seconds, cpu_seconds = time.perf_counter() - self._start, time.thread_time() - self._cpu_start
         if self._collects:
             gc.enable()
-        self.done.append(Compilation(str(_name(event)), event.data["args"], seconds))
+        self.done.append(Compilation(str(_name(event)), event.data["args"], seconds, cpu_seconds))
 
 
 def _name(event: Any) -> str | None:
@@ -74,7 +76,7 @@ def _name(event: Any) -> str | None:
 
 
 def _tell(number: int, name: str | None, folder: str | None) -> None:
-    """Log that a kernel is being compiled, the ``number``-th; who shows progress reads the record's attributes."""
+    """Log that a kernel is being compiled, the ``number``-th; its record tells those who show progress."""
     if number == 1:
         where = f"once, into {folder}" if folder else "at each start, for no folder can be written"
         _log.info("compiling kernels for this machine, %s", where)

@@ -3,10 +3,10 @@
 A kernel is a plain function over arrays and scalars; ``@kernel`` compiles it lazily, without the
 GIL, and caches the machine code on disk when a cache folder can be written.
 
-What makes a kernel slow to compile: parts that are kernels themselves (each is optimised once alone, and again
-in every caller), where their loops do not need that, ``inline``; ``np.zeros``, for which numba compiles three
-functions, where ``x = np.empty(...)`` and ``x[:] = 0`` are one; a literal handed to another kernel, which is a type
-of its own (``np.int64(0)`` is not); arrays of more than one layout.
+What makes a kernel slow to compile: parts that are kernels themselves, each optimised alone and again in
+every caller, where ``inline`` would do; ``np.zeros``, for which numba compiles three functions, where
+``np.empty(...)`` and ``x[:] = 0`` are one; a literal handed to another kernel, which is a type of its own,
+as ``np.int64(0)`` is not; arrays of more than one layout.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
+from numba.core.dispatcher import Dispatcher
 
 from fastmark.kernels import _compiling  # noqa: F401  # listens from here on
+from fastmark.kernels._cache import SharedCache
 
 # NOTE: never nnan/ninf: LLVM may then drop isnan/isfinite tests (numba#2919).
 FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
@@ -34,10 +36,16 @@ def _compile(function: Callable[..., Any], **flags: Any) -> Any:
     flags |= {"nogil": True, "error_model": "numpy", "fastmath": FASTMATH, "no_cfunc_wrapper": True}
     if _caching:
         try:
-            return numba.njit(cache=True, **flags)(function)
+            cache = SharedCache(function)
         except RuntimeError as error:  # no locator: zipped package or read-only home (numba#4908)
             _caching = False
             _log.info("compiled kernels are not cached on disk: %s", error)
+        else:
+            dispatcher = numba.njit(**flags)(function)
+            # NOTE: njit(cache=True) sets the same attribute, to a cache that cannot be shared (numba#4807)
+            if isinstance(dispatcher, Dispatcher):  # not where NUMBA_DISABLE_JIT leaves Python's function
+                dispatcher._cache = cache  # type: ignore[attr-defined]  # numba is untyped
+            return dispatcher
     return numba.njit(**flags)(function)
 
 
