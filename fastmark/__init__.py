@@ -19,6 +19,8 @@ if TYPE_CHECKING:  # what type checkers read of _HOME
     from fastmark.codec.key import load_key as load_key
     from fastmark.detector import Detector as Detector
     from fastmark.detector import detect as detect
+    from fastmark.detector import detect_all as detect_all
+    from fastmark.detector import locate as locate
     from fastmark.errors import AlreadyMarkedError as AlreadyMarkedError
     from fastmark.errors import FastmarkError as FastmarkError
     from fastmark.errors import ImageNotFoundError as ImageNotFoundError
@@ -33,9 +35,12 @@ if TYPE_CHECKING:  # what type checkers read of _HOME
     from fastmark.errors import SourceError as SourceError
     from fastmark.errors import SourceNotFoundError as SourceNotFoundError
     from fastmark.errors import UnsupportedImageError as UnsupportedImageError
+    from fastmark.locations import Location as Location
     from fastmark.results import Detection as Detection
     from fastmark.results import EmbedReport as EmbedReport
     from fastmark.results import Survival as Survival
+    from fastmark.warming import Warmup as Warmup
+    from fastmark.warming import warmup as warmup
     from fastmark.watermarker import Watermarker as Watermarker
 
 _HOME = {
@@ -53,6 +58,7 @@ _HOME = {
     "Key": "codec.key",
     "KeyFormatError": "errors",
     "KeyNotFoundError": "errors",
+    "Location": "locations",
     "MissingPackageError": "errors",
     "Outcome": "batches",
     "OutputError": "errors",
@@ -60,9 +66,13 @@ _HOME = {
     "SourceNotFoundError": "errors",
     "Survival": "results",
     "UnsupportedImageError": "errors",
+    "Warmup": "warming",
     "Watermarker": "watermarker",
     "detect": "detector",
+    "detect_all": "detector",
     "load_key": "codec.key",
+    "locate": "detector",
+    "warmup": "warming",
 }
 """In which module each public name lives."""
 

@@ -14,8 +14,10 @@ from fastmark.codec.key import AnyKey, Key, check_key, which_of_two
 from fastmark.codec.message import MessageCode
 from fastmark.codec.plane import pixels_per_unit
 from fastmark.detection.detector import KeyDetector, look
+from fastmark.detection.several import look_for_all, look_where, order
 from fastmark.errors import KeyFormatError
 from fastmark.images.opening import DetectorInput, ImageInput, open_for_detection
+from fastmark.locations import Location
 from fastmark.results import Detection
 from fastmark.watermarker import Watermarker
 
@@ -105,8 +107,43 @@ class Detector(Unchanging):
     def detect_opened(self, luma: DetectorInput, *, deep: bool = False, threads: int = 1) -> list[Detection]:
         """As :meth:`detect`, of an image opened by ``open_for_detection`` with ``unit=pixels_per_unit``."""
         found = look(luma, self._detectors, deep=deep, threads=threads)
-        # bounds end at the strength of a key: beyond, the margins tell which is the more certain
-        return sorted(found, key=lambda f: (f.log10_p, f.message_log10_p, -(f.margin or 0.0)))
+        return sorted(found, key=order)
+
+    def locate(
+        self, image: ImageInput, *, deep: bool = False, threads: int = 1, max_pixels: int | None = None
+    ) -> Location:
+        """Look for every key's watermark, and locate the most certain; as :meth:`Watermarker.locate`.
+
+        The number of keys is counted in its p-value.
+        """
+        threads = check_count("threads", threads, 1)
+        luma = open_for_detection(image, unit=pixels_per_unit, max_pixels=max_pixels)
+        return self.locate_opened(luma, deep=deep, threads=threads)
+
+    def locate_opened(self, luma: DetectorInput, *, deep: bool = False, threads: int = 1) -> Location:
+        """As :meth:`locate`, of an image opened by ``open_for_detection`` with ``unit=pixels_per_unit``."""
+        return look_where(luma, self._detectors, deep=deep, threads=threads)
+
+    def detect_all(
+        self, image: ImageInput, *, deep: bool = False, threads: int = 1, max_pixels: int | None = None
+    ) -> list[Location]:
+        """Look for all watermarks of every key, and locate them; as :meth:`Watermarker.detect_all`.
+
+        Returns:
+            One location for each watermark detected, most certain first, whatever its key.
+        """
+        threads = check_count("threads", threads, 1)
+        luma = open_for_detection(image, unit=pixels_per_unit, max_pixels=max_pixels)
+        return [one for one in self.detect_all_opened(luma, deep=deep, threads=threads) if one]
+
+    def detect_all_opened(
+        self, luma: DetectorInput, *, deep: bool = False, threads: int = 1
+    ) -> list[Location]:
+        """As :meth:`detect_all`, of an image opened as for :meth:`locate_opened`.
+
+        A key without any watermark there has one location, which is false.
+        """
+        return look_for_all(luma, self._detectors, deep=deep, threads=threads)
 
     def detect_batch(
         self,
@@ -161,3 +198,31 @@ def detect(
     """
     detector = Detector(keys, message_bits)
     return detector.detect(image, deep=deep, threads=threads, max_pixels=max_pixels)
+
+
+def locate(
+    image: ImageInput,
+    keys: Sought | Iterable[Sought],
+    *,
+    message_bits: int = 64,
+    deep: bool = False,
+    threads: int = 1,
+    max_pixels: int | None = None,
+) -> Location:
+    """Locate the most certain watermark of many keys: ``Detector(keys, message_bits).locate(image)``."""
+    detector = Detector(keys, message_bits)
+    return detector.locate(image, deep=deep, threads=threads, max_pixels=max_pixels)
+
+
+def detect_all(
+    image: ImageInput,
+    keys: Sought | Iterable[Sought],
+    *,
+    message_bits: int = 64,
+    deep: bool = False,
+    threads: int = 1,
+    max_pixels: int | None = None,
+) -> list[Location]:
+    """Look for all watermarks of many keys: ``Detector(keys, message_bits).detect_all(image)``."""
+    detector = Detector(keys, message_bits)
+    return detector.detect_all(image, deep=deep, threads=threads, max_pixels=max_pixels)

@@ -26,8 +26,8 @@ _DIM = 0.75  # of the grey, so that colours show on white
 class Location:
     """Where in an image the watermark of one key lies; true in an ``if`` where it is detected.
 
-    Cell ``(i, j)`` of the maps covers the pixels from row ``i * cell_px`` and column ``j * cell_px`` on of the
-    upright image; the last row and column of cells may reach beyond it.
+    Cell ``(i, j)`` of the maps covers the pixels from row ``i * cell_px`` and column ``j * cell_px`` on of
+    the upright image; the last row and column of cells may reach beyond it.
 
     Attributes:
         detection: what was found; all else is evidence of the place only, given that this is proven.
@@ -64,14 +64,16 @@ class Location:
 
     def to_dict(self) -> dict[str, Any]:
         """Return all but the maps as JSON values: those of the detection, and the place."""
-        place = {name: getattr(self, name) for name in ("share", "cell_px", "smoothing_px", "width", "height")}
+        place = {
+            name: getattr(self, name) for name in ("share", "cell_px", "smoothing_px", "width", "height")
+        }
         return self.detection.to_dict() | {"box": None if self.box is None else list(self.box)} | place
 
     def to_image(self) -> Image.Image:
         """Draw the maps over the grey image: a Pillow RGB image of its size.
 
-        The more certain the watermark, the bluer; the likelier that the content was changed under it, the more
-        orange. What carries nothing stays grey. A white line is drawn around the box.
+        The more certain the watermark, the bluer; the likelier that the content was changed under it, the
+        more orange. What carries nothing stays grey. A white line is drawn around the box.
         """
         grey = np.float32(_DIM) * self._luma.astype(np.float32)
         strength = self._spread(np.clip(self.heat / _FULL_HEAT, 0, 1) * self.carries)
@@ -104,7 +106,9 @@ class Location:
         n_rows, n_columns = self._luma.shape
         scale = self.cell_px * max(n_columns / self.width, n_rows / self.height)
         covered = (0.0, 0.0, n_columns / scale, n_rows / scale)
-        covered = tuple(min(a, n) for a, n in zip(covered, (0, 0, cells.shape[1], cells.shape[0]), strict=True))
+        covered = tuple(
+            min(a, n) for a, n in zip(covered, (0, 0, cells.shape[1], cells.shape[0]), strict=True)
+        )
         resized = Image.fromarray(cells.astype(np.float32)).resize(
             (n_columns, n_rows), Image.Resampling.BILINEAR, box=covered
         )

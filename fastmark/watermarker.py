@@ -18,6 +18,7 @@ from fastmark.codec.key import Key, check_secret_key
 from fastmark.codec.message import MessageCode
 from fastmark.codec.plane import pixels_per_unit
 from fastmark.detection.detector import KeyDetector, look
+from fastmark.detection.several import look_for_all, look_where
 from fastmark.embedding.host import Pixels
 from fastmark.embedding.remarking import mark_image, not_replaced
 from fastmark.errors import ImageTooSmallError, InvalidMessageError, OutputError
@@ -25,6 +26,7 @@ from fastmark.images.encoding import check_encoding, encode_image
 from fastmark.images.formats import PREFIX_BYTES, format_by_prefix
 from fastmark.images.opening import ImageInput, check_out, open_for_detection, open_for_embedding
 from fastmark.images.reading import Encoded
+from fastmark.locations import Location
 from fastmark.results import Detection, EmbedReport
 
 MIN_IMAGE_SIDE = 128
@@ -299,6 +301,33 @@ class Watermarker(Unchanging):
         threads = check_count("threads", threads, 1)
         luma = open_for_detection(image, unit=pixels_per_unit, max_pixels=max_pixels)
         return look(luma, [self.key_detector], deep=deep, threads=threads)[0]
+
+    def locate(
+        self, image: ImageInput, *, deep: bool = False, threads: int = 1, max_pixels: int | None = None
+    ) -> Location:
+        """Detect, and say which part of the image carries the watermark; arguments as of :meth:`detect`.
+
+        Errors are as there. Where it is not detected the location is false, and its maps are zeros.
+        """
+        threads = check_count("threads", threads, 1)
+        luma = open_for_detection(image, unit=pixels_per_unit, max_pixels=max_pixels)
+        return look_where(luma, [self.key_detector], deep=deep, threads=threads)
+
+    def detect_all(
+        self, image: ImageInput, *, deep: bool = False, threads: int = 1, max_pixels: int | None = None
+    ) -> list[Location]:
+        """Look for all watermarks of this key, as in collages, and say where each lies.
+
+        The image is searched again without the parts that are explained, until nothing more is detected; the
+        p-values count that in. Watermarks of one key that lie on top of each other are not told apart.
+        Arguments and errors as :meth:`detect`.
+
+        Returns:
+            One location for each watermark detected, most certain first; empty where there is none.
+        """
+        threads = check_count("threads", threads, 1)
+        luma = open_for_detection(image, unit=pixels_per_unit, max_pixels=max_pixels)
+        return [one for one in look_for_all(luma, [self.key_detector], deep=deep, threads=threads) if one]
 
     # ---- many images -------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from fastmark._checks import MAX_PIXELS_ALONE, MAX_PIXELS_EACH, MESSAGE_BITS, ON_MARKED, redacted
 from fastmark._version import VERSION
-from fastmark.cli import many, single
+from fastmark.cli import compiling, locating, many, single
 from fastmark.cli.codes import ERROR
 
 SOURCES = (
@@ -36,7 +36,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"fastmark {VERSION}")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
 
-    for add in (_add_keygen, _add_embed, _add_detect, _add_scan, _add_doctor):
+    for add in (_add_keygen, _add_embed, _add_detect, _add_locate, _add_scan, _add_doctor, _add_warmup):
         add(verbs)
     return parser
 
@@ -166,6 +166,11 @@ def _add_detect(verbs: Any) -> None:
     _add_key(detect, many=True)
     _add_message_bits(detect)
     detect.add_argument("--deep", action="store_true", help="search harder, for tampered images; slow")
+    detect.add_argument(
+        "--all",
+        action="store_true",
+        help="look for several watermarks in one image, as in collages, and say where each lies",
+    )
     _add_max_pixels(detect, str(MAX_PIXELS_ALONE))
     detect.add_argument(
         "--json",
@@ -173,6 +178,31 @@ def _add_detect(verbs: Any) -> None:
         help="one JSON object per line for each image and key, the most certain key first",
     )
     detect.set_defaults(run=single.detect)
+
+
+def _add_locate(verbs: Any) -> None:
+    locate = verbs.add_parser(
+        "locate",
+        help="show which part of an image carries the watermark",
+        epilog="exit codes: 0 detected, 1 not detected, 2 error",
+        allow_abbrev=False,
+    )
+    locate.add_argument("input", metavar="IN", help="an image file; - is stdin")
+    locate.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="OUT",
+        help="the map: a file, whose ending names the format, or - for PNG on stdout; written where the"
+        " watermark is detected",
+    )
+    _add_key(locate, many=True)
+    _add_message_bits(locate)
+    locate.add_argument("--deep", action="store_true", help="search harder, for tampered images; slow")
+    locate.add_argument("--force", action="store_true", help="replace what exists")
+    _add_max_pixels(locate, str(MAX_PIXELS_ALONE))
+    locate.add_argument("--json", action="store_true", help="print one JSON object, of the most certain key")
+    locate.set_defaults(run=locating.locate)
 
 
 def _add_scan(verbs: Any) -> None:
@@ -213,6 +243,20 @@ def _add_scan(verbs: Any) -> None:
 def _add_doctor(verbs: Any) -> None:
     doctor = verbs.add_parser("doctor", help="show versions and test this installation", allow_abbrev=False)
     doctor.set_defaults(run=single.doctor)
+
+
+def _add_warmup(verbs: Any) -> None:
+    warmup = verbs.add_parser(
+        "warmup",
+        help="compile all kernels now, for a container image or a new machine",
+        epilog="kernels are compiled for this kind of processor, and kept in NUMBA_CACHE_DIR, or where numba"
+        " finds a folder; exit codes: 0 done, 2 they cannot be kept",
+        allow_abbrev=False,
+    )
+    warmup.add_argument("--workers", type=_count, metavar="N", help="processes; default: one per core")
+    warmup.add_argument("--json", action="store_true", help="print what was done as one JSON object")
+    warmup.add_argument("--quiet", action="store_true", help="print no progress and no summary")
+    warmup.set_defaults(run=compiling.warmup)
 
 
 def _add_key(parser: argparse.ArgumentParser, *, many: bool) -> None:

@@ -18,7 +18,7 @@ from fastmark.cli.codes import DONE, ERROR, NOT_FOUND, fail
 from fastmark.errors import FastmarkError, InvalidImageError, KeyFormatError, OutputError, one_line
 
 if TYPE_CHECKING:
-    from fastmark import Detection, EmbedReport, Key
+    from fastmark import Detection, EmbedReport, Key, Location
     from fastmark.bulk.tables import Columns
     from fastmark.codec.key import AnyKey
 
@@ -58,7 +58,7 @@ def _load(place: str, load: Callable[[str], _Key], from_text: Callable[[str], _K
         raise KeyFormatError(f"{place}: {error}") from None
 
 
-def _read_input(path: str) -> str | bytes:
+def read_input(path: str) -> str | bytes:
     """A path as it is, for ``-`` all of stdin."""
     if path != "-":
         return path
@@ -115,7 +115,7 @@ def embed_one(options: argparse.Namespace) -> int:
     name = options.format if to_stdout else check_output(options.output, overwrite=options.force)
     check_encoding(name, **encoding)
     key = load_secret_key(options.key)
-    image = _read_input(path)
+    image = read_input(path)
 
     from fastmark import Watermarker
     from fastmark.bulk.tables import MANIFEST_COLUMNS
@@ -179,13 +179,17 @@ def detect(options: argparse.Namespace) -> int:
     from fastmark.images.opening import open_for_detection
 
     detector = Detector(loaded, options.message_bits)
-    names = {key.key_id: _name_of_key(key) for key in detector.keys}
+    names = {key.key_id: name_of_key(key) for key in detector.keys}
     any_detected = any_error = False
     for path in options.inputs:
         start = time.perf_counter()
         try:
-            luma = open_for_detection(_read_input(path), unit=pixels_per_unit, max_pixels=options.max_pixels)
-            results = detector.detect_opened(luma, deep=options.deep)
+            luma = open_for_detection(read_input(path), unit=pixels_per_unit, max_pixels=options.max_pixels)
+            if options.all:
+                places = detector.detect_all_opened(luma, deep=options.deep)
+                results = [place.detection for place in places]
+            else:
+                places, results = [], detector.detect_opened(luma, deep=options.deep)
         except FastmarkError as error:  # one bad image does not keep the others from being looked at
             any_error = True
             if options.json:
@@ -196,7 +200,10 @@ def detect(options: argparse.Namespace) -> int:
             continue
         ms = (time.perf_counter() - start) * 1e3
         any_detected |= any(results)
-        if options.json:
+        if options.json and places:
+            for place in places:
+                print(json.dumps(place_row(path, place, ms)))
+        elif options.json:
             for found in results:
                 size = {"source": path, "width": luma.width, "height": luma.height}
                 print(_json_row(size | found.to_dict() | {"ms": round(ms, 1)}, SCAN_COLUMNS))
@@ -204,12 +211,18 @@ def detect(options: argparse.Namespace) -> int:
             # one line per image: the best key; further keys only where they found something
             for index, found in enumerate(results):
                 if index == 0 or found.state != "absent":
-                    print(f"{redacted(path)}: {_detect_line(found, names[found.key_id])}")
+                    words = place_words(places[index]) if places else ""
+                    print(f"{redacted(path)}: {detect_line(found, names[found.key_id], words)}")
     return ERROR if any_error else DONE if any_detected else NOT_FOUND
 
 
 def _json_row(row: dict[str, Any], columns: Columns) -> str:
-    """One result as JSON, with the columns of the table that ``scan`` or bulk embedding writes of it.
+    """One result as JSON, as :func:`shaped_row`."""
+    return json.dumps(shaped_row(row, columns))
+
+
+def shaped_row(row: dict[str, Any], columns: Columns) -> dict[str, Any]:
+    """One result with the columns of the table that ``scan`` or bulk embedding writes of it.
 
     ``path`` is the old name of ``source``; it goes with fastmark 0.3.
     """
@@ -217,7 +230,7 @@ def _json_row(row: dict[str, Any], columns: Columns) -> str:
 
     row["source"] = redacted(printable(row["source"]))
     shape = {name: row.get(name) for name in columns}
-    return json.dumps({"schema": JSON_SCHEMA, "path": row["source"], **shape})
+    return {"schema": JSON_SCHEMA, "path": row["source"], **shape}
 
 
 def _bound(log10_p: float) -> str:
@@ -231,7 +244,8 @@ _BINDING_WORDS = {
 }
 
 
-def _detect_line(found: Detection, name: str) -> str:
+def detect_line(found: Detection, name: str, place: str = "") -> str:
+    """One detection for people, with the words for its place if there are any."""
     bound = _bound(found.log10_p)
     remarks = "".join(f" NOTE: {remark}." for remark in found.remarks)
     if found.state == "absent":
@@ -253,11 +267,29 @@ def _detect_line(found: Detection, name: str) -> str:
         parts.append("mirrored")
     if found.inverted:
         parts.append("inverted")
+    if place:
+        parts.append(place)
     line = ", ".join([*parts, f"key {name}"])
     return f"{line}. {found.note}{remarks}" if found.state == "possible" or remarks else line
 
 
-def _name_of_key(key: AnyKey) -> str:
+def place_row(source: str, found: Location, ms: float) -> dict[str, Any]:
+    """One location as JSON: the columns of ``detect``, and its place."""
+    from fastmark.bulk.tables import SCAN_COLUMNS
+
+    values = found.to_dict()
+    row = shaped_row({"source": source, **values, "ms": round(ms, 1)}, SCAN_COLUMNS)
+    return row | {name: values[name] for name in ("box", "share")}
+
+
+def place_words(found: Location) -> str:
+    """The place for people: "box 10,20,300,400, 56 % of the image"; empty where there is none."""
+    if found.box is None:
+        return ""
+    return f"box {','.join(map(str, found.box))}, {100 * found.share:.0f} % of the image"
+
+
+def name_of_key(key: AnyKey) -> str:
     """How lines of ``detect`` name the key, whose name is that of the file that was given."""
     from fastmark import Key
 

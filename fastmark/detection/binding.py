@@ -155,7 +155,8 @@ def block_luma(
     first = BLOCK * np.array(origin) + whole.astype(int)
     last = first + BLOCK * np.array(shape)
     covered = first.min() >= 0 and bool((last <= planes.shape).all())
-    if field is None and is_identity(placement.matrix) and np.array_equal(whole, placement.offset) and covered:
+    as_it_was = field is None and is_identity(placement.matrix) and np.array_equal(whole, placement.offset)
+    if as_it_was and covered:
         return _averaged(planes, first, (n_rows, n_columns))
     step = BLOCK // _SAMPLES
     reduction = max(1, round(step * math.sqrt(abs(np.linalg.det(placement.matrix)))))

@@ -29,15 +29,16 @@ from fastmark.results import Detection
 ABSENT_CELL_PX = 32
 """Side of the cells of an image in which nothing was found."""
 
-# benchmarks/locating.py: the mark is asked for at this share of its mean strength, as it is weaker in places;
-# the logarithm by which neighbours that differ are less likely, over two; the prior of a node that shows nothing.
-_ASKED, _COUPLING, _PRIOR = 0.6, np.float32(0.4), -0.01
+# benchmarks/locating.py. The mark is asked for at this share of its mean strength, as it is weaker in places;
+# half the logarithm by which neighbours that differ are less likely; the prior of a node that shows nothing.
+_ASKED, _COUPLING, _PRIOR = 0.6, np.float32(0.6), -0.02
 _ROUNDS, _SWEEPS = 6, 10
 _HEAT = 4.5  # z that smoothing aims at where the mark is
 _SMOOTHING = (0.6, 6.0)  # standard deviation of the window, nodes
 _CHANGE_SMOOTHING = 2.0  # of the window of disagreement, over that
 _LEAST_EVIDENCE = 12.0  # logarithm of the ratio of likelihoods of a part that is believed
 _LEAST_PART = 0.02  # the same, as a share of that of the best part
+_DENIES = 1.0  # the same, against the mark, of a border that is left out
 _REACH = 3.0  # standard deviations at which windows end
 _TINY = 1e-9
 
@@ -90,7 +91,7 @@ def locate(
     if finding.field is not None:
         planes, found = middle, finding
     seen = survey(planes, found, carrier, ground.pixels, bound=bound)
-    weights, evidence, carries = find_parts(seen)
+    weights, _, carries = find_parts(seen)
     n, v = _weighed(seen.plain, weights), _weighed(seen.energy, weights**2)
     strength = math.sqrt(max(float(v[carries].mean()) if carries.any() else 0.0, _TINY))
     spread = min(max(_HEAT / (2 * math.sqrt(math.pi) * strength), _SMOOTHING[0]), _SMOOTHING[1])
@@ -123,9 +124,7 @@ def find_parts(seen: Survey) -> tuple[NDArray[np.float64], NDArray[np.float32], 
     return weights, evidence, _believable(evidence, believed > 0.5)
 
 
-def smoothed_z(
-    plain: NDArray[np.float32], energy: NDArray[np.float32], spread: float
-) -> NDArray[np.float32]:
+def smoothed_z(plain: NDArray[np.float32], energy: NDArray[np.float32], spread: float) -> NDArray[np.float32]:
     """Return ``sum K n / sqrt(sum K^2 v)`` around every node, K a Gaussian window: float32 ``(H, W)``.
 
     Over the key, where there is no mark, its mean is 0 and its variance 1, whatever the window.
@@ -137,7 +136,7 @@ def smoothed_z(
     """
     window = _gaussian(spread)
     variance = _convolve(energy, window**2)
-    z: NDArray[np.float32] = _convolve(plain, window) / np.sqrt(np.maximum(variance, np.float32(_TINY)))
+    z = _convolve(plain, window) / np.sqrt(np.maximum(variance, np.float32(_TINY)))
     return np.where(variance > _TINY, z, np.float32(0))
 
 
@@ -147,15 +146,43 @@ def _weighed(channels: NDArray[np.float32], weights: NDArray[np.float64]) -> NDA
 
 
 def _believable(evidence: NDArray[np.float32], carries: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Leave out parts that hang together and tell too little by themselves."""
+    """Leave out parts that hang together and tell too little, and their borders that speak against a mark."""
     numbers = np.empty(carries.shape, np.int32)
     count = kernels.number_parts(carries, np.empty(carries.size, np.int64), numbers)
     if count == 0:
         return carries
     told = np.bincount(numbers.ravel(), evidence.ravel(), count + 1)
     told[0] = 0.0
-    kept: NDArray[np.bool_] = (told >= max(_LEAST_EVIDENCE, _LEAST_PART * told.max()))[numbers]
+    kept = np.zeros_like(carries)
+    for number in np.flatnonzero(told >= max(_LEAST_EVIDENCE, _LEAST_PART * told.max())):
+        part = numbers == number
+        kept |= part & _trimmed(np.where(part, evidence, np.float32(0)), part)
     return kept
+
+
+def _trimmed(evidence: NDArray[np.float32], part: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the rectangle of nodes around a part, less rows and columns at its border that deny the mark.
+
+    On every side those are left out whose sum is the least, if it is negative enough.
+    """
+    spans = [slice(int(at[0]), int(at[-1]) + 1) for at in (np.flatnonzero(part.any(axis=a)) for a in (1, 0))]
+    for _ in range(2):
+        for axis in (0, 1):
+            profile = evidence[spans[0], spans[1]].sum(axis=1 - axis, dtype=np.float64)
+            first, last = _borders(profile), _borders(profile[::-1])
+            span = spans[axis]
+            if first + last < span.stop - span.start:
+                spans[axis] = slice(span.start + first, span.stop - last)
+    inside = np.zeros_like(part)
+    inside[spans[0], spans[1]] = True
+    return inside
+
+
+def _borders(profile: NDArray[np.float64]) -> int:
+    """Return how many of the first sums deny the mark together."""
+    sums = np.cumsum(profile)
+    least = int(sums.argmin())
+    return least + 1 if sums[least] <= -_DENIES else 0
 
 
 def _gaussian(spread: float) -> NDArray[np.float32]:
@@ -212,8 +239,10 @@ def _drawn(
     node_px = lattice.side * ground.pixels * math.sqrt(abs(float(np.linalg.det(placement.matrix))))
     cell = max(1, round(node_px))
     n_rows, n_columns = -(-ground.height // cell), -(-ground.width // cell)
-    y, x = (np.minimum((np.arange(n) + 0.5) * cell, size - 0.5) for n, size in
-            ((n_rows, ground.height), (n_columns, ground.width)))
+    y, x = (
+        np.minimum((np.arange(n) + 0.5) * cell, size - 0.5)
+        for n, size in ((n_rows, ground.height), (n_columns, ground.width))
+    )
     middles = np.stack(np.meshgrid(y, x, indexing="ij"), axis=-1) / ground.pixels - 0.5
     units = (middles - placement.offset) @ np.linalg.inv(placement.matrix).T
     nodes = np.floor((units + 0.5 - lattice.start) / lattice.side).astype(int)
@@ -244,8 +273,13 @@ def _extent(carries: NDArray[np.bool_], cell: int, ground: Ground) -> tuple[Box 
     if rows.size == 0:
         return None, 0.0
     left, top = int(columns[0]) * cell, int(rows[0]) * cell
-    right, bottom = min(int(columns[-1] + 1) * cell, ground.width), min(int(rows[-1] + 1) * cell, ground.height)
-    tall, wide = (np.diff(np.minimum(np.arange(n + 1) * cell, size)) for n, size in
-                  zip(carries.shape, (ground.height, ground.width), strict=True))
+    right, bottom = (
+        min(int(columns[-1] + 1) * cell, ground.width),
+        min(int(rows[-1] + 1) * cell, ground.height),
+    )
+    tall, wide = (
+        np.diff(np.minimum(np.arange(n + 1) * cell, size))
+        for n, size in zip(carries.shape, (ground.height, ground.width), strict=True)
+    )
     share = float(tall @ carries @ wide) / (ground.height * ground.width)
     return (left, top, right, bottom), share

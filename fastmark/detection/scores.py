@@ -120,9 +120,9 @@ class ScorePlanes:
         return found
 
     def visible(self, scores: Plane, samples: int = 1, first: tuple[int, int] = (0, 0)) -> Plane:
-        """Return scores of the means over ``samples``, each way, from sample ``first`` on, as far as they count.
+        """Return scores of the means over ``samples``, each way, from sample ``first`` on, where they count.
 
-        That is all of them; where a part of an image is left out, 0 there.
+        That is everywhere; if a part of an image is left out, they are 0 there.
         """
         return scores
 

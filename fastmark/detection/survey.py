@@ -77,7 +77,9 @@ class Lattice:
         """Sum values of blocks ``(..., BY, BX)`` over nodes."""
         n = self.side // BLOCK
         *rest, n_rows, n_columns = blocks.shape
-        pooled: NDArray[np.float32] = blocks.reshape(*rest, n_rows // n, n, n_columns // n, n).sum(axis=(-3, -1))
+        pooled: NDArray[np.float32] = blocks.reshape(*rest, n_rows // n, n, n_columns // n, n).sum(
+            axis=(-3, -1)
+        )
         return pooled
 
 
@@ -134,7 +136,9 @@ def survey(planes: ScorePlanes, finding: Finding, carrier: Carrier, pixels: floa
         luma = block_luma(planes, placement, lattice.first_block, lattice.blocks, finding.field)
         content = sign * block_content(luma, carrier.binding.partners, lattice.first_block, whole > 0)
         follows = carrier.binding.signs
-    sums = [np.zeros((n, *lattice.shape), np.float32) for n in (N_CHANNELS, N_CHANNELS, *[N_COEFFICIENTS] * 2)]
+    sums = [
+        np.zeros((n, *lattice.shape), np.float32) for n in (N_CHANNELS, N_CHANNELS, *[N_COEFFICIENTS] * 2)
+    ]
     per_node = lattice.side // BLOCK
     for first, scores in strips:
         rows = slice(first, first + scores.shape[0] // BLOCK)
@@ -156,7 +160,7 @@ def survey(planes: ScorePlanes, finding: Finding, carrier: Carrier, pixels: floa
 
 
 def _known_signs(carrier: Carrier, finding: Finding, sign: np.float32) -> NDArray[np.float32]:
-    """Return the chips' signs as the image shows them, float32 ``(10, 128, 128)``; 0 where they are not known."""
+    """Return the chips' signs as the image shows them: float32 ``(10, 128, 128)``, 0 where not known."""
     bits = np.zeros(CODE_BITS + 1, np.float32)
     bits[-1] = 1  # anchors
     if finding.message is not None:
@@ -199,7 +203,7 @@ def _straight_strips(
     for top in range(0, height, step):
         scores = np.empty((min(step, height - top), width), np.float32)
         inside = np.empty(scores.shape, np.uint8)
-        first = np.array(lattice.start) + (top, 0)
+        first = np.array([lattice.start[0] + top, lattice.start[1]])
         at = (placement.matrix @ first + placement.offset - (reduction - 1) / 2) / reduction
         kernels.warp_plane(
             source, _TABLE, placement.matrix / reduction, at, _NO_FIELD, FIELD_SPACING, scores, inside

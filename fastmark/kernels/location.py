@@ -11,7 +11,7 @@ _LARGEST = np.float32(20)  # half a log ratio beyond which nothing is in doubt
 
 @inline
 def _told(half, weight):
-    """What a node that believes ``half`` tells a neighbour: ``atanh(tanh(J) tanh(half))``, e^(2 J) ``weight``."""
+    """What a node tells a neighbour: ``atanh(tanh(J) tanh(half))``, e^(2 J) being ``weight``."""
     ratio = np.exp(np.float32(2) * min(max(half, -_LARGEST), _LARGEST))
     return np.float32(0.5) * np.log((ratio * weight + np.float32(1)) / (ratio + weight))
 
@@ -20,8 +20,8 @@ def _told(half, weight):
 def believe(evidence, coupling, n_sweeps, told, out):
     """Write the probability that each node carries the mark into ``out``, by belief propagation.
 
-    The prior is Ising's: every two neighbours that differ are less likely by ``exp(-2 coupling)``. Messages go
-    down, up, right and left in turn (Pearl 1988; Murphy, Weiss & Jordan 1999).
+    The prior is Ising's: every two neighbours that differ are less likely by ``exp(-2 coupling)``. Messages
+    go down, up, right and left in turn (Pearl 1988; Murphy, Weiss & Jordan 1999).
 
     Args:
         evidence: float32 ``(H, W)``, logarithm of the ratio of likelihoods of each node.
