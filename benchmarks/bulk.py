@@ -1,11 +1,13 @@
 """Scan an archive of thousands of JPEGs with one worker, with two, and on Ray: speed, memory, what was found.
 
-    python benchmarks/bulk.py [--pictures 5000] [--archive FOLDER] [--skip-ray]
+    python benchmarks/bulk.py [FOLDER ...] [--pictures 5000] [--archive FOLDER] [--skip-ray]
 
-The archive is made of drawn scenes and of scikit-image's photographs, cropped, mirrored and scaled to 0.1
-to 3 megapixels, as JPEGs of quality 60 to 95: most as files, some in tars, some in Parquet files. One in a
-hundred is marked, one in two hundred damaged. The command line is measured, in a separate process, and beside
-it a bare loop over `fastmark.detect`, in one process and in two at a time.
+The archive is made of the folders' images, parts of them reduced or a little enlarged, as JPEGs of quality 80
+to 95; without folders of drawn scenes and of scikit-image's photographs, of quality 60 to 95. Areas are from
+0.1 to 3 megapixels, their logarithms uniform: two of three are below one megapixel. Most are files, some in
+tars, some in Parquet files. One in a hundred is marked, one in two hundred damaged. The command line is
+measured, in a separate process, and beside it a bare loop over `fastmark.detect`, in one process and in two
+at a time, and one that only decodes.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import argparse
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -25,12 +28,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _common import header, in_processes, one_thread_each, print_table, seeded_bytes, write_csv
+from _common import (
+    find_pictures,
+    header,
+    in_processes,
+    label,
+    one_thread_each,
+    print_table,
+    read_rgb,
+    seeded_bytes,
+    write_csv,
+)
+from _rejecting import drawn_part, fitting
+from _timing import decoded, verdict
 from PIL import Image
 
 RESULTS = Path(__file__).resolve().parent / "results"
 MARKED_EVERY, DAMAGED_EVERY = 100, 200
 SHARD = 250
+LEAST_AREA, MOST_AREA = 0.1e6, 3e6
+REACH, AIM = 100, 200  # pictures a second and worker
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "retina", "hubble_deep_field")
 Row = dict[str, Any]
 
@@ -52,41 +69,57 @@ def drawn(seed: int) -> Image.Image:
     return Image.fromarray(np.clip(scene, 0, 255).astype(np.uint8))
 
 
-def bases() -> list[Image.Image]:
-    """The images that all others are made of."""
+def shipped() -> list[Image.Image]:
+    """The images that all others are made of where no folder is named."""
     from skimage import data
 
     photographs = [Image.fromarray(getattr(data, name)()).convert("RGB") for name in PHOTOGRAPHS]
     return photographs * 3 + [drawn(seed) for seed in range(12)]
 
 
-def make_pictures(first: int, last: int) -> list[tuple[str, bytes, str]]:
+def part_of_shipped(
+    originals: list[Image.Image], width: int, height: int, rng: np.random.Generator
+) -> Image.Image:
+    """A part of one of the originals, so that no two images are the same."""
+    base = originals[rng.integers(len(originals))]
+    part = rng.uniform(0.5, 1) * min(base.width / width, base.height / height)
+    left = rng.uniform(0, base.width - width * part)
+    top = rng.uniform(0, base.height - height * part)
+    box = (left, top, left + width * part, top + height * part)
+    picture = base.resize((width, height), Image.Resampling.BICUBIC, box=box)
+    return picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else picture
+
+
+def part_of_given(
+    originals: list[np.ndarray], width: int, height: int, rng: np.random.Generator
+) -> Image.Image:
+    """The same of the folders' images, of one that is large enough; a smaller part where none is."""
+    size = (width, height)
+    while not (usable := fitting(originals, size)):
+        size = (size[0] * 9 // 10, size[1] * 9 // 10)
+    return drawn_part(usable[rng.integers(len(usable))], size, rng)
+
+
+def make_pictures(first: int, last: int, paths: tuple[Path, ...] = ()) -> list[tuple[str, bytes, str]]:
     """Name, JPEG bytes and message ("" if unmarked) of images `first` up to `last`."""
     from fastmark import Key, Watermarker
 
     marker = Watermarker(Key(seeded_bytes("bulk key")))
-    originals = bases()
+    given = [read_rgb(path) for path in paths]
+    originals = [] if given else shipped()
     made = []
     for number in range(first, last):
         rng = np.random.default_rng([7, number])
-        base = originals[rng.integers(len(originals))]
-        area = float(np.exp(rng.uniform(np.log(0.1e6), np.log(3e6))))
+        area = float(np.exp(rng.uniform(np.log(LEAST_AREA), np.log(MOST_AREA))))
         aspect = rng.uniform(0.6, 1.7)
-        width, height = round((area * aspect) ** 0.5), round((area / aspect) ** 0.5)
-        # a part of the original of that shape, so that no two images are the same
-        part = rng.uniform(0.5, 1) * min(base.width / width, base.height / height)
-        left = rng.uniform(0, base.width - width * part)
-        top = rng.uniform(0, base.height - height * part)
-        box = (left, top, left + width * part, top + height * part)
-        picture = base.resize((width, height), Image.Resampling.BICUBIC, box=box)
-        if rng.random() < 0.5:
-            picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        size = round((area * aspect) ** 0.5), round((area / aspect) ** 0.5)
+        picture = part_of_given(given, *size, rng) if given else part_of_shipped(originals, *size, rng)
         message = ""
         if number % MARKED_EVERY == MARKED_EVERY // 2:
             message = f"{number:016x}"
             picture = marker.embed(picture, number)
         file = io.BytesIO()
-        picture.save(file, "JPEG", quality=int(rng.integers(60, 96)))
+        picture.save(file, "JPEG", quality=int(rng.integers(80 if given else 60, 96)), subsampling="4:2:0")
         data = file.getvalue()
         if number % DAMAGED_EVERY == 1:
             data = data[: len(data) // 2] if number % (2 * DAMAGED_EVERY) == 1 else b"<html>404</html>"
@@ -95,14 +128,16 @@ def make_pictures(first: int, last: int) -> list[tuple[str, bytes, str]]:
     return made
 
 
-def build(folder: Path, pictures: int) -> dict[str, str]:
+def build(folder: Path, pictures: int, paths: tuple[Path, ...] = ()) -> dict[str, str]:
     """Write the archive; the messages of its images by name, see `make_pictures`."""
     truth: dict[str, str] = {}
+    made_of = [pictures, *map(label, paths)]
     if (folder / "truth.json").exists():
-        truth = json.loads((folder / "truth.json").read_text())
-        if len(truth) == pictures:
-            return truth
-    jobs = [(first, min(first + SHARD, pictures)) for first in range(0, pictures, SHARD)]
+        known = json.loads((folder / "truth.json").read_text())
+        if known.get("made of") == made_of:
+            return dict(known["truth"])
+    shutil.rmtree(folder / "pictures", ignore_errors=True)
+    jobs = [(first, min(first + SHARD, pictures), paths) for first in range(0, pictures, SHARD)]
     for number, made in in_processes(make_pictures, jobs, os.cpu_count() or 1):
         truth |= {name: message for name, _, message in made}
         if number % 5 == 3:
@@ -117,7 +152,7 @@ def build(folder: Path, pictures: int) -> dict[str, str]:
                 path = folder / "pictures" / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(data)
-    (folder / "truth.json").write_text(json.dumps(truth))
+    (folder / "truth.json").write_text(json.dumps({"made of": made_of, "truth": truth}))
     return truth
 
 
@@ -204,26 +239,43 @@ def scan(folder: Path, key: Path, *options: str) -> tuple[float, float, Row, lis
     return seconds, peak / 1e6, json.loads(out), rows
 
 
-def bare_loop(paths: list[str]) -> float:
-    """Seconds that `fastmark.detect` alone takes for files, once warm."""
+def bare_loop(paths: list[str]) -> tuple[float, float]:
+    """Seconds that `fastmark.detect` alone takes for files, once warm: by the clock, and at work."""
     import fastmark
 
     marker = fastmark.Watermarker(fastmark.Key(seeded_bytes("bulk key")))
     fastmark.detect(paths[0], [marker])
-    start = time.perf_counter()
+    start, at_work = time.perf_counter(), time.thread_time()
     for path in paths:
         fastmark.detect(path, [marker])
-    return time.perf_counter() - start
+    return time.perf_counter() - start, time.thread_time() - at_work
 
 
-def bare_rates(folder: Path, count: int) -> Iterator[tuple[int, float]]:
-    """Images per second of the bare loop, in one process and in two at a time."""
-    files = [path for path in sorted(folder.rglob("*.jpg")) if is_whole(path)][:count]
-    paths = [str(path) for path in files]
+def decoding_loop(paths: list[str]) -> tuple[float, float]:
+    """The same of Pillow, which decodes the files to RGB, once read."""
+    files = [Path(path).read_bytes() for path in paths]
+    start, at_work = time.perf_counter(), time.thread_time()
+    for file in files:
+        decoded(file)
+    return time.perf_counter() - start, time.thread_time() - at_work
+
+
+def some_files(folder: Path, count: int) -> list[str]:
+    """So many of the archive's whole JPEG files, spread over all."""
+    files = sorted(folder.rglob("*.jpg"))
+    chosen = files[:: max(1, len(files) // count)][:count]
+    return [str(path) for path in chosen if is_whole(path)]
+
+
+def alone(paths: list[str]) -> Iterator[tuple[str, int, float, float]]:
+    """Images per second, and milliseconds at work per image, of one that decodes and of the bare loop."""
+    seconds, at_work = decoding_loop(paths)
+    yield "decode alone", 1, len(paths) / seconds, 1e3 * at_work / len(paths)
     for processes in (1, 2):
         share = [paths[i::processes] for i in range(processes)]
-        seconds = [s for _, s in in_processes(bare_loop, [(part,) for part in share], processes)]
-        yield processes, len(paths) / max(seconds)
+        spent = [s for _, s in in_processes(bare_loop, [(part,) for part in share], processes)]
+        rate = len(paths) / max(seconds for seconds, _ in spent)
+        yield "detect alone", processes, rate, 1e3 * sum(work for _, work in spent) / len(paths)
 
 
 def is_whole(path: Path) -> bool:
@@ -263,6 +315,7 @@ def judged(rows: list[Row], truth: dict[str, str]) -> Row:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="images; else shipped ones")
     parser.add_argument("--pictures", type=int, default=5000)
     parser.add_argument("--archive", type=Path, help="made there, and used again if it is there")
     parser.add_argument("--skip-ray", action="store_true")
@@ -271,7 +324,8 @@ def main() -> None:
     one_thread_each()
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.archive or Path(scratch)
-        truth = build(folder, options.pictures)
+        paths = tuple(find_pictures(options.folders)) if options.folders else ()
+        truth = build(folder, options.pictures, paths)
         measure(folder, truth, options)
 
 
@@ -281,10 +335,13 @@ def measure(folder: Path, truth: dict[str, str], options: argparse.Namespace) ->
     key = folder / "bulk.key"
     key.unlink(missing_ok=True)
     Key(seeded_bytes("bulk key")).save(key)
-    bare = dict(bare_rates(folder / "pictures", 400))
-    rows: list[Row] = [
-        {"what": f"detect alone, {n} processes", "pictures a second": rate} for n, rate in bare.items()
-    ]
+    bare: dict[int, float] = {}
+    rows: list[Row] = []
+    for what, n, rate, ms in alone(some_files(folder / "pictures", 400)):
+        rows.append({"what": f"{what}, {n} processes", "pictures a second": rate, "ms at work": ms})
+        if what == "detect alone":
+            bare[n] = rate
+    decoding = rows[0]["pictures a second"]
     ways = {
         "local, 1 worker": (1, ["--workers", "1"]),
         "local, 2 workers": (2, ["--workers", "2"]),
@@ -298,7 +355,9 @@ def measure(folder: Path, truth: dict[str, str], options: argparse.Namespace) ->
         stages = {f"{stage} s": total for stage, total in summary["stages"].items()}
         busy = sum(summary["stages"].values())
         rows.append(
-            {"what": way, "pictures a second": rate, "seconds": seconds,
+            {"what": way, "pictures a second": rate, "per worker": rate / workers, "reach": REACH, "aim": AIM,
+             "result": verdict(workers / rate, 1 / REACH, 1 / AIM), "seconds": seconds,
+             "decodings a picture": workers * decoding / rate, "ms at work": None,
              "of detect alone": rate / (workers * bare[1]), "of as many processes": rate / bare[workers],
              "peak MB": peak, **judged(found, truth), **stages, "idle s": workers * seconds - busy}
         )  # fmt: skip
@@ -309,8 +368,8 @@ def measure(folder: Path, truth: dict[str, str], options: argparse.Namespace) ->
             "pictures a second": by_way["local, 2 workers"] / by_way["local, 1 worker"],
         }
     )
-    print_table("Scanning an archive", [{name: row.get(name) for name in rows[2]} for row in rows])
-    write_csv(options.out, header("bulk", 2, pictures=options.pictures), rows)
+    print_table("Scanning an archive", [{name: row.get(name) for name in rows[3]} for row in rows])
+    write_csv(options.out, header("bulk", 2, pictures=options.pictures, folders=len(options.folders)), rows)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
 """What the benchmarks' tables are made of: pictures that differ and repeat, shares that are counted right."""
 
+import io
 import sys
 from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from PIL.JpegImagePlugin import get_sampling
 
 pytest.importorskip("skimage", reason="the pictures of the benchmarks are scikit-image's")
 pytest.importorskip("scipy")
@@ -118,3 +121,21 @@ def test_verdicts(scripts):
     assert [verdict(x, 2, 1) for x in (0.9, 1.5, 2.1)] == ["aim", "reach", "SHORT"]
     assert [verdict(x, 2, None) for x in (0.9, 2.1)] == ["reach", "SHORT"]
     assert verdict(1, None, None) == "-"
+
+
+# ---- the archive -----------------------------------------------------------------------------------
+
+
+def test_an_archive_of_given_pictures_is_made_of_jpegs_of_the_areas_it_says(scripts, tmp_path):
+    bulk, rng = scripts("bulk"), np.random.default_rng(8)
+    paths = (tmp_path / "one.png", tmp_path / "two.png")
+    for path in paths:
+        Image.fromarray(rng.integers(0, 256, (700, 900, 3), np.uint8)).save(path)
+    made = bulk.make_pictures(44, 52, paths)
+    assert made == bulk.make_pictures(44, 52, paths)
+    assert [message for _, _, message in made] == [""] * 6 + [f"{50:016x}", ""]
+    for _, data, _ in made:
+        image = Image.open(io.BytesIO(data))
+        assert image.format == "JPEG" and get_sampling(image) == 2  # 4:2:0
+        assert bulk.LEAST_AREA * 0.99 <= image.width * image.height <= bulk.MOST_AREA * 1.01
+        assert image.width <= 1.5 * 900 + 1 and image.height <= 1.5 * 900 + 1  # never enlarged by more
