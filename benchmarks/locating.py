@@ -22,11 +22,14 @@ searches that had nothing to find.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from unittest import mock
 
 from _common import find_pictures, fitted, header, label, one_thread_each, read_rgb, write_csv
 
@@ -36,6 +39,8 @@ import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from fastmark import Key, Watermarker  # noqa: E402
+from fastmark.detection.analysis import Analysis  # noqa: E402
+from fastmark.detection.detector import Found, KeyDetector  # noqa: E402
 
 KEY = Key(bytes(range(32)))
 MESSAGE = 0x0123456789ABCDEF
@@ -181,12 +186,11 @@ def by_cell(mask: np.ndarray, cell: int, shape: tuple[int, ...]) -> np.ndarray:
 
 def measure(marker: Watermarker, scene: Scene) -> dict[str, object]:
     """Locate, and compare with the truth."""
-    found = marker.detect(scene.pixels)
     start = time.thread_time()
     place = marker.locate(scene.pixels)
     both = time.thread_time() - start
     start = time.thread_time()
-    marker.detect(scene.pixels)
+    found = marker.detect(scene.pixels)
     alone = both - (time.thread_time() - start)
     truth = by_cell(scene.carries, place.cell_px, place.heat.shape)
     sure = (truth < 0.01) | (truth > 0.99)
@@ -240,9 +244,26 @@ def several(marker: Watermarker, pictures: list[np.ndarray], name: str) -> Itera
     for make in (pasted, halved, holed):
         scene = make(marker.embed(pictures[0], MESSAGE), pictures[1])
         for after in AFTER:
-            found = marker.detect_all(AFTER[after](scene).pixels)
+            with searches() as bounds:
+                found = marker.detect_all(AFTER[after](scene).pixels)
             row = {"picture": name, "scene": make.__name__, "after": after, "found": min(len(found), 1)}
-            yield row | {"extra": max(len(found) - 1, 0)}
+            row["extra"] = max(len(found) - 1, 0)
+            # of the last search, before it pays for being one, and for what is left out
+            yield row | ({"last_log10_p": bounds[-1] / math.log(10)} if len(bounds) > 1 else {})
+
+
+@contextlib.contextmanager
+def searches() -> Iterator[list[float]]:
+    """Collect the natural logarithm of the bound that each search ends with, kinds of evidence paid for."""
+    bounds: list[float] = []
+    search = KeyDetector.search
+
+    def told(self: KeyDetector, analysis: Analysis, log_trials: float = 0.0, *, deep: bool = False) -> Found:
+        bounds.append(search(self, analysis, 0.0, deep=deep).log_p)
+        return search(self, analysis, log_trials, deep=deep)
+
+    with mock.patch.object(KeyDetector, "search", told):
+        yield bounds
 
 
 def summary(rows: list[dict[str, object]]) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import fastmark
-from fastmark import Detection, Detector, DetectorKey, EmbedReport, Key, Outcome, Watermarker
+from fastmark import Detection, Detector, DetectorKey, EmbedReport, Key, Location, Outcome, Watermarker
 
 key = Key.generate("ours")
 marker = Watermarker(key, message_bits=64, strength=np.float32(1.0))
@@ -56,12 +56,29 @@ assert_type(found.to_dict(), dict[str, Any])
 if found.message is not None:
     print(hex(found.message))
 
+# ---- where it is ----
+
+place = marker.locate("photo.jpg", deep=True, threads=2, max_pixels=10**6)
+assert_type(place, Location)
+assert_type(place.detection, Detection)
+assert_type(place.heat, NDArray[np.float32])
+assert_type(place.carries, NDArray[np.bool_])
+assert_type(place.disagreement, NDArray[np.float32] | None)
+assert_type(place.box, tuple[int, int, int, int] | None)
+assert_type(place.share, float)
+assert_type(place.to_image(), Image.Image)
+assert_type(marker.detect_all(bytes_image), list[Location])
+
 # ---- many keys ----
 
 detector = Detector([key, Key.load("other.key")])
 assert_type(detector.detect(bytes_image), list[Detection])
 assert_type(fastmark.detect(bytes_image, key), list[Detection])
 assert_type(fastmark.detect("photo.jpg", [key, marker], message_bits=32), list[Detection])
+assert_type(detector.locate(bytes_image), Location)
+assert_type(detector.detect_all(bytes_image), list[Location])
+assert_type(fastmark.locate(bytes_image, key), Location)
+assert_type(fastmark.detect_all("photo.jpg", [key, marker], deep=True), list[Location])
 assert_type(detector.detect_batch(["a.png", b"..."], workers=2), list[list[Detection]])
 
 # ---- detector keys ----
