@@ -28,6 +28,7 @@ from fastmark.detection.resampling import resample
 from fastmark.detection.scores import SCORE_FLOOR
 from fastmark.detection.soft_bits import ChipBlocks
 from fastmark.detection.trace import Reading, Trace
+from fastmark.detection.windows import Window
 
 FLOORS = (SCORE_FLOOR, 10.0, 1.0)
 """Floors of the scores under which chips are read, grey levels: usual, much compressed, shrunk or blurred."""
@@ -54,6 +55,7 @@ class Finding:
         message_z: the signal-to-noise ratio of ``message``.
         view: the chips as the reading saw them that gave ``message``.
         field: of the local shifts that were taken out there, None for none.
+        window: the part of the image on whose samples ``placement`` is; None for the analysed plane.
     """
 
     log_p: float = 0.0
@@ -63,18 +65,19 @@ class Finding:
     message_z: float = 0.0
     view: ChipView | None = None
     field: Field | None = None
+    window: Window | None = None
 
     @property
     def proven(self) -> bool:
         """Whether the message is, for one key."""
         return is_proof(self.message_log_p)
 
-    def note(self, log_p: float, placement: Placement) -> None:
+    def note(self, log_p: float, placement: Placement, window: Window | None = None) -> None:
         """Keep evidence if it is the best so far, and its place unless that of a message is known."""
         if log_p < self.log_p:
             self.log_p = log_p
             if self.message is None:
-                self.placement = placement
+                self.placement, self.window = placement, window
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +116,23 @@ class ChipReader:
         self._code = code
         self._trace: Trace = [] if trace is None else trace
 
-    def read(self, placement: Placement, log_trials: float, field: Field | None = None) -> bool:
+    def read(
+        self,
+        placement: Placement,
+        log_trials: float,
+        field: Field | None = None,
+        window: Window | None = None,
+    ) -> bool:
         """Read the chips at one placement; return whether the message is now proven.
 
         Args:
             placement: where the torus lies.
             log_trials: of the geometry, or of the field of local shifts: natural logarithm.
             field: of local shifts, chosen by phases, which then count for nothing.
+            window: on whose samples ``placement`` is; None for the analysed plane.
         """
-        half = None if field is not None else view_at_half_resolution(self._analysis, placement)
+        alone = field is None and window is None
+        half = view_at_half_resolution(self._analysis, placement) if alone else None
         log_trials += math.log(len(FLOORS) + 1)
         phases = 0.0
         if field is None:
@@ -132,32 +143,34 @@ class ChipReader:
         # where phases agree all floors are read; where anchors did, as long as there may be a mark
         sure = field is not None or placement.log_p <= AGREES
         proven = False
-        for view in self._views(placement, field, half):
-            reading = self._weigh(view, placement, log_trials, phases, field)
+        for view in self._views(placement, field, window, half):
+            reading = self._weigh(view, placement, log_trials, phases, field, window)
             proven = is_proof(reading.message_log_p)
             if proven or not (sure or reading.promising):
                 break
         self.n_paid = paid
         return proven
 
-    def _views(self, placement: Placement, field: Field | None, half: ChipView | None) -> Iterator[ChipView]:
+    def _views(
+        self, placement: Placement, field: Field | None, window: Window | None, half: ChipView | None
+    ) -> Iterator[ChipView]:
         """Yield the chips at half resolution, if they are seen there, then those under each floor."""
+        planes = self._analysis.planes if window is None else window.planes
         if half is not None:
             yield half
         for floor in FLOORS:
-            grid = resample(
-                self._analysis.planes,
-                placement.matrix,
-                placement.offset,
-                floor=floor,
-                field=field,
-                finely=True,
-            )
+            grid = resample(planes, placement.matrix, placement.offset, floor=floor, field=field, finely=True)
             origin = (grid.origin[0] // BLOCK, grid.origin[1] // BLOCK)
             yield ChipView(ChipBlocks.of(grid.scores, grid.inside), origin, floor, 1)
 
     def _weigh(
-        self, view: ChipView, placement: Placement, log_trials: float, phases: float, field: Field | None
+        self,
+        view: ChipView,
+        placement: Placement,
+        log_trials: float,
+        phases: float,
+        field: Field | None,
+        window: Window | None,
     ) -> Reading:
         """Decode one reading of the chips and note what it proves, together with the bound of the phases."""
         soft = view.blocks.soft_bits(self._carrier, view.origin)
@@ -167,7 +180,7 @@ class ChipReader:
         decoded = self._code.decode(_log_likelihood_ratios(soft[:, :-1]))
         chips = 0.0 if decoded is None else self._message_bound(decoded, soft)
         together = evidence.product_bound(phases, anchors, chips) + log_trials
-        self.finding.note(min(together, 0.0), placement)
+        self.finding.note(min(together, 0.0), placement, window)
         # Data chips helped to choose nothing: they pay for the readings alone.
         self.n_paid += 1
         chips = evidence.union_bound(chips, evidence.open_list(self.n_paid))
@@ -176,6 +189,7 @@ class ChipReader:
             self.finding.message, self.finding.message_log_p = decoded, chips
             self.finding.message_z = message_z(decoded, soft)
             self.finding.placement, self.finding.view, self.finding.field = placement, view, field
+            self.finding.window = window
         promising = power_excess(soft) >= _POWER_AGREES or together <= _EVIDENCE_AGREES
         reading = Reading(view.floor, view.step, together, chips, promising)
         self._trace.append(reading)

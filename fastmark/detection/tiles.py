@@ -1,0 +1,290 @@
+"""Large canvases: overlapping tiles at the pixels' own resolution, each scanned as an image of its own.
+
+An image that is shown small on a large canvas is lost twice: in the plane, whose units average its pixels,
+and in the spectrum of the whole, to which it adds little. A tile that it fills shows its tones as well as an
+image of that size does. What a tile suggests is asked of all others: neighbours that show the same geometry
+are parts of one image. The window over them is then placed by phases, and cut to where the pilot lies.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmark.codec.carrier import Carrier
+from fastmark.codec.tables import BLOCK, TORUS
+from fastmark.detection.affine import Matrix
+from fastmark.detection.levels import ScanLevel
+from fastmark.detection.logpolar import Templates
+from fastmark.detection.placement import Placement, place_candidate
+from fastmark.detection.plan import LevelPlan
+from fastmark.detection.resampling import resample
+from fastmark.detection.scan import refine, scan, score_of
+from fastmark.detection.scores import ScorePlanes
+from fastmark.detection.torus import TorusSpectrum
+from fastmark.detection.windows import Window
+
+TILE, STEP = 512, 256
+"""Samples a side of a tile, and from one to the next."""
+
+MOST_TILES = 320
+"""A canvas of more tiles is averaged over 2 x 2 pixels or more: one of 24 megapixels has about 300."""
+
+Look: TypeAlias = Literal["tiles", "dense tiles"]
+"""What tiles show together, placed by its tones; the same with its anchors."""
+
+LOG_LOOKS = math.log(2)
+"""Natural logarithm of the number of looks at one geometry."""
+
+_WORTH_CUTTING = 768  # samples of the long side
+_LEAST_SCALE = 0.2  # samples per unit
+_FLAT = 1.0  # grey levels of spread in a block of 8 x 8
+_LEAST_RICH = 0.1  # share of blocks with more, of a tile that is looked at
+_MOST_GEOMETRIES = 12  # that are asked of all tiles
+_SAME_GEOMETRY = 0.01  # relative difference of entries within which two geometries are one
+_MOST_WINDOWS = 6  # that are placed
+_JOINS = 2.0  # sigmas at which a neighbouring tile shows the geometry as well
+_NEARLY_AGREES = 3.0  # log_p of a placement that anchors may still save
+_MOVE = 0.003  # relative size of the first moves of refinement on a window
+_MOST_WINDOW = 1024  # samples a side
+_CELL = 4 * BLOCK  # units a side of the cells in which the pilot is summed
+_CELL_COST = 1e-3  # sigmas
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """A geometry that tiles show.
+
+    Attributes:
+        matrix: from units to samples of the tiles.
+        n_tones: the prefix of the pilot's tones that shows best.
+        score: of all tiles that show it together, sigmas.
+        box: top, bottom, left, right of these tiles, samples.
+    """
+
+    matrix: Matrix
+    n_tones: int
+    score: float
+    box: tuple[int, int, int, int]
+
+
+class Tiles:
+    """The tiles of an image that are not flat: shared by all keys.
+
+    Attributes:
+        unit: pixels per sample, each way.
+        shape: height and width of the canvas, samples.
+        corners: first rows and columns of the tiles, samples; none where the plane itself is hardly larger
+            than a tile, and as fine.
+    """
+
+    def __init__(self, pixels: NDArray[Any], plane_unit: int, threads: int = 1) -> None:
+        """Cut an image into tiles; nothing is scored yet.
+
+        Args:
+            pixels: ``(H, W)`` or ``(H, W, 3)``, uint8 or float32, on 0..255.
+            plane_unit: pixels per sample of the image's plane.
+            threads: how many may share the work.
+        """
+        self._pixels = pixels
+        self._plane_unit = plane_unit
+        self._threads = threads
+        self.unit = 1
+        while _count(pixels.shape, self.unit) > MOST_TILES:
+            self.unit += 1
+        self.shape = (pixels.shape[0] // self.unit, pixels.shape[1] // self.unit)
+        starts = itertools.product(*(_starts(n) for n in self.shape))
+        whole = max(self.shape) < _WORTH_CUTTING and self.unit == plane_unit
+        self.corners = [] if whole else [corner for corner in starts if self._is_rich(corner)]
+
+    def __len__(self) -> int:
+        """Return the number of tiles."""
+        return len(self.corners)
+
+    def window(self, box: tuple[int, int, int, int]) -> Window:
+        """Return the part of the canvas with these top, bottom, left and right samples."""
+        top, bottom, left, right = (self.unit * n for n in box)
+        part = np.ascontiguousarray(self._pixels[top:bottom, left:right])
+        return Window(
+            ScorePlanes(part, self.unit, self._threads), (box[0], box[2]), self.unit, self._plane_unit
+        )
+
+    def levels(self) -> Iterator[ScanLevel]:
+        """Score and transform one tile after the other."""
+        for top, left in self.corners:
+            window = self.window((top, min(top + TILE, self.shape[0]), left, min(left + TILE, self.shape[1])))
+            yield level_of(window)
+
+    def _is_rich(self, corner: tuple[int, int]) -> bool:
+        top, left = (self.unit * n for n in corner)
+        side = self.unit * TILE
+        part = self._pixels[top : top + side, left : left + side]
+        sparse = part[:: self.unit, :: self.unit] if part.ndim == 2 else part[:: self.unit, :: self.unit, 1]
+        n_rows, n_columns = (n // BLOCK for n in sparse.shape)
+        blocks = sparse[: n_rows * BLOCK, : n_columns * BLOCK].reshape(n_rows, BLOCK, n_columns, BLOCK)
+        spread = blocks.astype(np.float32).std(axis=(1, 3))
+        return bool(np.mean(spread > _FLAT) >= _LEAST_RICH)
+
+
+def _starts(n: int) -> list[int]:
+    """Return the first samples of tiles along ``n``; the last one ends at the edge."""
+    return [*range(0, n - TILE, STEP), n - TILE] if n > TILE else [0]
+
+
+def _count(shape: tuple[int, ...], unit: int) -> int:
+    return len(_starts(shape[0] // unit)) * len(_starts(shape[1] // unit))
+
+
+def level_of(window: Window) -> ScanLevel:
+    """Return the spectrum of a window as the scan sees it."""
+    return ScanLevel(window.planes, LevelPlan.of(window.planes.shape, 1, _LEAST_SCALE))
+
+
+def sights(tiles: Tiles, templates: Templates) -> list[Sight]:
+    """Scan all tiles; return what they show together, best first: magnitudes alone choose.
+
+    Every tile is transformed twice, and none kept: those of a large canvas take a gigabyte.
+
+    Args:
+        tiles: of the image.
+        templates: of the key.
+    """
+    found: list[_Seen] = []
+    for level in tiles.levels():
+        found += [_Seen(one.matrix, one.n_tones, one.score) for one in scan(level, templates)]
+    seen = _distinct(found)[:_MOST_GEOMETRIES]
+    if not seen:
+        return []
+    matrices = [one.matrix for one in seen]
+    scores = np.array([[score_of(level, templates, m)[0] for m in matrices] for level in tiles.levels()])
+    combined = [_together(one, tiles, scores[:, i]) for i, one in enumerate(seen)]
+    return sorted(combined, key=lambda sight: -sight.score)[:_MOST_WINDOWS]
+
+
+class _Seen(NamedTuple):
+    """A candidate of one tile: geometry, prefix of the tones, sigmas."""
+
+    matrix: Matrix
+    n_tones: int
+    score: float
+
+
+def _distinct(found: Sequence[_Seen]) -> list[_Seen]:
+    """Sort geometries best first, and drop those that repeat a better one, or its half turn."""
+    kept: list[_Seen] = []
+    for one in sorted(found, key=lambda seen: -seen.score):
+        least = _SAME_GEOMETRY * np.abs(one.matrix).max()
+        if all(np.abs(one.matrix - sign * k.matrix).max() > least for k in kept for sign in (1, -1)):
+            kept.append(one)
+    return kept
+
+
+def _together(seen: _Seen, tiles: Tiles, scores: NDArray[np.float64]) -> Sight:
+    """Join the tile that shows a geometry best and those that show it too and touch it, or one another."""
+    corners = np.array(tiles.corners)
+    best = int(scores.argmax())
+    joined, waiting = {best}, [best]
+    while waiting:
+        near = np.abs(corners - corners[waiting.pop()]).max(axis=1) <= STEP
+        new = set(np.flatnonzero(near & (scores >= _JOINS)).tolist()) - joined
+        joined |= new
+        waiting += new
+    part = sorted(joined)
+    top, left = corners[part].min(axis=0).tolist()
+    bottom, right = np.minimum(corners[part].max(axis=0) + TILE, tiles.shape).tolist()
+    total = float(scores[part].sum()) / math.sqrt(len(part))
+    return Sight(seen.matrix, seen.n_tones, max(total, float(scores[best])), (top, bottom, left, right))
+
+
+def looks_at(
+    sight: Sight, tiles: Tiles, templates: Templates, carrier: Carrier
+) -> Iterator[tuple[Look, float, Placement, Window]]:
+    """Refine a geometry on the window over its tiles, and place it there: by phases, then by anchors too.
+
+    Yields:
+        Kind of look, z of pilot and anchors together, the placement, and on whose samples it is: a window of
+        at most 1024 a side. The second look is made when it is asked for, if the first warrants it.
+    """
+    window = tiles.window(_middle(sight.box))
+    level = level_of(window)
+    candidate = refine(level, templates, np.linalg.inv(sight.matrix).T, sight.n_tones, _MOVE)
+    placement = place_candidate(candidate, carrier)
+    yield "tiles", 0.0, placement, window
+    if placement.log_p <= _NEARLY_AGREES:
+        torus = TorusSpectrum(window.planes, candidate.matrix, 1)
+        yield "dense tiles", *torus.place_densely(carrier), window
+
+
+def cut_to_pilot(
+    placement: Placement, window: Window, tiles: Tiles, carrier: Carrier
+) -> tuple[Placement, Window]:
+    """Cut a window to the box in which the pilot lies.
+
+    Phases choose it, and are charged for the place they were seen at: anchors and chips may judge what the
+    smaller window shows, phases not again.
+
+    Returns:
+        The same place on the samples of the smaller window, and that window.
+    """
+    grid = resample(window.planes, placement.matrix, placement.offset)
+    pilot = carrier.pilot(placement.n_tones)
+    (y, x), (height, width) = grid.origin, grid.scores.shape
+    rows, columns = (y + np.arange(height)) % TORUS, (x + np.arange(width)) % TORUS
+    product = grid.scores * grid.inside * pilot[rows[:, None], columns]
+    if placement.inverted:
+        product = -product
+    box = _best_box(_cells(product), _cells(product**2))
+    if box is None:
+        return placement, window
+    top, bottom, left, right = (_CELL * n for n in box)
+    corners = np.array([(y, x) for y in (top, bottom) for x in (left, right)]) + grid.origin - 0.5
+    samples = corners @ placement.matrix.T + placement.offset
+    low = np.clip(np.floor(samples.min(axis=0) + 0.5).astype(int), 0, window.planes.shape)
+    high = np.clip(np.ceil(samples.max(axis=0) + 0.5).astype(int), 0, window.planes.shape)
+    (y, x), (top, left), (bottom, right) = window.corner, low.tolist(), high.tolist()
+    smaller = tiles.window((y + top, y + bottom, x + left, x + right))
+    return replace(placement, offset=placement.offset - low), smaller
+
+
+def _cells(units: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Sum units over whole cells of 32 x 32."""
+    n_rows, n_columns = (n // _CELL for n in units.shape)
+    part = units[: n_rows * _CELL, : n_columns * _CELL].astype(np.float64)
+    summed: NDArray[np.float64] = part.reshape(n_rows, _CELL, n_columns, _CELL).sum(axis=(1, 3))
+    return summed
+
+
+def _best_box(total: NDArray[np.float64], square: NDArray[np.float64]) -> tuple[int, int, int, int] | None:
+    """Return the box of cells, top, bottom, left, right, of the largest ``sum total / sqrt(sum square)``.
+
+    Every cell costs a little: flat ones have nothing to say either way.
+    """
+    sums = [np.pad(part, ((1, 0), (1, 0))).cumsum(0).cumsum(1) for part in (total, square)]
+    n_rows, n_columns = total.shape
+    widths = np.arange(n_columns + 1) - np.arange(n_columns + 1)[:, None]
+    best, box = 0.0, None
+    for top in range(n_rows):
+        for bottom in range(top + 1, n_rows + 1):
+            t, s = (part[bottom] - part[top] for part in sums)
+            # from every column to every later one
+            z = np.triu(t - t[:, None], 1) / np.sqrt(np.maximum(s - s[:, None], 1e-12))
+            z -= _CELL_COST * (bottom - top) * widths
+            at = int(z.argmax())
+            if z.flat[at] > best:
+                left, right = divmod(at, n_columns + 1)
+                best, box = float(z.flat[at]), (top, bottom, left, right)
+    return box
+
+
+def _middle(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    """Cut a box to its middle 1024 samples a side."""
+    top, bottom, left, right = box
+    height, width = min(bottom - top, _MOST_WINDOW), min(right - left, _MOST_WINDOW)
+    top, left = top + (bottom - top - height) // 2, left + (right - left - width) // 2
+    return top, top + height, left, left + width
