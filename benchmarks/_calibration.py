@@ -34,8 +34,9 @@ def constants() -> dict[str, float]:
         "score: upright": scan._LEAST_UPRIGHT,
         "score: strained": scan._LEAST_STRAINED,
         "score: refined": scan._LEAST_REFINED,
-        "score: discount in small planes": scan._SMALL_LESS,
-        "z: identity": search._IDENTITY_SCORE,
+        "excess: worth a crop": search._WORTH_A_CROP,
+        "z: origin": search._ORIGIN_SCORE,
+        "z: shift": search._SHIFT_SCORE,
         "z: dense": search._DENSE_SCORE,
     }
     return found | {f"needed z, {bits} bits": z for bits, z in NEEDED_Z.items()}

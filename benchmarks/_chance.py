@@ -13,12 +13,13 @@ from PIL import Image
 
 # Class of planes: the least short side of an image that is taken for it, and the most to which it is reduced.
 PLANES = {"under 700": (300, 480), "700 to 999": (700, 800), "1000 and more": (1000, 1100)}
-PASSES = ("fine", "fine", "upright", "upright", "strained")
+PASSES = ("fine", "upright", "upright", "strained")
+FAMILIES = ("score: ", "excess: ", "z: ")  # of constants, by the names that they have in the results
 SHARE = "found is the share of unmarked planes that reach the threshold by chance"
 
 
 def reached_of(path: Path, planes: str, n_keys: int) -> list[dict[str, bool]]:
-    """By key, which thresholds an unmarked image reaches; `without` is without the discount."""
+    """By key, which thresholds an unmarked image reaches."""
     from fastmark.codec.plane import canonical_plane
     from fastmark.detection import scan, search
     from fastmark.detection.analysis import Analysis
@@ -37,23 +38,21 @@ def reached_of(path: Path, planes: str, n_keys: int) -> list[dict[str, bool]]:
     torus = TorusSpectrum(analysis.planes, turned, analysis.plan.step)
     rows = []
     for carrier in carriers(n_keys):
-        templates, reached = Templates(carrier), dict.fromkeys((*PASSES, "refined", "without"), False)
+        templates, reached = Templates(carrier), dict.fromkeys((*PASSES, "refined"), False)
         for level in analysis.levels:
             plan = level.plan
-            less = scan._SMALL_LESS if plan.small else 0.0
-            passes = scan.scan_passes(plan.pools, small=plan.small)
-            for name, one in zip(PASSES, passes, strict=False):
-                pattern = (level.views[one.pool], one.strains, one.hypotheses, one.n_tones)
-                reached[name] |= bool(templates.scan(*pattern, plan.least_scale, one.least - less))
-            scores = [candidate.score for candidate in scan.scan(level, templates)]
-            reached["refined"] |= bool(scores)
-            reached["without"] |= max(scores, default=0) >= scan._LEAST_REFINED
-        identity, dense = (
-            analysis.identity.place_densely(carrier, turns=(False,)),
-            torus.place_densely(carrier),
-        )
-        reached["identity"] = identity[0] >= search._IDENTITY_SCORE
-        rows.append(reached | {"dense": dense[0] >= search._DENSE_SCORE})
+            passes = scan.scan_passes(plan.pools, plan.least_scale)
+            for name, one in zip(PASSES, passes, strict=True):
+                pattern = (level.views[one.pool], one.strains, one.hypotheses, one.n_tones, one.scales)
+                reached[name] |= bool(templates.scan(*pattern, one.least, plan.n_followed))
+            reached["refined"] |= bool(scan.scan(level, templates))
+        as_it_is = analysis.origins.place(carrier)
+        reached["origin"] = as_it_is.z >= search._ORIGIN_SCORE
+        reached["worth a crop"] = as_it_is.excess >= search._WORTH_A_CROP
+        shifted, _ = analysis.identity.place_densely(carrier, turns=(False,))
+        reached["shift"] = shifted >= search._SHIFT_SCORE
+        dense, _ = torus.place_densely(carrier)
+        rows.append(reached | {"dense": dense >= search._DENSE_SCORE})
     return rows
 
 
@@ -74,20 +73,11 @@ def chance(options: argparse.Namespace) -> list[Row]:
     by_planes: dict[str, list[dict[str, bool]]] = {}
     for number, rows in in_processes(reached_of, jobs, options.workers):
         by_planes.setdefault(jobs[number][1], []).extend(rows)
-    known = constants()
-    discount, table = known["score: discount in small planes"], []
+    known, table = constants(), []
     for planes in PLANES:
         trials = by_planes.get(planes, [])
-        for name in [name for name in known if name.startswith(("score: ", "z: "))] if trials else []:
-            small = planes == "under 700"
-            kind = name.partition(": ")[2]
-            threshold = known[name] - (discount if small and name.startswith("score: ") else 0)
-            if kind == "discount in small planes":
-                if not small:
-                    continue
-                kind, threshold = "without", known["score: refined"]
-            elif kind == "strained" and planes == "1000 and more":
-                continue  # nothing is sought there
+        for name in [name for name in known if name.startswith(FAMILIES)] if trials else []:
+            kind, threshold = name.partition(": ")[2], known[name]
             share = float(np.mean([row[kind] for row in trials]))
             table.append(
                 {

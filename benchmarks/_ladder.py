@@ -27,8 +27,10 @@ from attacks import ATTACKS
 
 Row = dict[str, Any]
 
-# Rung -> share of the searches that come to it which chance lets through, as the detector's constants say.
-PLANNED = {"identity": 0.05, "origin": 0.01, "shift": 0.05}
+# Rung -> share of all searches that chance brings to it, and share of those that it lets through, as the
+# detector says beside its constants.
+COMING = {"shift": 1 / 7, "candidate": 0.1}
+PLANNED = {"origin": 0.01, "shift": 0.05}
 
 PHOTOGRAPH, OTHER_KEY = "photograph", "marked with another key"
 _ORDER = (*KINDS, *[PHOTOGRAPH] * 6, *[OTHER_KEY] * 4)
@@ -160,17 +162,20 @@ def by_rung(rows: Sequence[Row], size: str = "all") -> list[Row]:
         counts = [row["rungs"][name] for row in rows if name in row["rungs"]]
         through = sum(passed > 0 for _, passed in counts)
         planned = PLANNED.get(name)
+        coming = COMING.get(name)
         over = planned is not None and breaches(through, planned * len(counts))
+        over |= coming is not None and breaches(len(counts), coming * len(rows))
         table.append(
             {
                 "rung": name, "size": size, "searches": len(rows),
                 "came, share": len(counts) / len(rows),
+                "coming, planned": coming,
                 "times a search": sum(tried for tried, _ in counts) / len(rows),
                 "through": through,
                 "through, share": through / len(counts),
-                "planned": planned,
+                "through, planned": planned,
                 "of all, share": through / len(rows),
-                "result": "-" if planned is None else "over" if over else "ok",
+                "result": "-" if planned is coming is None else "over" if over else "ok",
             }
         )  # fmt: skip
     return table

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from _timing import Row, Work, median_ms
 
+Stage = tuple[str, str, Work, float, float]
+"""Job, stage, work, megabytes that it must move, operations."""
 MESSAGE = 0x0123456789ABCDEF
 
 
@@ -30,22 +32,19 @@ def roofline() -> tuple[float, float]:
     return 2 * source.nbytes / copy_ms / 1e6, 2 * x.size * 20000 / work_ms / 1e6
 
 
-def stages(marker: Any, picture: np.ndarray, bandwidth: float, speed: float, runs: int) -> list[Row]:
-    """Stage by stage, on the data they get; megabytes each array once, operations a unit as counted in the
-    kernels.
-    """
-    from fastmark import fft
+def fft_ops(size: int) -> float:
+    """Operations of a real transform (Frigo & Johnson 2005)."""
+    return 2.5 * size * math.log2(size)
+
+
+def of_embedding(marker: Any, picture: np.ndarray) -> list[Stage]:
+    """The stages of embedding, on the data that they get."""
     from fastmark.codec import plane
     from fastmark.codec.mask import Perception
-    from fastmark.detection import noise as spectra
-    from fastmark.detection.analysis import Analysis
-    from fastmark.detection.levels import ScanLevel
-    from fastmark.detection.scan import scan
-    from fastmark.detection.scores import ScorePlanes, scores
     from fastmark.embedding import choices, earlier, hardening, host, host_scores, margins, marking, origin
 
     detector = marker.key_detector
-    carrier, code, templates = detector.carrier, detector.code, detector.templates
+    carrier, code = detector.carrier, detector.code
     k = plane.pixels_per_unit(*picture.shape[:2])
     luma = plane.canonical_plane(picture, k)
     prepared = host.prepare(luma, k)
@@ -65,21 +64,7 @@ def stages(marker: Any, picture: np.ndarray, bandwidth: float, speed: float, run
     n_asked = asked().weighted.size
     pixels_mb, plane_mb = picture.nbytes * mega, luma.nbytes * mega
 
-    found = Analysis(ScorePlanes(picture, k))
-    identity, levels, step = found.identity, found.levels, found.plan.step
-    seen = found.planes.reduced(step)
-    weighted = found.planes.weighted(step)
-    side = 1024 // step
-    seen_mb, n_seen, spectrum_mb = seen.nbytes * mega, seen.size, identity.spectrum.nbytes * mega
-    finest = levels[0]
-    shared = identity.power if found.plan.shares_spectrum else None
-    windows = [spectra.tukey(n) for n in weighted.shape]
-
-    def fft_ops(size: int) -> float:
-        return 2.5 * size * math.log2(size)  # of a real transform (Frigo & Johnson 2005)
-
-    # job, stage, work, megabytes, operations
-    entries: list[tuple[str, str, Work, float, float]] = [
+    entries: list[Stage] = [
         ("embed", "luma", lambda: plane.canonical_plane(picture, k), pixels_mb + plane_mb, 6 * n * k * k),
         ("embed", "perception", lambda: Perception.of(luma), 2 * plane_mb, 22 * n),
         ("embed", "look for an earlier mark, its spectrum known",
@@ -109,26 +94,57 @@ def stages(marker: Any, picture: np.ndarray, bandwidth: float, speed: float, run
          14 * plane_mb, 9.25 * 46 * n + 2 * fft_ops(2 * n)),
         ("embed", "delta to pixels",
          lambda: plane.add_delta(picture, delta, k), 2 * pixels_mb + plane_mb, 4 * n * k * k),
-        ("detect", "luma",
-         lambda: plane.canonical_plane(picture, step * k), pixels_mb + seen_mb, 6 * n * k * k),
+    ]  # fmt: skip
+    return entries
+
+
+def of_detecting(detector: Any, picture: np.ndarray) -> list[Stage]:
+    """The stages of detection, of an analysis and of each key."""
+    from fastmark.codec import plane
+    from fastmark.codec.mask import Perception
+    from fastmark.detection.analysis import Analysis
+    from fastmark.detection.levels import PaddedSpectrum, ScanLevel
+    from fastmark.detection.origins import Origins
+    from fastmark.detection.scan import scan
+    from fastmark.detection.scores import ScorePlanes, scores
+    from fastmark.detection.torus import TorusSpectrum
+
+    carrier, templates = detector.carrier, detector.templates
+    k, mega = plane.pixels_per_unit(*picture.shape[:2]), 1e-6
+    found = Analysis(ScorePlanes(picture, k))
+    finest, step, planes = found.levels[0], found.plan.step, found.planes
+    seen, weighted = planes.reduced(step), planes.weighted(step)
+    padded, cells = finest.padded, sum(view.cells.size for view in finest.views.values())
+    spectrum_mb, torus_mb = padded.spectrum.nbytes * mega, found.identity.spectrum.nbytes * mega
+    pixels_mb, seen_mb, n_seen = picture.nbytes * mega, seen.nbytes * mega, seen.size
+    side = 1024 // step
+
+    return [
+        ("detect", "luma", lambda: plane.canonical_plane(picture, step * k), pixels_mb + seen_mb,
+         2 * picture.size),
         ("detect", "perception", lambda: Perception.of(seen), 2 * seen_mb, 22 * n_seen),
         ("detect", "scores, four grids", lambda: scores(seen), 4 * 3 * seen_mb, 4 * 46 * n_seen),
-        ("detect", "FFT of the torus",
-         lambda: fft.rfft2_padded(weighted[:side, :side], windows[0][:side], windows[1][:side], (side, side)),
-         seen_mb + spectrum_mb, fft_ops(side * side)),
-        ("detect", "finest level, to log-polar bytes",
-         lambda: ScanLevel(found.planes, finest.plan, shared),
-         6 * finest.white.nbytes * mega, 60 * finest.white.size),
-        ("key", "place, as it is",
-         lambda: identity.place_densely(carrier, turns=(False,)),
-         4 * spectrum_mb, fft_ops(side * side) + 8 * identity.spectrum.size),
-        ("key", "scan, finest level",
-         lambda: scan(finest, templates), scanned_mb(finest, templates), 0.0),
-        ("key", "scan, coarsest level",
-         lambda: scan(levels[-1], templates), scanned_mb(levels[-1], templates), 0.0),
-        ("key", "of it an inverse FFT",
-         lambda: fft.irfft2(identity.spectrum), spectrum_mb + 4 * side * side * mega, fft_ops(side * side)),
+        ("detect", "spectrum, zero-padded", lambda: PaddedSpectrum.of(weighted), seen_mb + spectrum_mb,
+         fft_ops(2 * padded.spectrum.size)),
+        ("detect", "chips, for the origins", lambda: Origins(planes, padded, step), 2 * seen_mb, 2 * n_seen),
+        ("detect", "spectrum and its log-polar bytes", lambda: ScanLevel(planes, finest.plan).views,
+         seen_mb + 4 * spectrum_mb + 2 * cells * mega, fft_ops(2 * padded.spectrum.size) + 60 * cells),
+        ("detect", "torus, for whole shifts", lambda: TorusSpectrum(planes, np.eye(2), step),
+         seen_mb + torus_mb, fft_ops(side * side)),
+        ("key", "origins, image as it is", lambda: found.origins.place(carrier), 128 * 128 * 4 * mega,
+         fft_ops(128 * 128)),
+        ("key", "scan and refinement", lambda: scan(finest, templates), scanned_mb(finest), 0.0),
+        ("key", "whole shifts, where they are asked",
+         lambda: found.identity.place_densely(carrier, turns=(False,)),
+         4 * torus_mb, fft_ops(side * side) + 8 * found.identity.spectrum.size),
     ]  # fmt: skip
+
+
+def stages(marker: Any, picture: np.ndarray, bandwidth: float, speed: float, runs: int) -> list[Row]:
+    """Stage by stage, on the data they get; megabytes each array once, operations a unit as counted in the
+    kernels.
+    """
+    entries = of_embedding(marker, picture) + of_detecting(marker.key_detector, picture)
     rows = []
     for job, stage, work, megabytes, operations in entries:
         ms = median_ms(work, runs)
@@ -140,12 +156,12 @@ def stages(marker: Any, picture: np.ndarray, bandwidth: float, speed: float, run
     return rows
 
 
-def scanned_mb(level: Any, templates: Any) -> float:
+def scanned_mb(level: Any) -> float:
     """Megabytes that a scan reads from its log-polar bytes, one a tone, rotation and scale."""
     from fastmark.detection.scan import scan_passes
 
     total = 0
-    for one in scan_passes(level.plan.pools, small=level.plan.small):
-        n_scales = level.views[one.pool].grid.scales(level.plan.least_scale).size
+    for one in scan_passes(level.plan.pools, level.plan.least_scale):
+        n_scales = level.views[one.pool].grid.scales(*one.scales)[1].size
         total += len(one.hypotheses) * one.n_tones * n_scales
     return total * 1e-6

@@ -63,26 +63,26 @@ def test_a_search_over_kinds_has_pictures_of_every_kind_of_other_keys_and_a_larg
 def test_rungs_are_counted_once_a_search_however_often_they_are_tried(scripts):
     ladder = scripts("_ladder")
     trial, reading = namedtuple("Trial", "kind read"), namedtuple("Reading", "promising")
-    trace = [trial("identity", False), trial("candidate", False), trial("candidate", True), reading(False)]
+    trace = [trial("origin", False), trial("candidate", False), trial("candidate", True), reading(False)]
     rungs = ladder.rungs_of(trace)
-    assert rungs == {"identity": (1, 0), "candidate": (2, 1), "reading": (1, 0)}
-    rows = [{"rungs": rungs}, {"rungs": {"identity": (1, 1)}}]
+    assert rungs == {"origin": (1, 0), "candidate": (2, 1), "reading": (1, 0)}
+    rows = [{"rungs": rungs}, {"rungs": {"origin": (1, 1)}}]
     table = {row["rung"]: row for row in ladder.by_rung(rows)}
     assert [table["candidate"][name] for name in ("came, share", "times a search", "through, share")] == [
         0.5, 1.0, 1.0,
     ]  # fmt: skip
-    assert (table["identity"]["through"], table["identity"]["of all, share"]) == (1, 0.5)
+    assert (table["origin"]["through"], table["origin"]["of all, share"]) == (1, 0.5)
 
 
 def test_a_rung_that_lets_through_more_than_was_planned_is_told(scripts):
     ladder = scripts("_ladder")
 
     def result(through):
-        rows = [{"rungs": {"identity": (1, int(n < through))}} for n in range(1000)]
+        rows = [{"rungs": {"origin": (1, int(n < through))}} for n in range(1000)]
         return ladder.by_rung(rows)[0]["result"]
 
-    assert ladder.PLANNED["identity"] == 0.05
-    assert (result(50), result(70), result(90)) == ("ok", "ok", "over")
+    assert ladder.PLANNED["origin"] == 0.01
+    assert (result(10), result(20), result(30)) == ("ok", "ok", "over")
 
 
 # ---- pictures of the tables of speed ---------------------------------------------------------------
