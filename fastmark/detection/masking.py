@@ -94,6 +94,15 @@ class MaskedPlanes(ScorePlanes):
         top, left = ((n - m) // 2 for n, m in zip(self.shape, part.shape, strict=True))
         return MaskedPlanes(part, self._keep[top : top + part.shape[0], left : left + part.shape[1]])
 
+    def window(self, unit: int, rows: slice, columns: slice) -> ScorePlanes:
+        """Return those of a part of the image averaged over ``unit`` pixels, each way; arguments as there."""
+        part = self._whole.window(unit, rows, columns)
+        y, x = (
+            np.minimum((np.arange(one.start, one.stop) * unit + unit // 2) // self.unit, size - 1)
+            for one, size in zip((rows, columns), self.shape, strict=True)
+        )
+        return MaskedPlanes(part, self._keep[y[:, None], x])
+
     def weighted(self, reduction: int = 1, floor: float = SCORE_FLOOR) -> Plane:
         """Return the scores of the whole image, 0 where it is left out; arguments as of the whole."""
         found = self._masked.get((reduction, floor))

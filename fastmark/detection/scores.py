@@ -101,6 +101,24 @@ class ScorePlanes:
         return ScorePlanes(np.ascontiguousarray(part), self._k, self.threads)
 
     @property
+    def pixels(self) -> NDArray[Any]:
+        """The pixels ``(H, W)`` or ``(H, W, 3)`` of which the plane is made."""
+        return self._pixels
+
+    @property
+    def unit(self) -> int:
+        """The number of these pixels to a sample, each way."""
+        return self._k
+
+    def window(self, unit: int, rows: slice, columns: slice) -> ScorePlanes:
+        """Return those of a part of the image, of samples of ``unit`` pixels each way.
+
+        ``rows``, ``columns``: of such samples, with a start and a stop.
+        """
+        y, x = (slice(part.start * unit, part.stop * unit) for part in (rows, columns))
+        return ScorePlanes(np.ascontiguousarray(self._pixels[y, x]), unit, self.threads)
+
+    @property
     def computed(self) -> frozenset[tuple[int, float]]:
         """The reductions and floors of the scores that were asked for so far."""
         return frozenset(self._weighted)

@@ -12,7 +12,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,23 +84,16 @@ class Tiles:
             than a tile, and as fine.
     """
 
-    def __init__(self, pixels: NDArray[Any], plane_unit: int, threads: int = 1) -> None:
-        """Cut an image into tiles; nothing is scored yet.
-
-        Args:
-            pixels: ``(H, W)`` or ``(H, W, 3)``, uint8 or float32, on 0..255.
-            plane_unit: pixels per sample of the image's plane.
-            threads: how many may share the work.
-        """
-        self._pixels = pixels
-        self._plane_unit = plane_unit
-        self._threads = threads
+    def __init__(self, planes: ScorePlanes) -> None:
+        """Cut the image of which ``planes`` are the whole into tiles; nothing is scored yet."""
+        self._planes = planes
+        height, width = planes.pixels.shape[:2]
         self.unit = 1
-        while _count(pixels.shape, self.unit) > MOST_TILES:
+        while _count((height // self.unit, width // self.unit)) > MOST_TILES:
             self.unit += 1
-        self.shape = (pixels.shape[0] // self.unit, pixels.shape[1] // self.unit)
-        starts = itertools.product(*(_starts(n) for n in self.shape))
-        whole = max(self.shape) < _WORTH_CUTTING and self.unit == plane_unit
+        self.shape = (height // self.unit, width // self.unit)
+        starts = itertools.product(_starts(self.shape[0]), _starts(self.shape[1]))
+        whole = max(self.shape) < _WORTH_CUTTING and self.unit == planes.unit
         self.corners = [] if whole else [corner for corner in starts if self._is_rich(corner)]
 
     def __len__(self) -> int:
@@ -109,11 +102,9 @@ class Tiles:
 
     def window(self, box: tuple[int, int, int, int]) -> Window:
         """Return the part of the canvas with these top, bottom, left and right samples."""
-        top, bottom, left, right = (self.unit * n for n in box)
-        part = np.ascontiguousarray(self._pixels[top:bottom, left:right])
-        return Window(
-            ScorePlanes(part, self.unit, self._threads), (box[0], box[2]), self.unit, self._plane_unit
-        )
+        top, bottom, left, right = box
+        planes = self._planes.window(self.unit, slice(top, bottom), slice(left, right))
+        return Window(planes, (top, left), self.unit, self._planes.unit)
 
     def levels(self) -> Iterator[ScanLevel]:
         """Score and transform one tile after the other."""
@@ -124,7 +115,7 @@ class Tiles:
     def _is_rich(self, corner: tuple[int, int]) -> bool:
         top, left = (self.unit * n for n in corner)
         side = self.unit * TILE
-        part = self._pixels[top : top + side, left : left + side]
+        part = self._planes.pixels[top : top + side, left : left + side]
         sparse = part[:: self.unit, :: self.unit] if part.ndim == 2 else part[:: self.unit, :: self.unit, 1]
         n_rows, n_columns = (n // BLOCK for n in sparse.shape)
         blocks = sparse[: n_rows * BLOCK, : n_columns * BLOCK].reshape(n_rows, BLOCK, n_columns, BLOCK)
@@ -137,8 +128,8 @@ def _starts(n: int) -> list[int]:
     return [*range(0, n - TILE, STEP), n - TILE] if n > TILE else [0]
 
 
-def _count(shape: tuple[int, ...], unit: int) -> int:
-    return len(_starts(shape[0] // unit)) * len(_starts(shape[1] // unit))
+def _count(shape: tuple[int, int]) -> int:
+    return len(_starts(shape[0])) * len(_starts(shape[1]))
 
 
 def level_of(window: Window) -> ScanLevel:

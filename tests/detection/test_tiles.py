@@ -12,6 +12,7 @@ import fastmark as fm
 from fastmark.codec.carrier import Carrier
 from fastmark.detection.analysis import Analysis
 from fastmark.detection.logpolar import Templates
+from fastmark.detection.masking import MaskedPlanes
 from fastmark.detection.placement import LOG_SHIFTS
 from fastmark.detection.reading import AGREES, ChipReader
 from fastmark.detection.scores import ScorePlanes
@@ -33,6 +34,10 @@ def canvas(picture):
     return np.array(page)
 
 
+def tiles_of(pixels, plane_unit=PLANE_UNIT):
+    return Tiles(ScorePlanes(np.ascontiguousarray(pixels), plane_unit))
+
+
 def shrunk(image):
     size = round(SHARE * image.shape[1]), round(SHARE * image.shape[0])
     return Image.fromarray(image).resize(size, Image.Resampling.BICUBIC)
@@ -51,7 +56,7 @@ def pixels(marker):
 @pytest.fixture(scope="module")
 def shown(pixels, templates):
     """The canvas' tiles, and what they show."""
-    tiles = Tiles(pixels, PLANE_UNIT)
+    tiles = tiles_of(pixels)
     return tiles, sights(tiles, templates)
 
 
@@ -60,7 +65,7 @@ def shown(pixels, templates):
 
 @pytest.mark.parametrize("shape", [(900, 1300), (512, 1025), (1000, 300)], ids=str)
 def test_tiles_cover_the_canvas_and_overlap_by_half(shape):
-    tiles = Tiles(np.ascontiguousarray(drawn(*shape)), 1)
+    tiles = tiles_of(drawn(*shape), 1)
     seen = np.zeros(shape, int)
     for top, left in tiles.corners:
         seen[top : top + TILE, left : left + TILE] += 1
@@ -71,25 +76,25 @@ def test_tiles_cover_the_canvas_and_overlap_by_half(shape):
 
 
 def test_flat_parts_have_no_tiles(pixels):
-    corners = Tiles(pixels, PLANE_UNIT).corners
+    corners = tiles_of(pixels).corners
     assert (0, 1700 - TILE) not in corners
     assert (TOP // STEP * STEP, LEFT // STEP * STEP) in corners
-    assert Tiles(np.full_like(pixels, 200), PLANE_UNIT).corners == []
+    assert tiles_of(np.full_like(pixels, 200)).corners == []
 
 
 def test_a_plane_hardly_larger_than_a_tile_and_as_fine_is_not_cut():
     pixels = np.ascontiguousarray(drawn(600, 700))
-    assert len(Tiles(pixels, 1)) == 0
-    assert len(Tiles(pixels, 2)) == 4
+    assert len(tiles_of(pixels, 1)) == 0
+    assert len(tiles_of(pixels, 2)) == 4
 
 
 def test_a_very_large_canvas_is_averaged():
     pixels = np.zeros((9000, 12000), np.uint8)
-    tiles = Tiles(pixels, 11)
+    tiles = tiles_of(pixels, 11)
     assert tiles.unit == 3
     assert tiles.shape == (3000, 4000)
     pixels[3 * 512 : 3 * 900, 3 * 700 : 3 * 1200] = np.random.default_rng(0).integers(0, 256, (1164, 1500))
-    tiles = Tiles(pixels, 11)
+    tiles = tiles_of(pixels, 11)
     assert 0 < len(tiles) < MOST_TILES
     window = tiles.window((512, 612, 700, 900))
     assert window.planes.shape == (100, 200)
@@ -108,6 +113,21 @@ def test_a_place_in_a_window_is_one_in_the_plane(name):
         pixel = (np.array(window.corner) + placement.matrix @ t + placement.offset + 0.5) * 2 - 0.5
         np.testing.assert_allclose((on_plane.matrix @ t + on_plane.offset + 0.5) * 6 - 0.5, pixel)
     assert on_plane.log_p == placement.log_p
+
+
+def test_what_is_left_out_of_an_image_is_left_out_of_its_windows(pixels, templates):
+    left_out = np.zeros((32, 32), np.bool_)
+    left_out[6:18, 10:24] = True  # all of the image on the canvas
+    whole = ScorePlanes(pixels, PLANE_UNIT)
+    tiles = Tiles(MaskedPlanes.without(whole, left_out))
+    seen = tiles.window((200, 500, 300, 900)).planes.weighted()
+    plain = whole.window(1, slice(200, 500), slice(300, 900)).weighted()
+    # left out from pixel row 281 and column 531 on
+    assert plain[100:, 250:].any() and not seen[100:, 250:].any()
+    np.testing.assert_array_equal(seen[:70], plain[:70])
+    np.testing.assert_array_equal(seen[:, :220], plain[:, :220])
+    scales = [math.sqrt(abs(np.linalg.det(sight.matrix))) for sight in sights(tiles, templates)]
+    assert all(abs(scale - SHARE) > 0.005 for scale in scales)
 
 
 # ---- what they show --------------------------------------------------------------------------------------
@@ -163,7 +183,7 @@ def test_anchors_are_asked_where_phases_nearly_agree(shown, carrier, other_carri
 
 def test_a_canvas_without_a_watermark_shows_nothing():
     """Whatever tiles suggest, phases do not agree."""
-    tiles = Tiles(canvas(shrunk(np.asarray(drawn(640, 760)))), PLANE_UNIT)
+    tiles = tiles_of(canvas(shrunk(np.asarray(drawn(640, 760)))))
     log_ps = []
     for seed in range(4):
         carrier = Carrier(fm.Key(np.random.default_rng([11, seed]).bytes(32)))
