@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from fastmark._threads import usable_cores
@@ -102,6 +103,12 @@ def cache_folder() -> str:
             raise OutputError("compiled kernels are not kept: unset FASTMARK_CACHE, which turns that off")
         raise OutputError(
             "compiled kernels cannot be kept: no folder can be written; set NUMBA_CACHE_DIR to one that can"
+        )
+    wanted = os.environ.get("NUMBA_CACHE_DIR")
+    if wanted and not Path(folder).resolve().is_relative_to(Path(wanted).resolve()):
+        raise OutputError(
+            f"compiled kernels cannot be kept in NUMBA_CACHE_DIR, {wanted}:"
+            " make it a folder that can be written, or unset it"
         )
     return folder
 

@@ -66,4 +66,4 @@ def lines(*, further: bool = True) -> tuple[str, ...]:
     Without ``further``, those alone that embedding in an ordinary image and detecting it need: RGB of 8 bits.
     """
     table = FIRST + (FURTHER if further else "")
-    return tuple(table.strip().splitlines())
+    return tuple(filter(None, table.splitlines()))
