@@ -184,6 +184,7 @@ def by_rung(rows: Sequence[Row], size: str = "all") -> list[Row]:
 def by_kind(rows: Sequence[Row]) -> list[Row]:
     """What each kind of picture looked like, and what a search cost."""
     table = []
+    names = sorted(dict.fromkeys(name for row in rows for name in row["rungs"]))
     for kind in dict.fromkeys(row["kind"] for row in rows):
         part = [row for row in rows if row["kind"] == kind]
         times = np.array([row["ms"] for row in part])
@@ -194,6 +195,7 @@ def by_kind(rows: Sequence[Row]) -> list[Row]:
                 "possible": sum(row["possible"] for row in part),
                 "messages": sum(row["message"] for row in part),
                 "least log10 p": min(row["log10_p"] for row in part),
+                **{f"{name}, share": sum(name in row["rungs"] for row in part) / len(part) for name in names},
                 "readings a search": sum(row["rungs"].get("reading", (0, 0))[0] for row in part) / len(part),
                 "mean ms": float(times.mean()), "p99 ms": float(np.percentile(times, 99)),
                 "most ms": float(times.max()),
