@@ -101,7 +101,7 @@ class Detector(Unchanging):
             One detection per key, most certain first; the number of keys is counted in their p-values.
         """
         threads = check_count("threads", threads, 1)
-        luma = open_for_detection(image, unit=pixels_per_unit, max_pixels=max_pixels)
+        luma = open_for_detection(image, unit=pixels_per_unit, max_pixels=max_pixels, native=deep)
         return self.detect_opened(luma, deep=deep, threads=threads)
 
     def detect_opened(self, luma: DetectorInput, *, deep: bool = False, threads: int = 1) -> list[Detection]:
@@ -117,7 +117,7 @@ class Detector(Unchanging):
         The number of keys is counted in its p-value.
         """
         threads = check_count("threads", threads, 1)
-        luma = open_for_detection(image, unit=pixels_per_unit, max_pixels=max_pixels)
+        luma = open_for_detection(image, unit=pixels_per_unit, max_pixels=max_pixels, native=deep)
         return self.locate_opened(luma, deep=deep, threads=threads)
 
     def locate_opened(self, luma: DetectorInput, *, deep: bool = False, threads: int = 1) -> Location:
@@ -133,7 +133,7 @@ class Detector(Unchanging):
             One location for each watermark detected, most certain first, whatever its key.
         """
         threads = check_count("threads", threads, 1)
-        luma = open_for_detection(image, unit=pixels_per_unit, max_pixels=max_pixels)
+        luma = open_for_detection(image, unit=pixels_per_unit, max_pixels=max_pixels, native=deep)
         return [one for one in self.detect_all_opened(luma, deep=deep, threads=threads) if one]
 
     def detect_all_opened(

@@ -299,7 +299,7 @@ class Watermarker(Unchanging):
             ValueError: if a number is out of range.
         """
         threads = check_count("threads", threads, 1)
-        luma = open_for_detection(image, unit=pixels_per_unit, max_pixels=max_pixels)
+        luma = open_for_detection(image, unit=pixels_per_unit, max_pixels=max_pixels, native=deep)
         return look(luma, [self.key_detector], deep=deep, threads=threads)[0]
 
     def locate(
@@ -310,7 +310,7 @@ class Watermarker(Unchanging):
         Errors are as there. Where it is not detected the location is false, and its maps are zeros.
         """
         threads = check_count("threads", threads, 1)
-        luma = open_for_detection(image, unit=pixels_per_unit, max_pixels=max_pixels)
+        luma = open_for_detection(image, unit=pixels_per_unit, max_pixels=max_pixels, native=deep)
         return look_where(luma, [self.key_detector], deep=deep, threads=threads)
 
     def detect_all(
@@ -326,7 +326,7 @@ class Watermarker(Unchanging):
             One location for each watermark detected, most certain first; empty where there is none.
         """
         threads = check_count("threads", threads, 1)
-        luma = open_for_detection(image, unit=pixels_per_unit, max_pixels=max_pixels)
+        luma = open_for_detection(image, unit=pixels_per_unit, max_pixels=max_pixels, native=deep)
         return [one for one in look_for_all(luma, [self.key_detector], deep=deep, threads=threads) if one]
 
     # ---- many images -------------------------------------------------------------------------------------

@@ -156,7 +156,9 @@ class ScanWorker(Worker):
         from fastmark.codec.plane import pixels_per_unit
         from fastmark.images.opening import open_for_detection
 
-        luma = open_for_detection(data, unit=pixels_per_unit, max_pixels=self.max_pixels)
+        luma = open_for_detection(
+            data, unit=pixels_per_unit, max_pixels=self.max_pixels, native=self.job.deep
+        )
         self.lap("decoding")
         found = self.detector.detect_opened(luma, deep=self.job.deep)[0]
         self.lap("searching")

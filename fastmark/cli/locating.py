@@ -32,7 +32,7 @@ def locate(options: argparse.Namespace) -> int:
 
     start = time.perf_counter()
     detector = Detector(loaded, options.message_bits)
-    luma = open_for_detection(image, unit=pixels_per_unit, max_pixels=options.max_pixels)
+    luma = open_for_detection(image, unit=pixels_per_unit, max_pixels=options.max_pixels, native=options.deep)
     found = detector.locate_opened(luma, deep=options.deep)
     if found:
         data = encode_image(found.to_image(), format_name)

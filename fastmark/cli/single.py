@@ -184,7 +184,9 @@ def detect(options: argparse.Namespace) -> int:
     for path in options.inputs:
         start = time.perf_counter()
         try:
-            luma = open_for_detection(read_input(path), unit=pixels_per_unit, max_pixels=options.max_pixels)
+            luma = open_for_detection(
+                read_input(path), unit=pixels_per_unit, max_pixels=options.max_pixels, native=options.deep
+            )
             if options.all:
                 places = detector.detect_all_opened(luma, deep=options.deep)
                 results = [place.detection for place in places]

@@ -143,6 +143,7 @@ def open_for_detection(
     *,
     max_pixels: int | None = None,
     unit: Callable[[int, int], int] = lambda height, width: 1,
+    native: bool = False,
 ) -> DetectorInput:
     """What a detector looks at.
 
@@ -156,6 +157,7 @@ def open_for_detection(
         unit: tells of a height and width how many pixels, each way, will be averaged. Powers of two of
             it the decoder of a JPEG file may do, from the image's corner on; what is not a whole unit is
             left out.
+        native: whether pixels are given as they are, and nothing is averaged: a deep search looks at them.
 
     Raises:
         UnsupportedImageError: for modes that have no way to luma, and formats whose package is missing.
@@ -179,7 +181,7 @@ def open_for_detection(
         width, height = opened.decoder.size
         k = unit(height, width)
         # NOTE: turned by its EXIF, an image's corner is another; where units begin would change
-        wanted = math.gcd(k, 8) if opened.is_upright() else 1
+        wanted = math.gcd(k, 8) if opened.is_upright() and not native else 1
         image = opened.look(wanted)
         # a no-op for all but JPEG, and for JPEGs that are grey or CMYK, or damaged
         reduction = wanted if wanted > 1 and image.size == (-(-width // wanted), -(-height // wanted)) else 1

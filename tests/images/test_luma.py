@@ -63,6 +63,13 @@ def test_the_jpeg_decoder_averages_what_of_a_unit_it_can(size, k, reduction):
     np.testing.assert_allclose(seen.pixels, boxes.mean(axis=(1, 3)), atol=2.5)
 
 
+def test_nothing_is_averaged_of_an_image_that_is_opened_natively():
+    data = encoded(Image.fromarray(draw(251, 333)), "JPEG", quality=98, subsampling=0)
+    seen = open_for_detection(data, unit=in_units_of(4), native=True)
+    assert (seen.unit, seen.reduction) == (4, 1)
+    np.testing.assert_array_equal(seen.pixels, open_for_detection(data).pixels)
+
+
 def test_only_upright_jpeg_files_are_averaged_by_the_decoder():
     picture = Image.fromarray(draw(240, 320))
     turned = encoded(picture, "JPEG", quality=95, exif=make_exif(6))
