@@ -50,6 +50,8 @@ class Carrier:
         self._pilots: dict[int, NDArray[np.float32]] = {}
         self._neighbours: dict[int, NDArray[np.float64]] = {}
         self._anchor_spectra: dict[int, NDArray[np.complex64]] = {}
+        self._anchors: NDArray[np.int8] | None = None
+        self._anchor_waves: NDArray[np.complex64] | None = None
 
     def withheld_alone(self) -> Carrier | None:
         """Return the carriers of the blocks that detector keys lack; None of a detector key."""
@@ -59,7 +61,8 @@ class Carrier:
         alone = copy.copy(self)
         alone.signs = np.where(withheld, self.signs, np.int8(0))
         alone.code_bit = np.where(withheld, self.code_bit, np.int16(WITHHELD))
-        alone._anchor_spectra = {}
+        alone._anchor_spectra, alone._anchors, alone._anchor_waves = {}, None, None
+        alone.__dict__.pop("anchor_share", None)
         return alone
 
     @functools.cached_property
@@ -103,6 +106,27 @@ class Carrier:
             blocks.add_inverse_dct(chips, basis, COEFFICIENT_ROWS, COEFFICIENT_COLUMNS, 0, 0, pattern)
             self._anchor_spectra.setdefault(step, fft.rfft2(pattern))
         return self._anchor_spectra[step]
+
+    @property
+    def anchors(self) -> NDArray[np.int8]:
+        """The anchors' signs by coefficient and block, 0 for other chips; each row twice: int8 ``(10, 128, 256)``."""
+        if self._anchors is None:
+            signs = np.where(self.code_bit == ANCHOR, self.signs, np.int8(0))
+            self._anchors = np.concatenate([signs, signs], axis=2)
+        return self._anchors
+
+    @property
+    def anchor_waves(self) -> NDArray[np.complex64]:
+        """``rfft2`` of the anchors' signs, coefficient by coefficient: complex64 ``(10, 128, 65)``."""
+        if self._anchor_waves is None:
+            signs = self.anchors[:, :, : self.signs.shape[2]].astype(np.float32)
+            self._anchor_waves = np.stack([fft.rfft2(one) for one in signs])
+        return self._anchor_waves
+
+    @functools.cached_property
+    def anchor_share(self) -> float:
+        """The share of chips that are anchors: about a tenth."""
+        return float(np.mean(self.code_bit == ANCHOR))
 
 
 def _dct_basis() -> NDArray[np.float32]:

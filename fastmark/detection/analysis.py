@@ -7,7 +7,8 @@ import functools
 import numpy as np
 
 from fastmark.detection.levels import ScanLevel
-from fastmark.detection.plan import MAX_SIDE, LevelPlan, ScanPlan
+from fastmark.detection.origins import Origins
+from fastmark.detection.plan import MAX_SIDE, ScanPlan
 from fastmark.detection.scores import ScorePlanes
 from fastmark.detection.torus import TorusSpectrum
 
@@ -32,10 +33,10 @@ class Analysis:
 
     @functools.cached_property
     def levels(self) -> tuple[ScanLevel, ...]:
-        """The whitened spectra of the plane at the resolutions that are scanned, finest first."""
-        return tuple(self._level(plan) for plan in self.plan.levels)
+        """The spectra of the plane at the resolutions that are scanned, finest first."""
+        return tuple(ScanLevel(self.planes, plan) for plan in self.plan.levels)
 
-    def _level(self, plan: LevelPlan) -> ScanLevel:
-        shared = plan.factor == self.plan.step and self.plan.shares_spectrum
-        # the torus has shown this level's scores already, as finely as they need
-        return ScanLevel(self.planes, plan, self.identity.power if shared else None)
+    @functools.cached_property
+    def origins(self) -> Origins:
+        """The chips of the plane as it is, for the places of an image that was not cropped."""
+        return Origins(self.planes, self.levels[0].padded, self.plan.step)

@@ -1,12 +1,13 @@
 """An image as it is: pilot and anchors at the 128 x 128 places that an image which was not cropped can have.
 
-Its blocks start at unit (4, 4) of its own plane, so that its place is known but for whole blocks. All places
-are tried by transforms of 128 x 128, and each key adds no more than two of them.
+Its blocks start at unit (4, 4) of its own plane, so that its place is known but for whole blocks. The pilot is
+tried at all of them by a transform of 128 x 128, the anchors where it agrees.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +26,29 @@ from fastmark.kernels import fourier as fourier_kernels
 FIRST_ORIGIN = BLOCK // 2
 """Least origin each way: the plane's blocks start at unit (4, 4)."""
 
+_BEHIND = 1  # blocks by which the first one lies behind the origin
+_PILOT_AGREES = 3.0
+# Standard deviations by which the tones' power is less than the noise's, where tones were taken out.
+_TONES_MISSING = -2.0
 
-class OriginSpectra:
-    """The chips of a plane as it is, folded onto the torus' blocks and transformed: shared by all keys.
+
+@dataclass(frozen=True, slots=True)
+class AsItIs:
+    """What an image shows as it is.
+
+    Attributes:
+        z: of pilot and anchors together at the likeliest origin.
+        placement: there.
+        excess: power of the tones beyond that of the noise, in standard deviations, wherever the mark lies.
+    """
+
+    z: float
+    placement: Placement
+    excess: float
+
+
+class Origins:
+    """The chips of a plane as it is, and the spectrum that shows its tones: shared by all keys.
 
     Attributes:
         padded: spectrum of the plane's scores, in which the tones are seen.
@@ -35,54 +56,66 @@ class OriginSpectra:
     """
 
     def __init__(self, planes: ScorePlanes, padded: PaddedSpectrum, step: int) -> None:
-        """Transform the chips of a plane; ``padded`` and they are of the scores at this step."""
+        """Transform the blocks of a plane; ``padded`` and they are of the scores at this step."""
         self.padded = padded
         self.step = step
         blocks = ChipBlocks.of(planes.weighted(step), step=step, first=FIRST_ORIGIN // step)
-        self._spectra = np.empty((N_COEFFICIENTS, GRID, GRID // 2 + 1), np.complex64)
-        self._square = 0.0
-        # coefficient by coefficient, which stays in a core's cache
-        for c in range(N_COEFFICIENTS):
-            folded = np.zeros((1, GRID, GRID), np.float32)
-            # the first block lies one block behind the origin
-            kernels.fold_chips(blocks.coefficients[c : c + 1], blocks.inside, 1, 1, folded)
-            self._spectra[c] = fft.rfft2(folded[0])
-            self._square += float(np.vdot(folded, folded))
+        self._statistics = blocks.coefficients
+        if max(blocks.inside.shape) > GRID:
+            self._statistics = np.zeros((N_COEFFICIENTS, GRID, GRID), np.float32)
+            kernels.fold_chips(blocks.coefficients, blocks.inside, 0, 0, self._statistics)
+        self._square = float(np.vdot(self._statistics, self._statistics))
 
-    def place(self, carrier: Carrier) -> tuple[float, Placement]:
-        """Find the origin at which pilot and anchors together agree best: its z, and the placement.
+    def place(self, carrier: Carrier) -> AsItIs:
+        """Find the origin at which pilot and anchors together agree best.
 
-        Both have independent keystreams; each is brought to unit variance, and their weighted mean is sought.
+        Both have independent keystreams; each is brought to unit variance, and their weighted mean is sought
+        among the places where the pilot agrees by three standard deviations. Where tones are missing, as in an
+        image whose strongest lines were taken out, all places are asked.
         """
         view = view_spectrum(self.padded, np.eye(2), self.step, None, carrier)
         c = view.aligned(turned=False)
         # the tones are seen from the plane's middle, origins are those of its first unit
-        first = view.offset + FIRST_ORIGIN
-        turned = c * np.exp(-2j * np.pi / TORUS * (view.tones @ first))
-        pilot = block_surface(turned, view.tones)
-        spread = math.sqrt(max(float(np.sum(np.abs(c) ** 2)) / 2, 1e-12))
-        anchors = self._anchors(carrier)
-        total = (np.float32(PILOT_WEIGHT / spread) * pilot + anchors) / np.float32(
-            math.hypot(1.0, PILOT_WEIGHT)
-        )
-        high, low = int(total.argmax()), int(total.argmin())
-        inverted = bool(-total.flat[low] > total.flat[high])
-        at = low if inverted else high
-        origin = FIRST_ORIGIN + BLOCK * np.array(divmod(at, GRID), np.float64)
-        sign = -1.0 if inverted else 1.0
+        turned = c * np.exp(-2j * np.pi / TORUS * (view.tones @ (view.offset + FIRST_ORIGIN)))
+        spread = math.sqrt(max(float(np.vdot(c, c).real) / 2, 1e-12))
+        pilot = (block_surface(turned, view.tones) / np.float32(spread)).ravel()
+        size = np.abs(pilot)
+        if view.excess > _TONES_MISSING:
+            asked = np.flatnonzero(size >= min(_PILOT_AGREES, float(size.max())))
+            anchors = self._anchors_at(asked, carrier)
+        else:
+            asked, anchors = np.arange(size.size), self._anchors_everywhere(carrier)
+        anchors /= math.sqrt(max(self._square * carrier.anchor_share, 1e-12))
+        together = (PILOT_WEIGHT * pilot[asked] + anchors) / math.hypot(1.0, PILOT_WEIGHT)
+        best = int(np.abs(together).argmax())
+        z = float(together[best])
+        origin = FIRST_ORIGIN + BLOCK * np.array(divmod(int(asked[best]), GRID), np.float64)
+        sign = math.copysign(1.0, z)
         radii = np.abs(c)
         bound = evidence.phase_sum_bound(sign * view.total(c, origin + view.offset), radii)
-        trials = LOG_OTHERS if inverted else LOG_ORIGINS
-        placement = Placement(np.eye(2), -origin, inverted, radii.size, bound, trials)
-        return sign * float(total.flat[at]), placement
+        trials = LOG_OTHERS if z < 0 else LOG_ORIGINS
+        placement = Placement(np.eye(2), -origin, z < 0, radii.size, bound, trials)
+        return AsItIs(abs(z), placement, view.excess)
 
-    def _anchors(self, carrier: Carrier) -> NDArray[np.float32]:
-        """Return the anchors' sum over its standard deviation at every origin: float32 ``(128, 128)``."""
+
+    def _anchors_at(self, origins: NDArray[np.int64], carrier: Carrier) -> NDArray[np.float64]:
+        """Return the anchors' sums at the origins of these numbers, row by row."""
+        sums = np.empty(origins.size)
+        places = (np.stack(np.divmod(origins, GRID), axis=1) + _BEHIND) % GRID
+        kernels.sum_anchors(self._statistics, carrier.anchors, places, sums)
+        return sums
+
+    def _anchors_everywhere(self, carrier: Carrier) -> NDArray[np.float64]:
+        """Return the anchors' sums at all origins, by transforms."""
         product = np.zeros((GRID, GRID // 2 + 1), np.complex64)
-        for image, known in zip(self._spectra, carrier.anchor_blocks, strict=True):
-            fourier_kernels.add_correlation(image, known, product)
-        variance = max(self._square * carrier.anchor_share, 1e-12)
-        return fft.irfft2(product) / np.float32(math.sqrt(variance))
+        height, width = self._statistics.shape[1:]
+        # coefficient by coefficient, which stays in a core's cache
+        for statistics, waves in zip(self._statistics, carrier.anchor_waves, strict=True):
+            padded = np.zeros((GRID, GRID), np.float32)
+            padded[:height, :width] = statistics
+            fourier_kernels.add_correlation(fft.rfft2(padded), waves, product)
+        surface = np.roll(fft.irfft2(product), (-_BEHIND, -_BEHIND), axis=(0, 1))
+        return surface.ravel().astype(np.float64)
 
 
 def block_surface(turned: NDArray[np.complex128], tones: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -45,6 +45,10 @@ _FIRST_ORIGIN = BLOCK // 2
 # half to the three other cases; of an image not resampled, half of the first half to its origins.
 LOG_SHIFTS = float(np.log((_FINE * TORUS) ** 2))
 LOG_ORIGINS = float(np.log((TORUS // BLOCK) ** 2 * 4))
+LOG_OTHERS = LOG_SHIFTS + float(np.log(6))
+
+PILOT_WEIGHT = 1.5
+"""Weight of the pilot's z beside the anchors': a blurred image keeps no anchors."""
 
 _SINC = kernels.sinc_table()
 
@@ -85,6 +89,8 @@ class PilotView:
         matrix, offset: of the grid; sample ``matrix @ t + offset`` of the plane is taken for torus place t.
         is_identity: whether the plane was not resampled, so that whole shifts are likely, and the origins of
             an image that was not cropped are tried apart.
+        excess: power of the tones beyond that of the noise, in standard deviations, of the prefix that shows
+            most; 0 where it was not asked for.
     """
 
     values: NDArray[np.complex128]
@@ -92,6 +98,7 @@ class PilotView:
     matrix: Matrix
     offset: NDArray[np.float64]
     is_identity: bool
+    excess: float = 0.0
 
     @functools.cached_property
     def tones(self) -> NDArray[np.int64]:
@@ -166,8 +173,11 @@ def view_spectrum(
     values *= inside * (TONE_LIMIT / np.maximum(np.abs(values), TONE_LIMIT))
     middle = np.array(padded.corner) + (np.array(padded.size) - 1) / 2
     offset = middle * factor + (factor - 1) / 2
-    weighted = weigh(values, carrier) if n_tones is None else values * _weights(values, carrier)
-    return PilotView(weighted, carrier, matrix, offset, False)
+    if n_tones is not None:
+        return PilotView(values * _weights(values, carrier), carrier, matrix, offset, False)
+    shown = _excess(values)
+    most = max(float(shown[:n].sum()) / math.sqrt(n) for n in TONE_COUNTS)
+    return PilotView(weigh(values, carrier), carrier, matrix, offset, False, most)
 
 
 def place_candidate(candidate: Candidate, carrier: Carrier) -> Placement:

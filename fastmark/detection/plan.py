@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fastmark.codec.tables import TORUS
 from fastmark.detection.logpolar import MAX_SCALE
 
 MAX_SIDE = 2048
@@ -21,26 +20,21 @@ It is also the step, in units, at which the pilot is placed: its tones end below
 unit.
 """
 
-LARGE_PLANE = 1000
+HALVED_FROM = 700
 """Samples; planes whose short side has as many are looked at at half resolution first."""
 
-_SMALL_PLANE = 700  # samples; planes of a shorter side have less to show, and time to spare
+_FINE_FROM = 1000
+"""Samples of a plane's short side from which on the finest log-polar grid is worth its price."""
 
-# Least scale sought at the finest level, in its samples per unit. It does not depend on how much is seen: an
-# image shown small in a screenshot must not be lost because there is more round it. Coarser levels are for
-# crops of larger images.
-_MIN_SCALE = 0.2
-_COARSER_SCALE = 0.75
-_COARSER_FACTORS = (2, 4)
-_LEAST_SIDE = 128  # samples of a coarser level's short side: a smaller one shows too few tones
+# Scales sought at the finest level, in its samples per unit. They do not depend on how much is seen: an image
+# shown small in a screenshot must not be lost because there is more round it.
+_LEAST_SCALE, _MOST_SCALE = 0.2, 3.0
 
 # Sizes of cells of the log-polar grids on which a level is scanned, in those of the finest grid.
-_POOLS, _SMALL_POOLS = (1, 2, 4), (2, 4)
-_SMALL_LEVEL = 260  # samples; the spectrum of a smaller level has no use for the finest grid
+_POOLS, _SMALL_POOLS = (1, 2, 4), (2, 2, 4)
 
-# Hypotheses of one scan that are refined, and candidates of one image that are placed.
-_MAX_FOLLOWED, _MAX_SMALL_FOLLOWED = 6, 20
-_MAX_CANDIDATES, _MAX_SMALL_CANDIDATES = 6, 12
+_MAX_FOLLOWED = 6  # hypotheses of one scan that are refined
+_MAX_CANDIDATES = 2  # candidates of one image that are placed
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,26 +43,24 @@ class LevelPlan:
 
     Attributes:
         factor: samples of the plane to one of the level, each way.
-        least_scale: smallest scale sought, samples of the level per unit; the largest is 1.6.
-        pools: sizes of the cells of its log-polar grids, in those of the finest; finest first.
-        small: whether the plane is, so that more is followed up.
+        least_scale: smallest scale sought, samples of the level per unit; the largest is 3.
+        pools: sizes of the cells of the log-polar grids, in those of the finest: for every rotation, for
+            strained images that are upright, and for those that are turned.
     """
 
     factor: int
     least_scale: float
-    pools: tuple[int, ...]
-    small: bool
+    pools: tuple[int, int, int]
 
     @classmethod
-    def of(cls, shape: tuple[int, int], factor: int, least_scale: float) -> LevelPlan:
+    def of(cls, shape: tuple[int, int], factor: int, least_scale: float = _LEAST_SCALE) -> LevelPlan:
         """Plan the scan of a plane of ``shape``, averaged over ``factor`` samples each way."""
-        pools = _SMALL_POOLS if max(shape) // factor <= _SMALL_LEVEL else _POOLS
-        return cls(factor, least_scale, pools, min(shape) < _SMALL_PLANE)
+        return cls(factor, least_scale, _POOLS if min(shape) >= _FINE_FROM else _SMALL_POOLS)
 
     @property
     def n_followed(self) -> int:
         """The number of hypotheses that are refined, at most."""
-        return _MAX_SMALL_FOLLOWED if self.small else _MAX_FOLLOWED
+        return _MAX_FOLLOWED
 
     def __str__(self) -> str:
         """Say what is scanned, in one line."""
@@ -93,13 +85,8 @@ class ScanPlan:
     @classmethod
     def of(cls, shape: tuple[int, int]) -> ScanPlan:
         """Plan for a plane of ``shape``, its middle if it is one of more than 2048 samples a side."""
-        short = min(shape)
-        step = HALF if short >= LARGE_PLANE else 1
-        scales = {step: _MIN_SCALE}
-        for factor in _COARSER_FACTORS:
-            if short >= _LEAST_SIDE * factor:
-                scales.setdefault(factor, _COARSER_SCALE)
-        return cls(shape, step, tuple(LevelPlan.of(shape, *level) for level in scales.items()))
+        step = HALF if min(shape) >= HALVED_FROM else 1
+        return cls(shape, step, (LevelPlan.of(shape, step),))
 
     @property
     def half(self) -> bool:
@@ -107,17 +94,9 @@ class ScanPlan:
         return self.step == HALF
 
     @property
-    def shares_spectrum(self) -> bool:
-        """Whether the spectrum on the torus serves the scan of the finest level as well.
-
-        It does where it shows the same samples, and none were folded onto others.
-        """
-        return self.half and max(self.shape) <= TORUS
-
-    @property
     def n_candidates(self) -> int:
         """The number of candidates of the scan that are placed, at most."""
-        return _MAX_SMALL_CANDIDATES if self.levels[0].small else _MAX_CANDIDATES
+        return _MAX_CANDIDATES
 
     def __str__(self) -> str:
         """List what is looked at, a line each; scales are in samples of the plane per unit of the mark."""

@@ -8,6 +8,7 @@ the level analysed; ``A = g^-T`` maps units to samples.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,19 +18,18 @@ from numpy.typing import NDArray
 from fastmark.codec.tables import TONE_COUNTS
 from fastmark.detection.affine import Matrix, strain
 from fastmark.detection.levels import ScanLevel
-from fastmark.detection.logpolar import GRIDS, Hypothesis, Strains, Templates
+from fastmark.detection.logpolar import GRIDS, MAX_SCALE, Hypothesis, Strains, Templates
 from fastmark.kernels import geometry as kernels
 
 # Least scores, in sigmas, of hypotheses that are refined and of the candidates that come of it. Chance
-# reaches the first in most planes, and the last in one large plane of ten (calibration-chance.csv). In small
-# planes less will do.
-_LEAST_FINE, _LEAST_UPRIGHT, _LEAST_STRAINED = 5.0, 4.7, 5.2
-_LEAST_REFINED, _SMALL_LESS = 5.5, 0.8
+# reaches the first in most planes, and the last in one plane of ten (calibration-chance.csv).
+_LEAST_FINE, _LEAST_UPRIGHT, _LEAST_STRAINED = 4.2, 4.2, 4.7
+_LEAST_REFINED = 5.0
+# Score of a coarsely refined one that is refined further.
+_PROMISING = 4.6
 
-# Tones whose power is summed. Many are found by some of them: half of what there may be is looked for, in
-# small planes all; a quarter, or half, in images that are mirrored or strained as well.
-_TONES, _FEWER_TONES = 192, 96
-_SMALL_TONES, _FEWER_SMALL_TONES = 384, 192
+_TONES = 96
+"""Tones whose power is summed: images with more show some of their pilot's power in the first ones."""
 
 # Strains through which upright images are seen: other aspects in steps of a logarithm, and shears. Rows of
 # the grid that are tried with them, either side of upright: a shear is a strain across the axes and half as
@@ -40,10 +40,13 @@ _SHEARS, _SHEAR_ROWS = (-0.08, -0.04, 0.04, 0.08), 3
 _WIDE_STRAINS = (-0.24, -0.16, -0.08, 0.08, 0.16, 0.24)
 _OBLIQUE_STRAINS = (-0.12, 0.12)
 
+_WIDE_SCALES = (2.0, 0.43)
+
 # Relative size of the first moves of refinement: about a cell of the grid on which a peak was seen; and of
 # the last, which moves the edge of an image of 1000 samples by a tenth of one.
 _FINE_MOVE, _UPRIGHT_MOVE, _WIDE_MOVE = 0.006, 0.01, 0.02
 _LAST_MOVE = 0.0002
+_COUNTS = np.array(TONE_COUNTS)
 _SAME_GEOMETRY = 0.01  # relative difference of entries within which two candidates are one
 
 
@@ -72,6 +75,7 @@ class ScanPass:
         pool: size of the grid's cells, in those of the finest.
         strains: through which the spectrum is seen.
         hypotheses, n_tones: see :meth:`fastmark.detection.logpolar.Templates.scan`.
+        scales: the largest and the smallest sought, samples of the level per unit.
         least: score that is followed up.
         move: relative size of the first moves of refinement.
     """
@@ -80,6 +84,7 @@ class ScanPass:
     strains: Strains
     hypotheses: NDArray[np.int64]
     n_tones: int
+    scales: tuple[float, float]
     least: float
     move: float
 
@@ -90,7 +95,7 @@ class ScanPass:
         matrices: Sequence[Matrix],
         rows_beside: int | None,
         mirrored: tuple[int, ...],
-        n_tones: int,
+        scales: tuple[float, float],
         least: float,
         move: float,
     ) -> ScanPass:
@@ -106,81 +111,103 @@ class ScanPass:
             rows = np.concatenate([near % n, near + n // 2])
         grid = np.meshgrid(np.arange(len(matrices)), mirrored, rows, indexing="ij")
         hypotheses = np.stack([part.ravel() for part in grid], axis=1).astype(np.int64)
-        return cls(pool, Strains(np.array(matrices), GRIDS[pool]), hypotheses, n_tones, least, move)
+        return cls(pool, Strains(np.array(matrices), GRIDS[pool]), hypotheses, _TONES, scales, least, move)
 
 
 @functools.cache
-def scan_passes(pools: tuple[int, ...], *, small: bool) -> list[ScanPass]:
+def scan_passes(pools: tuple[int, int, int], least_scale: float) -> list[ScanPass]:
     """Return what is looked for on the grids of a level, in order.
 
-    Every scale and rotation on the finest grid; other aspects and mild shear of upright images on one twice
-    as coarse, of turned ones on one four times as coarse, if there are three.
+    Every scale and rotation on the first grid; other aspects and mild shear of upright images on the second,
+    of turned ones on the third.
 
     Args:
-        pools: sizes of the grids' cells, finest first: at least two.
-        small: whether the plane is.
+        pools: sizes of the grids' cells.
+        least_scale: the smallest sought, samples of the level per unit.
     """
-    tones, fewer = (_SMALL_TONES, _FEWER_SMALL_TONES) if small else (_TONES, _FEWER_TONES)
+    every = (MAX_SCALE, least_scale)
     steps = range(-_MOST_ASPECT_STEPS, _MOST_ASPECT_STEPS + 1)
     aspects = [strain(_ASPECT_STEP * i, 0.0) for i in steps if i]
     shears = [strain(0.0, across) for across in _SHEARS]
-    fine, upright = pools[0], pools[-2]
-    passes = [
-        ScanPass.of(fine, [np.eye(2)], None, (0,), tones, _LEAST_FINE, _FINE_MOVE),
-        ScanPass.of(fine, [np.eye(2)], None, (1,), fewer, _LEAST_FINE, _FINE_MOVE),
-        ScanPass.of(upright, aspects, _ASPECT_ROWS, (0, 1), fewer, _LEAST_UPRIGHT, _UPRIGHT_MOVE),
-        ScanPass.of(upright, shears, _SHEAR_ROWS, (0, 1), fewer, _LEAST_UPRIGHT, _UPRIGHT_MOVE),
+    wide = [strain(size, 0.0) for size in _WIDE_STRAINS] + [strain(0.0, size) for size in _WIDE_STRAINS]
+    wide += [strain(along, across) for along in _OBLIQUE_STRAINS for across in _OBLIQUE_STRAINS]
+    fine, upright, turned = pools
+    return [
+        ScanPass.of(fine, [np.eye(2)], None, (0, 1), every, _LEAST_FINE, _FINE_MOVE),
+        ScanPass.of(upright, aspects, _ASPECT_ROWS, (0, 1), every, _LEAST_UPRIGHT, _UPRIGHT_MOVE),
+        ScanPass.of(upright, shears, _SHEAR_ROWS, (0, 1), every, _LEAST_UPRIGHT, _UPRIGHT_MOVE),
+        ScanPass.of(turned, wide, None, (0,), _WIDE_SCALES, _LEAST_STRAINED, _WIDE_MOVE),
     ]
-    if len(pools) > 2:
-        wide = [strain(size, 0.0) for size in _WIDE_STRAINS] + [strain(0.0, size) for size in _WIDE_STRAINS]
-        wide += [strain(along, across) for along in _OBLIQUE_STRAINS for across in _OBLIQUE_STRAINS]
-        passes.append(ScanPass.of(pools[-1], wide, None, (0,), fewer, _LEAST_STRAINED, _WIDE_MOVE))
-    return passes
 
 
 def scan(level: ScanLevel, templates: Templates) -> list[Candidate]:
     """Search scale, rotation, mirror image, aspect and mild shear; return what stands out, best first."""
-    less = _SMALL_LESS if level.plan.small else 0.0
     found: list[tuple[Hypothesis, float]] = []
-    for one in scan_passes(level.plan.pools, small=level.plan.small):
+    for one in scan_passes(level.plan.pools, level.plan.least_scale):
         scored = templates.scan(
             level.views[one.pool],
             one.strains,
             one.hypotheses,
             one.n_tones,
-            level.plan.least_scale,
-            one.least - less,
+            one.scales,
+            one.least,
+            level.plan.n_followed,
             level.threads,
         )
         found += [(hypothesis, one.move) for hypothesis in scored]
     found.sort(key=lambda pair: -pair[0].score)
-    refined = [_refined(level, templates, *pair) for pair in found[: level.plan.n_followed]]
-    return distinct([candidate for candidate in refined if candidate.score >= _LEAST_REFINED - less])
-
-
-def _refined(level: ScanLevel, templates: Templates, hypothesis: Hypothesis, move: float) -> Candidate:
-    """Turn a hypothesis of the log-polar grid into a candidate."""
-    angle = hypothesis.rotation
-    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    flip = np.diag([-1.0, 1.0]) if hypothesis.mirrored else np.eye(2)
-    g = hypothesis.strain @ turn @ flip / hypothesis.scale
-    return refine(level, templates, g, hypothesis.n_tones, move)
-
-
-def refine(level: ScanLevel, templates: Templates, g: Matrix, n_tones: int, move: float) -> Candidate:
-    """Climb from ``g`` to the nearest peak of the tone score over the full 2 x 2 matrix.
-
-    ``move`` is the relative size of the first moves.
-    """
-    g = np.array(g, dtype=np.float64)
-    score = kernels.refine_geometry(
-        level.white, level.mean, level.spread, templates.tones, n_tones, move, _LAST_MOVE, g
+    chosen = found[: level.plan.n_followed]
+    refined = refine(
+        level,
+        templates,
+        np.array([_geometry_of(hypothesis) for hypothesis, _ in chosen]).reshape(-1, 2, 2),
+        [hypothesis.n_tones for hypothesis, _ in chosen],
+        [move for _, move in chosen],
     )
-    other, count = _best_prefix(level, templates, g)
-    if other > score:
-        score, n_tones = other, count
-    matrix = (np.linalg.inv(g).T * level.plan.factor).astype(np.float64)
-    return Candidate(matrix, n_tones, float(score), level)
+    return distinct([candidate for candidate in refined if candidate.score >= _LEAST_REFINED])
+
+
+def _geometry_of(hypothesis: Hypothesis) -> Matrix:
+    """Return the map from tones to cycles per sample of the level of a hypothesis of the log-polar grid."""
+    angle = hypothesis.rotation
+    cosine, sine = math.cos(angle), math.sin(angle)
+    flip = -1.0 if hypothesis.mirrored else 1.0
+    turn = np.array([[flip * cosine, sine], [-flip * sine, cosine]]) / hypothesis.scale
+    strained: Matrix = hypothesis.strain @ turn
+    return strained
+
+
+def refine(
+    level: ScanLevel,
+    templates: Templates,
+    geometries: NDArray[np.float64],
+    n_tones: Sequence[int],
+    moves: Sequence[float],
+    *,
+    promising: float = _PROMISING,
+) -> list[Candidate]:
+    """Climb from each geometry to the nearest peak of the tone score over the full 2 x 2 matrix.
+
+    Args:
+        level: where they were seen.
+        templates: of the key.
+        geometries: float64 ``(n, 2, 2)``, from tones in cycles per unit to cycles per sample of the level.
+        n_tones: with which prefix each is refined.
+        moves: relative size of the first moves of each.
+        promising: score from which on a coarsely refined one is refined further.
+    """
+    g = np.array(geometries, dtype=np.float64)
+    scores = np.empty((len(g), len(TONE_COUNTS)))
+    kernels.refine_geometries(
+        level.white, *level.moments, templates.tones, _COUNTS, np.array(n_tones, np.int64),
+        np.array(moves, np.float64), _LAST_MOVE, promising, g, scores,
+    )  # fmt: skip
+    matrices = np.linalg.inv(g).transpose(0, 2, 1) * level.plan.factor
+    prefixes = scores.argmax(axis=1)
+    return [
+        Candidate(matrix, TONE_COUNTS[p], float(row[p]), level)
+        for matrix, row, p in zip(matrices, scores, prefixes.tolist(), strict=True)
+    ]
 
 
 def score_of(level: ScanLevel, templates: Templates, matrix: Matrix) -> tuple[float, int]:
@@ -192,7 +219,7 @@ def score_of(level: ScanLevel, templates: Templates, matrix: Matrix) -> tuple[fl
 def _best_prefix(level: ScanLevel, templates: Templates, g: Matrix) -> tuple[float, int]:
     """Return the best prefix's score and the prefix; ``g`` maps tones to cycles per sample of the level."""
     scores = [
-        kernels.tone_score(level.white, level.mean, level.spread, templates.tones, count, g)
+        kernels.tone_score(level.white, *level.moments, templates.tones, count, g)
         for count in TONE_COUNTS
     ]
     best = int(np.argmax(scores))

@@ -6,8 +6,11 @@ reaches it. :mod:`fastmark.detection.reading` says how evidence is counted.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from fastmark.codec.carrier import Carrier
 from fastmark.codec.message import MessageCode
@@ -17,16 +20,23 @@ from fastmark.detection.deep import LOG_CLIMBS, coherent_geometries
 from fastmark.detection.local_shifts import local_shifts
 from fastmark.detection.logpolar import Templates
 from fastmark.detection.placement import Placement, place_candidate
+from fastmark.detection.plan import HALF
 from fastmark.detection.reading import AGREES, ChipReader, Finding
 from fastmark.detection.scan import Candidate, distinct, scan
 from fastmark.detection.torus import TorusSpectrum
 from fastmark.detection.trace import Kind, Trace, Trial
 
-# z of pilot and anchors of an image as it is: chance gets there once in twenty images.
-_IDENTITY_SCORE = 5.2
+# z of pilot and anchors of an image as it is, at the places of one that was not cropped: chance gets there in
+# one image of a hundred; and at all whole shifts, in one of twenty.
+_ORIGIN_SCORE = 5.0
+_SHIFT_SCORE = 5.2
+# Standard deviations of the tones' power in an image as it is from which on all whole shifts are tried: chance
+# gets there in one image of seven.
+_WORTH_A_CROP = 0.75
 _DENSE_SCORE = 5.6  # z of pilot and anchors together, of two million shifts
 _WORTH_A_DENSE_LOOK = 3.0  # log_p of a candidate's placement that anchors may still save
 _MAX_DENSE_LOOKS = 3
+_HALF_SHOWS_ALL = 0.75  # samples per unit under which half a sample per unit shows about as much
 # Bent images: the candidates that no one shift fits, and the pieces of the image in which they are placed.
 _PIECEWISE_SCORE = 7.0  # sigmas of a candidate that is taken for a mark though its phases do not agree
 _MAX_PIECEWISE = 3
@@ -65,7 +75,9 @@ class Search:
         self._analysis = analysis
         self._carrier = carrier
         self._templates = templates
-        self._n_geometries = 0
+        self._n_geometries = 1
+        # NOTE: origins and whole shifts are places of one geometry, and share its price
+        self._identity_trials = evidence.open_list(1)
         self._n_dense_looks = 0
 
     @property
@@ -75,7 +87,7 @@ class Search:
 
     def run(self, *, deep: bool) -> None:
         """Search until the message is proven or the hypotheses are used up."""
-        placement = self.try_identity()
+        placement = self.try_as_it_is()
         if self.finding.proven:
             return
         if self.try_candidates(self.place_candidates(), identity_agrees=placement.log_p <= AGREES):
@@ -83,11 +95,23 @@ class Search:
         if deep:
             self._try_deep()
 
-    def try_identity(self, least: float = _IDENTITY_SCORE) -> Placement:
-        """Place the mark in the image as it is or cropped, and read it if z is ``least`` or more."""
+    def try_as_it_is(self, *, sure: bool = False) -> Placement:
+        """Try the image as it is, and cropped where its tones show that it may be; return the likelier place.
+
+        ``sure``: whether that needs no showing.
+        """
+        shown = self._analysis.origins.place(self._carrier)
+        placement = shown.placement
+        self._judge("origin", placement, self._identity_trials, shown.z, _ORIGIN_SCORE)
+        if not self.finding.proven and (sure or shown.excess >= _WORTH_A_CROP):
+            placement = min(placement, self._try_shifts(), key=lambda one: one.log_p)
+        return placement
+
+    def _try_shifts(self) -> Placement:
+        """Place the mark in an image that may be cropped, and read it if z suffices."""
         # NOTE: an image turned by 180 degrees is left to the scan: few are, and all would pay for it
         z, placement = self._analysis.identity.place_densely(self._carrier, turns=(False,))
-        self._judge("identity", placement, self._next_log_trials(), z, least)
+        self._judge("shift", placement, self._identity_trials, z, _SHIFT_SCORE)
         return placement
 
     def place_candidates(self) -> list[PlacedCandidate]:
@@ -146,7 +170,11 @@ class Search:
         return evidence.open_list(self._n_geometries)
 
     def _torus(self, one: PlacedCandidate) -> TorusSpectrum:
-        return TorusSpectrum(self._analysis.planes, one.candidate.matrix, self._analysis.plan.step)
+        matrix = one.candidate.matrix
+        # a unit that is shown at less than a sample needs no samples of its own
+        small = math.sqrt(abs(np.linalg.det(matrix))) < _HALF_SHOWS_ALL
+        step = HALF if small else self._analysis.plan.step
+        return TorusSpectrum(self._analysis.planes, matrix, step)
 
     def _judge(
         self, kind: Kind, placement: Placement, log_trials: float, z: float = 0.0, least: float = _DENSE_SCORE

@@ -153,6 +153,29 @@ def soft_bits(folded, signs, code_bit, out):
 
 
 @kernel
+def sum_anchors(statistics, anchors, places, totals):
+    """Write ``sum s z`` over the anchors for every place at which the first block may lie.
+
+    z are ``statistics`` ``(10, BY, BX)``, BY and BX at most G; s the anchors' signs, ``anchors`` int8
+    ``(10, G, 2 G)``, 0 for other chips, each row twice one after the other, as the torus goes round.
+    ``places`` int64 ``(n, 2)``, 0 <= place < G; ``totals`` float64 ``(n,)``.
+    """
+    n_coefficients, n_rows, n_columns = statistics.shape
+    grid = anchors.shape[1]
+    for i in range(places.shape[0]):
+        gy, gx = places[i]
+        total = 0.0
+        for c in range(n_coefficients):
+            for y in range(n_rows):
+                z, s = statistics[c, y], anchors[c, (y + gy) % grid, gx : gx + n_columns]
+                part = np.float32(0)
+                for x in range(n_columns):
+                    part += z[x] * np.float32(s[x])
+                total += np.float64(part)
+        totals[i] = total
+
+
+@kernel
 def code_signs(signs, code_bit, bits, out):
     """Write the chips' signs times those of their code bits, ``signs * bits[j]``, into ``out`` float32.
 
