@@ -131,8 +131,9 @@ def of_detecting(detector: Any, picture: np.ndarray) -> list[Stage]:
          seen_mb + 4 * spectrum_mb + 2 * cells * mega, fft_ops(2 * padded.spectrum.size) + 60 * cells),
         ("detect", "torus, for whole shifts", lambda: TorusSpectrum(planes, np.eye(2), step),
          seen_mb + torus_mb, fft_ops(side * side)),
-        ("key", "origins, image as it is", lambda: found.origins.place(carrier), 128 * 128 * 4 * mega,
-         fft_ops(128 * 128)),
+        # the pilot agrees by three standard deviations at 44 of 16,384 places, where anchors are asked
+        ("key", "origins, image as it is", lambda: found.origins.place(carrier), 14 * 128 * 128 * 4 * mega,
+         fft_ops(128 * 128) + 44 * 2 * 10 * 128 * 128),
         ("key", "scan and refinement", lambda: scan(finest, templates), scanned_mb(finest), 0.0),
         ("key", "whole shifts, where they are asked",
          lambda: found.identity.place_densely(carrier, turns=(False,)),
