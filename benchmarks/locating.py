@@ -1,6 +1,7 @@
 """How well a watermark is located: box, share and cells, in scenes whose truth is known.
 
     python benchmarks/locating.py FOLDER... --limit 10 -o benchmarks/results/locating.csv
+    python benchmarks/locating.py --draw benchmarks/results/locate.png
 
 Every picture is watermarked, and becomes a part of a scene: pasted on a larger picture that is not
 watermarked, or partly replaced by one; then the scene is compressed, scaled, turned or cropped. A row tells
@@ -16,7 +17,7 @@ of one scene:
 - work_ms: time of locating alone, one thread, of thread_time.
 
 ``--several`` tells of collages instead: how many of their marks ``detect_all`` finds, and the p-values of the
-searches that had nothing to find.
+searches that had nothing to find. ``--draw`` makes the picture of the README, of drawn scenes.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from _common import find_pictures, fitted, header, label, one_thread_each, read_
 one_thread_each()
 
 import numpy as np  # noqa: E402
+from hero import draw_scene  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from fastmark import Key, Watermarker  # noqa: E402
@@ -83,12 +85,18 @@ def holed(marked: np.ndarray, other: np.ndarray) -> Scene:
     return Scene(np.where(inside[..., None], fitted(other, height, width), marked), ~inside)
 
 
-def exchanged(marked: np.ndarray, original: np.ndarray, other: np.ndarray) -> Scene:
-    """The left third shows other content, to which exactly the mark of this picture was added."""
+def exchanged(
+    marked: np.ndarray,
+    original: np.ndarray,
+    other: np.ndarray,
+    rows: slice = slice(None),
+    columns: slice | None = None,
+) -> Scene:
+    """A part, the left third, shows other content, to which exactly the mark of this picture was added."""
     height, width = marked.shape[:2]
     delta = marked.astype(np.int16) - original
     changed = np.zeros((height, width), bool)
-    changed[:, : width // 3] = True
+    changed[rows, slice(width // 3) if columns is None else columns] = True
     copied = np.clip(fitted(other, height, width) + delta, 0, 255).astype(np.uint8)
     pixels = np.where(changed[..., None], copied, marked)
     return Scene(pixels, np.ones((height, width), bool), changed)
@@ -279,17 +287,54 @@ def summary(rows: list[dict[str, object]]) -> None:
         print(", ".join(line))
 
 
+def draw(path: Path) -> None:
+    """Draw an edited picture and its map side by side, at half their size.
+
+    The scene of hero.py is watermarked and pasted on a mirrored one that is not; a disc of it is replaced,
+    and in a square its content is exchanged under the watermark.
+    """
+    height, width, top, left = 432, 576, 36, 72
+    scene, canvas = draw_scene(height, width), draw_scene(512, 736)[:, ::-1].copy()
+    marked = Watermarker(KEY).embed(scene, MESSAGE)
+    edited = exchanged(marked, scene, scene[::-1], slice(250, 400), slice(40, 200)).pixels
+    y, x = np.mgrid[0:height, 0:width]
+    disc = np.hypot(y - 130, x - 430) < 75
+    edited = np.where(disc[..., None], scene[:, ::-1], edited)
+    canvas[top : top + height, left : left + width] = edited
+    shown = [Image.fromarray(canvas), Watermarker(KEY).locate(canvas).to_image()]
+    wide, tall = canvas.shape[1] // 2, canvas.shape[0] // 2
+    panels = Image.new("RGB", (2 * wide + 9, tall), "white")
+    for i, image in enumerate(shown):
+        panels.paste(image.resize((wide, tall), Image.Resampling.LANCZOS), (i * (wide + 9), 0))
+    panels.save(path, optimize=True)
+
+
+def summary_of_several(rows: list[dict[str, object]]) -> None:
+    """Print what was found by scene, and how small the bounds of searches for nothing were."""
+    for scene in dict.fromkeys(row["scene"] for row in rows):
+        of = [row for row in rows if row["scene"] == scene]
+        found, extra = (sum(int(str(row[name])) for row in of) for name in ("found", "extra"))
+        print(f"{scene}: {len(of)}, found {found}, extra {extra}")
+    last = np.array([float(str(row["last_log10_p"])) for row in rows if "last_log10_p" in row])
+    shares = {p: round(float((last <= math.log10(p)).mean()), 4) for p in (0.5, 0.1, 0.01, 1e-3)}
+    print(f"{last.size} searches for nothing, shares with p at most {shares}, least 1e{last.min():.1f}")
+
+
 def main() -> None:
     """Run all scenes of all pictures, one after the other."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("folders", type=Path, nargs="+")
+    parser.add_argument("folders", type=Path, nargs="*")
     parser.add_argument("--limit", type=int, default=10, help="pictures, spread evenly")
     parser.add_argument(
-        "--largest", type=int, default=1024, help="pixels of a longer side; larger ones shrink"
+        "--largest", type=int, default=640, help="pixels of a longer side; larger ones shrink"
     )
     parser.add_argument("--several", action="store_true")
+    parser.add_argument("--draw", type=Path, metavar="PNG")
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
+    if options.draw:
+        draw(options.draw)
+        return
     paths = find_pictures(options.folders, options.limit)
     marker, rows = Watermarker(KEY), []
     pictures = [shrunk(read_rgb(path), options.largest) for path in paths]
@@ -302,11 +347,7 @@ def main() -> None:
         for name, after, scene in scenes(marked, around[0], around[1]):
             rows.append({"picture": label(path), "scene": name, "after": after} | measure(marker, scene))
     if options.several:
-        for scene in dict.fromkeys(row["scene"] for row in rows):
-            of = [row for row in rows if row["scene"] == scene]
-            print(
-                f"{scene}: {len(of)}, found {sum(r['found'] for r in of)}, extra {sum(r['extra'] for r in of)}"
-            )
+        summary_of_several(rows)
     else:
         summary(rows)
     if options.output:

@@ -18,6 +18,9 @@ from fastmark.detection.scores import SCORE_FLOOR, ScorePlanes
 FINENESS = 32
 """Parts of a plane's height and width, of whose products what is left out is made."""
 
+REACH = 20
+"""Samples of a plane, each way, from which a score comes: its blocks, and the perceptual mask around it."""
+
 LeftOut = NDArray[np.bool_]
 """bool ``(32, 32)``, True where a plane is left out."""
 
@@ -70,8 +73,20 @@ def _log_choices(n: int, k: int) -> float:
     return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
 
 
+def _dilated(mask: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
+    """Return which places have one of ``mask`` within ``reach``, each way."""
+    for axis in (0, 1):
+        n = mask.shape[axis]
+        sums = np.concatenate(
+            [np.zeros_like(mask.take([0], axis), np.int32), np.cumsum(mask, axis, np.int32)], axis
+        )
+        first, last = np.maximum(np.arange(n) - reach, 0), np.minimum(np.arange(n) + reach + 1, n)
+        mask = sums.take(last, axis) > sums.take(first, axis)
+    return mask
+
+
 class MaskedPlanes(ScorePlanes):
-    """The score planes of an image with scores of 0 where it is left out; what it shows stays."""
+    """The score planes of an image with scores of 0 where it is left out; its luma stays."""
 
     def __init__(self, planes: ScorePlanes, keep: NDArray[np.bool_]) -> None:
         """Keep a part of ``planes``, ``keep`` being bool of the plane's shape."""
@@ -112,10 +127,10 @@ class MaskedPlanes(ScorePlanes):
         return found
 
     def visible(self, scores: Plane, samples: int = 1, first: tuple[int, int] = (0, 0)) -> Plane:
-        """Return scores with 0 where the image is left out."""
+        """Return scores with 0 where the image is left out, and wherever they depend on what is."""
         rows, columns = (
             np.minimum(start + samples * np.arange(n) + samples // 2, size - 1)
             for start, n, size in zip(first, scores.shape, self.shape, strict=True)
         )
-        kept: Plane = scores * self._keep[rows[:, None], columns]
+        kept: Plane = scores * ~_dilated(~self._keep[rows[:, None], columns], REACH)
         return kept

@@ -15,7 +15,7 @@ from fastmark.codec.plane import pixels_per_unit
 from fastmark.detection import masking, several
 from fastmark.detection.analysis import Analysis
 from fastmark.detection.location import Ground, find_parts, smoothed_z
-from fastmark.detection.masking import FINENESS, MaskedPlanes, cheapest, price
+from fastmark.detection.masking import FINENESS, REACH, MaskedPlanes, cheapest, price
 from fastmark.detection.reading import Finding
 from fastmark.detection.scores import ScorePlanes
 from fastmark.detection.several import look_for_all
@@ -367,14 +367,32 @@ def test_scores_that_are_left_out_are_zero_and_others_unchanged(draw_plane, redu
     scores, whole = masked.weighted(reduction), planes.weighted(reduction)
     top, left = 100 // reduction, 80 // reduction
     assert not scores[: top - 1, left + 2 :].any()
-    np.testing.assert_array_equal(scores[top + 1 :], whole[top + 1 :])
-    np.testing.assert_array_equal(scores[:, : left - 1], whole[:, : left - 1])
+    below, before = top + 1 + REACH, max(left - 1 - REACH, 0)
+    np.testing.assert_array_equal(scores[below:], whole[below:])
+    np.testing.assert_array_equal(scores[:, :before], whole[:, :before])
     np.testing.assert_array_equal(masked.reduced(reduction), planes.reduced(reduction))
     middle = masked.middle(120)
     assert middle.shape == (120, 120)
     assert middle.middle(120) is middle
-    np.testing.assert_array_equal(middle.weighted()[61:], planes.middle(120).weighted()[61:])
+    below = 61 + REACH
+    np.testing.assert_array_equal(middle.weighted()[below:], planes.middle(120).weighted()[below:])
     assert not middle.weighted()[:59].any()
+
+
+def test_what_is_left_out_changes_no_score_that_is_seen(draw_plane):
+    """The bounds of a second search need it: whatever was there, the rest shows the same."""
+    left_out = np.zeros((FINENESS, FINENESS), bool)
+    left_out[8:20, 5:22] = True
+    plane, other = draw_plane("textured", 256, 320), draw_plane("edges", 256, 320)
+    rows, columns = slice(8 * 8, 20 * 8), slice(5 * 10, 22 * 10)
+    changed = plane.copy()
+    changed[rows, columns] = other[rows, columns]
+    for reduction in (1, 2):
+        before, after = (
+            MaskedPlanes.without(ScorePlanes(p), left_out).weighted(reduction) for p in (plane, changed)
+        )
+        np.testing.assert_allclose(after, before, atol=1e-5)
+        assert np.count_nonzero(before) > 0.3 * before.size / reduction
 
 
 def test_finds_of_one_mark_are_told_from_others(marker, marked):
