@@ -47,10 +47,13 @@ TARGETS: dict[str, tuple[float | None, float | None]] = {
     "screen-larger": (0.95, 0.98),
     "phone": (0.95, 0.98),
     "posted-small": (0.95, 0.98),
-    "screen-4k": (0.80, 0.90),  # with deep=True
-    "screen-tiny": (None, None),  # pictures of 300 to 400 px, for deep=True
+    "screen-4k": (0.80, 0.90),
+    "screen-tiny": (None, None),  # pictures of 300 to 400 px
     "beyond": (None, None),  # harder than anything promised: shows where it ends
 }
+
+DEEP = {"screen-4k", "screen-tiny"}
+"""Groups that are for the deep search: small pieces of large canvases."""
 
 Function = Callable[[np.ndarray], np.ndarray]
 Applies = Callable[[int, int], bool]  # height, width
@@ -66,6 +69,11 @@ class Attack:
     target_message: float | None
     target_presence: float | None
     applies: Applies
+
+    @property
+    def deep(self) -> bool:
+        """Whether the mark is looked for with ``deep=True``, whatever is asked for."""
+        return self.group in DEEP
 
     def __call__(self, rgb: np.ndarray) -> np.ndarray:
         return self.function(rgb)

@@ -48,8 +48,8 @@ LABELS = {
     "screen-larger": "screenshots of 1600 x 1200 and 2560 x 1440 that show it",
     "phone": "on a phone: upright video, a post in a feed, an article, a chat shrunk to 1600 pixels",
     "posted-small": "with captions, fitted into 640 pixels; its middle as an avatar of 400 pixels",
-    "screen-4k": "screenshots of 3840 x 2160 that show it at about 600 pixels",
-    "screen-tiny": "screenshots that show it at about 350 pixels",
+    "screen-4k": "screenshots of 3840 x 2160 that show it at about 600 pixels, deep search",
+    "screen-tiny": "screenshots that show it at about 350 pixels, deep search",
     "beyond": "beyond what is promised: JPEG 5, WebP 30, photographed from a screen, noise 50, ...",
 }
 

@@ -2,7 +2,7 @@
 
 Each picture is marked with a random message of its own (seeded), attacked, and read blind. With `--unmarked`
 nothing is embedded: then any message, and p-values small more often than they say, are faults. With
-`--detector-key` the key marks, and its detector key looks.
+`--detector-key` the key marks, and its detector key looks. Groups that are for the deep search get it always.
 """
 
 from __future__ import annotations
@@ -140,7 +140,8 @@ def run_picture(number: int, path: Path, settings: Settings) -> list[Row]:
         for n, detect in zip(numbers, lookers, strict=True):
             row = base | {"attack": attack.name, "group": attack.group, "key": n}
             row |= {"attacked_height": attacked.shape[0], "attacked_width": attacked.shape[1]}
-            rows.append(row | trial(detect, attacked, message, settings.deep))
+            deep = settings.deep or attack.deep
+            rows.append(row | {"deep": int(deep)} | trial(detect, attacked, message, deep))
     return rows
 
 

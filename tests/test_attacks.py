@@ -42,6 +42,11 @@ def test_each_attack_is_registered_under_its_own_name_with_its_group_s_targets(r
         assert (attack.target_message, attack.target_presence) == registry.TARGETS[attack.group]
 
 
+def test_groups_for_the_deep_search_are_groups_and_say_so(registry):
+    assert set(registry.TARGETS) > registry.DEEP
+    assert {attack.group for attack in registry.ATTACKS.values() if attack.deep} == registry.DEEP
+
+
 def test_a_name_cannot_be_taken_twice(registry):
     with pytest.raises(ValueError, match="two attacks"):
         registry.add("jpeg-50", "everyday", np.copy)
