@@ -3,7 +3,7 @@
 An image that is shown small on a large canvas is lost twice: in the plane, whose units average its pixels,
 and in the spectrum of the whole, to which it adds little. A tile that it fills shows its tones as well as an
 image of that size does. What a tile suggests is asked of all others: neighbours that show the same geometry
-are parts of one image. The window over them is then placed by phases, and cut to where the pilot lies.
+are parts of one image. The window over them is then placed by phases.
 """
 
 from __future__ import annotations
@@ -11,20 +11,19 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastmark.codec.carrier import Carrier
-from fastmark.codec.tables import BLOCK, TORUS
+from fastmark.codec.tables import BLOCK
 from fastmark.detection.affine import Matrix
 from fastmark.detection.levels import ScanLevel
 from fastmark.detection.logpolar import Templates
 from fastmark.detection.placement import Placement, place_candidate
 from fastmark.detection.plan import LevelPlan
-from fastmark.detection.resampling import resample
 from fastmark.detection.scan import refine, scan, score_of
 from fastmark.detection.scores import ScorePlanes
 from fastmark.detection.torus import TorusSpectrum
@@ -53,8 +52,6 @@ _JOINS = 2.0  # sigmas at which a neighbouring tile shows the geometry as well
 _NEARLY_AGREES = 3.0  # log_p of a placement that anchors may still save
 _MOVE = 0.003  # relative size of the first moves of refinement on a window
 _MOST_WINDOW = 1024  # samples a side
-_CELL = 4 * BLOCK  # units a side of the cells in which the pilot is summed
-_CELL_COST = 1e-3  # sigmas
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,73 +201,13 @@ def looks_at(
     """
     window = tiles.window(_middle(sight.box))
     level = level_of(window)
-    candidate = refine(level, templates, np.linalg.inv(sight.matrix).T, sight.n_tones, _MOVE)
+    g = np.linalg.inv(sight.matrix).T[None].astype(np.float64)
+    (candidate,) = refine(level, templates, g, [sight.n_tones], [_MOVE], promising=0.0)
     placement = place_candidate(candidate, carrier)
     yield "tiles", 0.0, placement, window
     if placement.log_p <= _NEARLY_AGREES:
         torus = TorusSpectrum(window.planes, candidate.matrix, 1)
         yield "dense tiles", *torus.place_densely(carrier), window
-
-
-def cut_to_pilot(
-    placement: Placement, window: Window, tiles: Tiles, carrier: Carrier
-) -> tuple[Placement, Window]:
-    """Cut a window to the box in which the pilot lies.
-
-    Phases choose it, and are charged for the place they were seen at: anchors and chips may judge what the
-    smaller window shows, phases not again.
-
-    Returns:
-        The same place on the samples of the smaller window, and that window.
-    """
-    grid = resample(window.planes, placement.matrix, placement.offset)
-    pilot = carrier.pilot(placement.n_tones)
-    (y, x), (height, width) = grid.origin, grid.scores.shape
-    rows, columns = (y + np.arange(height)) % TORUS, (x + np.arange(width)) % TORUS
-    product = grid.scores * grid.inside * pilot[rows[:, None], columns]
-    if placement.inverted:
-        product = -product
-    box = _best_box(_cells(product), _cells(product**2))
-    if box is None:
-        return placement, window
-    top, bottom, left, right = (_CELL * n for n in box)
-    corners = np.array([(y, x) for y in (top, bottom) for x in (left, right)]) + grid.origin - 0.5
-    samples = corners @ placement.matrix.T + placement.offset
-    low = np.clip(np.floor(samples.min(axis=0) + 0.5).astype(int), 0, window.planes.shape)
-    high = np.clip(np.ceil(samples.max(axis=0) + 0.5).astype(int), 0, window.planes.shape)
-    (y, x), (top, left), (bottom, right) = window.corner, low.tolist(), high.tolist()
-    smaller = tiles.window((y + top, y + bottom, x + left, x + right))
-    return replace(placement, offset=placement.offset - low), smaller
-
-
-def _cells(units: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Sum units over whole cells of 32 x 32."""
-    n_rows, n_columns = (n // _CELL for n in units.shape)
-    part = units[: n_rows * _CELL, : n_columns * _CELL].astype(np.float64)
-    summed: NDArray[np.float64] = part.reshape(n_rows, _CELL, n_columns, _CELL).sum(axis=(1, 3))
-    return summed
-
-
-def _best_box(total: NDArray[np.float64], square: NDArray[np.float64]) -> tuple[int, int, int, int] | None:
-    """Return the box of cells, top, bottom, left, right, of the largest ``sum total / sqrt(sum square)``.
-
-    Every cell costs a little: flat ones have nothing to say either way.
-    """
-    sums = [np.pad(part, ((1, 0), (1, 0))).cumsum(0).cumsum(1) for part in (total, square)]
-    n_rows, n_columns = total.shape
-    widths = np.arange(n_columns + 1) - np.arange(n_columns + 1)[:, None]
-    best, box = 0.0, None
-    for top in range(n_rows):
-        for bottom in range(top + 1, n_rows + 1):
-            t, s = (part[bottom] - part[top] for part in sums)
-            # from every column to every later one
-            z = np.triu(t - t[:, None], 1) / np.sqrt(np.maximum(s - s[:, None], 1e-12))
-            z -= _CELL_COST * (bottom - top) * widths
-            at = int(z.argmax())
-            if z.flat[at] > best:
-                left, right = divmod(at, n_columns + 1)
-                best, box = float(z.flat[at]), (top, bottom, left, right)
-    return box
 
 
 def _middle(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:

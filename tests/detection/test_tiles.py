@@ -1,6 +1,7 @@
 """Large canvases: tiles cover them and show together what is small there: it is placed, cut out and read."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,12 +12,13 @@ from planted import CODE, GEOMETRIES, place
 import fastmark as fm
 from fastmark.codec.carrier import Carrier
 from fastmark.detection.analysis import Analysis
+from fastmark.detection.cutting import cut_to_pilot
 from fastmark.detection.logpolar import Templates
 from fastmark.detection.masking import MaskedPlanes
 from fastmark.detection.placement import LOG_SHIFTS
 from fastmark.detection.reading import AGREES, ChipReader
 from fastmark.detection.scores import ScorePlanes
-from fastmark.detection.tiles import LOG_LOOKS, MOST_TILES, STEP, TILE, Tiles, cut_to_pilot, looks_at, sights
+from fastmark.detection.tiles import LOG_LOOKS, MOST_TILES, STEP, TILE, Tiles, looks_at, sights
 from fastmark.detection.windows import Window
 
 SHARE, TOP, LEFT = 0.5, 420, 700
@@ -124,8 +126,8 @@ def test_what_is_left_out_of_an_image_is_left_out_of_its_windows(pixels, templat
     plain = whole.window(1, slice(200, 500), slice(300, 900)).weighted()
     # left out from pixel row 281 and column 531 on
     assert plain[100:, 250:].any() and not seen[100:, 250:].any()
-    np.testing.assert_array_equal(seen[:70], plain[:70])
-    np.testing.assert_array_equal(seen[:, :220], plain[:, :220])
+    np.testing.assert_array_equal(seen[:60], plain[:60])
+    np.testing.assert_array_equal(seen[:, :200], plain[:, :200])
     scales = [math.sqrt(abs(np.linalg.det(sight.matrix))) for sight in sights(tiles, templates)]
     assert all(abs(scale - SHARE) > 0.005 for scale in scales)
 
@@ -150,7 +152,7 @@ def test_the_image_is_placed_cut_out_and_read(shown, pixels, carrier, templates)
     kind, _, placement, window = next(looks_at(found[0], tiles, templates, carrier))
     assert kind == "tiles"
     assert placement.log_p < -20
-    cut, smaller = cut_to_pilot(placement, window, tiles, carrier)
+    cut, smaller = cut_to_pilot(placement, window, carrier)
     # to cells of 32 units
     top, left = smaller.corner
     height, width = smaller.planes.shape
@@ -168,6 +170,23 @@ def test_the_image_is_placed_cut_out_and_read(shown, pixels, carrier, templates)
         assert reader.finding.window is part
         z.append(reader.finding.message_z)
     assert z[1] > z[0]
+
+
+def test_a_plane_is_cut_as_its_windows_are(shown, pixels, carrier, templates):
+    tiles, found = shown
+    _, _, placement, window = next(looks_at(found[0], tiles, templates, carrier))
+    whole = Window.over(ScorePlanes(pixels))
+    moved = replace(placement, offset=placement.offset + window.corner)
+    _, smaller = cut_to_pilot(moved, whole, carrier)
+    assert np.abs(np.array(smaller.corner) - (TOP, LEFT)).max() <= 60
+    assert np.abs(np.array(smaller.planes.shape) - (320, 380)).max() <= 100
+    np.testing.assert_array_equal(
+        smaller.planes.reduced(1)[:9, :9],
+        ScorePlanes(pixels).reduced(1)[smaller.corner[0] :, smaller.corner[1] :][:9, :9],
+    )
+    inverted = replace(moved, inverted=True)
+    _, nowhere = cut_to_pilot(inverted, whole, carrier)
+    assert nowhere.planes.shape != smaller.planes.shape
 
 
 def test_anchors_are_asked_where_phases_nearly_agree(shown, carrier, other_carrier, templates):
