@@ -128,7 +128,8 @@ def kinds() -> Iterator[tuple[str, Work]]:
         for what, picture in (changed | {"screen": screen}).items():
             array = np.asarray(picture)
             yield f"{name}, {what}", lambda a=array: marker.detect(a)
-            yield f"{name}, {what}, deep", lambda a=array: marker.detect(a, deep=True)
+            if what in ("sheared", "cropped", "screen"):
+                yield f"{name}, {what}, deep", lambda a=array: marker.detect(a, deep=True)
         bent = bend(np.asarray(image))
         yield f"{name}, bent", lambda b=bent: marker.detect(b, deep=True)
         for verb in ("locate", "detect_all"):

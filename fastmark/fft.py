@@ -7,7 +7,6 @@ buffers belong to one thread (a shared plan gives wrong answers silently); plann
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import threading
 from collections import OrderedDict
@@ -15,6 +14,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fastmark import _imports
 
 Real = NDArray[np.float32]
 Complex = NDArray[np.complex64]
@@ -32,7 +33,7 @@ if hasattr(os, "register_at_fork"):
 _pyfftw: Any = None
 if os.environ.get("FASTMARK_FFT", "fftw") != "numpy":
     with contextlib.suppress(ImportError):
-        _pyfftw = importlib.import_module("pyfftw")
+        _pyfftw = _imports.load("pyfftw")
 
 
 def backend() -> str:

@@ -18,7 +18,7 @@ SPEC = (PACKAGE / "SPEC.md").read_text(encoding="utf-8")
 # Modules and packages of fastmark, from the lowest on. Each imports from the layers below, and from itself.
 # ARCHITECTURE.md draws the same.
 LAYERS = (
-    {"_version", "errors", "_unchanging", "kernels"},
+    {"_version", "errors", "_imports", "_unchanging", "kernels"},
     {"_checks", "_threads", "fft", "results"},
     {"warming"},
     {"locations"},

@@ -17,6 +17,7 @@ from multiprocessing import parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from fastmark._imports import own_process
 from fastmark.bulk.records import Item, Result, Work, add_seconds, failed
 from fastmark.bulk.storage import printable, storable, unwritable
 from fastmark.codec.key import AnyKey, Key
@@ -281,6 +282,7 @@ def start(job: Job) -> None:
     """Prepare this process for ``work``."""
     global _worker  # how a pool's initialiser reaches its tasks
     one_thread_each()
+    own_process()
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # decoders' remarks on odd metadata, in the midst of progress
     ignore_interrupts()

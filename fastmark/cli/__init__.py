@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from fastmark._imports import own_process
 from fastmark.cli.codes import INTERRUPTED, PIPE_CLOSED, fail
 from fastmark.cli.compiling import Compiling
 from fastmark.cli.options import make_parser
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = make_parser().parse_args(arguments)
         run: Callable[[argparse.Namespace], int] = options.run
+        own_process()
         with Compiling(quiet=getattr(options, "quiet", False)):
             code = run(options)
             sys.stdout.flush()
