@@ -99,7 +99,9 @@ class KeyDetector:
         """Decide; arguments as of :meth:`detect`, and what :meth:`search` found."""
         origins = UNKNOWN
         if found.message_log_p <= DETECTED:
-            origins = examine(analysis.planes, found.finding, self.carrier)
+            window = found.finding.window
+            planes = analysis.planes if window is None else window.planes
+            origins = examine(planes, found.finding, self.carrier)
         report = _report(self, found.finding, found.log_p, found.message_log_p, k)
         return dataclasses.replace(
             report,
@@ -147,7 +149,10 @@ def _report(detector: KeyDetector, finding: Finding, log_p: float, message_log_p
     mirrored = inverted = False
     if state != "absent" and finding.placement is not None:
         original_k = message.k if message is not None else k
-        scale, rotation, aspect, mirrored = describe(finding.placement.matrix * (k / original_k))
+        placement = finding.placement
+        if finding.window is not None:
+            placement = finding.window.on_plane(placement)
+        scale, rotation, aspect, mirrored = describe(placement.matrix * (k / original_k))
         inverted = finding.placement.inverted
     return Detection(
         state=state,

@@ -69,6 +69,23 @@ class Ground:
         return np.clip(np.rint(self.planes.reduced(1)), 0, 255).astype(np.uint8)
 
 
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Nodes, and where they lie in the image.
+
+    Attributes:
+        placement: of the torus on the samples of some part of the image.
+        corner: row and column of that part's first sample, in such samples of the whole.
+        pixels: of the image to a sample, each way.
+        lattice: the nodes.
+    """
+
+    placement: Placement
+    corner: NDArray[np.int64]
+    pixels: float
+    lattice: Lattice
+
+
 def locate(
     ground: Ground, middle: ScorePlanes, finding: Finding, carrier: Carrier, detection: Detection
 ) -> Location:
@@ -83,14 +100,18 @@ def locate(
     """
     if not detection or finding.placement is None:
         return _nowhere(ground, detection)
-    corner = [(n - part) // 2 for n, part in zip(ground.planes.shape, middle.shape, strict=True)]
-    placement = replace(finding.placement, offset=finding.placement.offset + corner)
+    # Windows show what the plane does not resolve, and a field of local shifts fits the middle alone.
+    planes, corner, pixels = middle, corner_of(ground.planes, middle), float(ground.pixels)
+    if finding.window is not None:
+        planes, corner = finding.window.planes, np.array(finding.window.corner)
+        pixels *= finding.window.unit / finding.window.plane_unit
+    found = finding
+    if finding.window is None and finding.field is None:
+        placement = replace(finding.placement, offset=finding.placement.offset + corner)
+        planes, corner, found = ground.planes, np.zeros(2, np.int64), replace(finding, placement=placement)
+    assert found.placement is not None
     bound = finding.message is not None and detection.binding_log_ratio is not None
-    # a field of local shifts fits the middle alone
-    planes, found = ground.planes, replace(finding, placement=placement)
-    if finding.field is not None:
-        planes, found = middle, finding
-    seen = survey(planes, found, carrier, ground.pixels, bound=bound)
+    seen = survey(planes, found, carrier, pixels, bound=bound)
     weights, _, carries = find_parts(seen)
     n, v = _weighed(seen.plain, weights), _weighed(seen.energy, weights**2)
     strength = math.sqrt(max(float(v[carries].mean()) if carries.any() else 0.0, _TINY))
@@ -98,12 +119,20 @@ def locate(
     heat = smoothed_z(n, v, spread)
     change = None
     if seen.bound is not None and seen.bound_energy is not None:
-        others, withheld = measure(middle, finding, carrier)
+        looked_at = middle if finding.window is None else finding.window.planes
+        others, withheld = measure(looked_at, finding, carrier)
         depth = CLASSES[int(np.argmax(class_weights(others.plus(withheld))))].depth
         b, w = _weighed(seen.bound, weights[:-1]), _weighed(seen.bound_energy, weights[:-1] ** 2)
         ratio = (depth**2 * w / 2 - depth * b) * carries
         change = _window_sum(ratio, _CHANGE_SMOOTHING * spread)
-    return _drawn(ground, placement, seen.lattice, detection, heat, carries, change, spread)
+    grid = Grid(found.placement, corner, pixels, seen.lattice)
+    return _drawn(ground, grid, detection, heat, carries, change, spread)
+
+
+def corner_of(planes: ScorePlanes, middle: ScorePlanes) -> NDArray[np.int64]:
+    """Return the row and column at which the middle of a plane begins, samples."""
+    corner: NDArray[np.int64] = (np.array(planes.shape) - np.array(middle.shape)) // 2
+    return corner
 
 
 def find_parts(seen: Survey) -> tuple[NDArray[np.float64], NDArray[np.float32], NDArray[np.bool_]]:
@@ -227,8 +256,7 @@ def _nowhere(ground: Ground, detection: Detection) -> Location:
 
 def _drawn(
     ground: Ground,
-    placement: Placement,
-    lattice: Lattice,
+    grid: Grid,
     detection: Detection,
     heat: NDArray[np.float32],
     carries: NDArray[np.bool_],
@@ -236,14 +264,15 @@ def _drawn(
     spread: float,
 ) -> Location:
     """Bring maps of nodes to the picture's cells: each takes the node in which its middle lies."""
-    node_px = lattice.side * ground.pixels * math.sqrt(abs(float(np.linalg.det(placement.matrix))))
+    placement, lattice = grid.placement, grid.lattice
+    node_px = lattice.side * grid.pixels * math.sqrt(abs(float(np.linalg.det(placement.matrix))))
     cell = max(1, round(node_px))
     n_rows, n_columns = -(-ground.height // cell), -(-ground.width // cell)
     y, x = (
         np.minimum((np.arange(n) + 0.5) * cell, size - 0.5)
         for n, size in ((n_rows, ground.height), (n_columns, ground.width))
     )
-    middles = np.stack(np.meshgrid(y, x, indexing="ij"), axis=-1) / ground.pixels - 0.5
+    middles = np.stack(np.meshgrid(y, x, indexing="ij"), axis=-1) / grid.pixels - 0.5 - grid.corner
     units = (middles - placement.offset) @ np.linalg.inv(placement.matrix).T
     nodes = np.floor((units + 0.5 - lattice.start) / lattice.side).astype(int)
     last = np.array(lattice.shape) - 1

@@ -15,9 +15,11 @@ from fastmark.codec.tables import TORUS
 from fastmark.detection import evidence
 from fastmark.detection.analysis import Analysis
 from fastmark.detection.detector import KeyDetector
-from fastmark.detection.location import Ground, locate
+from fastmark.detection.location import Ground, corner_of, locate
 from fastmark.detection.masking import FINENESS, MaskedPlanes, cheapest, price
 from fastmark.detection.placement import Placement
+from fastmark.detection.reading import Finding
+from fastmark.detection.scores import ScorePlanes
 from fastmark.images.opening import DetectorInput
 from fastmark.locations import Location
 from fastmark.results import Detection
@@ -87,8 +89,8 @@ def _marks_of(
         if not detection and marks:
             break
         mark = locate(ground, analysis.planes, found.finding, found.carrier, detection)
-        placement = found.finding.placement
-        if not any(placement is not None and is_same(placement, other, analysis) for other in places):
+        placement = _on_image(found.finding, whole, analysis)
+        if not any(placement is not None and is_same(placement, other, whole.shape) for other in places):
             marks.append(mark)
         if not mark or placement is None:
             break
@@ -102,15 +104,28 @@ def _marks_of(
     return marks
 
 
-def is_same(placement: Placement, other: Placement, analysis: Analysis) -> bool:
-    """Return whether both say that the pattern lies alike: a rest of one mark, and not another one."""
+def _on_image(finding: Finding, whole: ScorePlanes, analysis: Analysis) -> Placement | None:
+    """Return the placement on the samples of the image's whole plane."""
+    if finding.placement is None:
+        return None
+    if finding.window is not None:
+        return finding.window.on_plane(finding.placement)
+    corner = corner_of(whole, analysis.planes)
+    return dataclasses.replace(finding.placement, offset=finding.placement.offset + corner)
+
+
+def is_same(placement: Placement, other: Placement, shape: tuple[int, int]) -> bool:
+    """Return whether both say that the pattern lies alike: a rest of one mark, and not another one.
+
+    ``shape``: height and width of the plane, samples.
+    """
     if placement.inverted != other.inverted:
         return False
     size = np.linalg.norm(other.matrix)
     if np.linalg.norm(placement.matrix - other.matrix) > _SAME_SHAPE * size:
         return False
     # where both put the middle of the image
-    middle = (np.array(analysis.planes.shape) - 1) / 2
+    middle = (np.array(shape) - 1) / 2
     here, there = (np.linalg.solve(p.matrix, middle - p.offset) for p in (placement, other))
     apart = np.mod(here - there + TORUS / 2, TORUS) - TORUS / 2
     return bool(np.abs(apart).max() <= _SAME_PLACE)

@@ -1,5 +1,6 @@
 """Where marks lie: heat, box, share, disagreement, and several marks in one image."""
 
+import dataclasses
 import functools
 import math
 import pickle
@@ -14,12 +15,13 @@ from fastmark import Detector, Location, Watermarker
 from fastmark.codec.plane import pixels_per_unit
 from fastmark.detection import masking, several
 from fastmark.detection.analysis import Analysis
-from fastmark.detection.location import Ground, find_parts, smoothed_z
+from fastmark.detection.location import Ground, find_parts, locate, smoothed_z
 from fastmark.detection.masking import FINENESS, REACH, MaskedPlanes, cheapest, price
 from fastmark.detection.reading import Finding
 from fastmark.detection.scores import ScorePlanes
 from fastmark.detection.several import look_for_all
 from fastmark.detection.survey import Lattice, Survey, survey
+from fastmark.detection.windows import Window
 from fastmark.images.opening import open_for_detection
 
 MESSAGE, SECOND = 0x0123456789ABCDEF, 0xFEDCBA9876543210
@@ -379,6 +381,36 @@ def test_scores_that_are_left_out_are_zero_and_others_unchanged(draw_plane, redu
     assert not middle.weighted()[:59].any()
 
 
+def test_windows_of_what_is_left_out_are_left_out_too(draw_plane):
+    planes = ScorePlanes(draw_plane("textured", 200, 320), 2)
+    left_out = np.zeros((FINENESS, FINENESS), bool)
+    left_out[:16, 8:] = True
+    window = MaskedPlanes.without(planes, left_out).window(1, slice(40, 190), slice(20, 300))
+    scores, whole = window.weighted(), planes.window(1, slice(40, 190), slice(20, 300)).weighted()
+    assert scores.shape == (150, 280)
+    assert not scores[:59, 61:].any()
+    np.testing.assert_array_equal(scores[61 + REACH :], whole[61 + REACH :])
+    np.testing.assert_array_equal(scores[:, : 59 - REACH], whole[:, : 59 - REACH])
+
+
+@pytest.mark.parametrize("unit", [1, 2])
+def test_marks_found_in_windows_are_located_in_the_image(key, marker, unit):
+    """As tiles of large canvases give them: part of the image, at the resolution of its pixels."""
+    luma = open_for_detection(np.kron(pasted(key), np.ones((unit, unit, 1), np.uint8)), unit=lambda h, w: 2)
+    ground = Ground.of(luma)
+    part = ground.planes.window(unit, slice(40, 480), slice(120, 660))
+    found = marker.key_detector.search(Analysis(part))
+    window = Window(part, (40, 120), unit, 2)
+    finding = dataclasses.replace(found.finding, window=window)
+    found = dataclasses.replace(found, finding=finding)
+    detection = marker.key_detector.report(Analysis(ground.planes), 2, found)
+    assert detection.scale == pytest.approx(unit, rel=1e-3)
+    assert detection.binding == "match"
+    place = locate(ground, ground.planes, finding, found.carrier, detection)
+    assert iou(place.box, tuple(unit * n for n in PASTED_BOX)) > 0.85
+    assert not place.heat[:, mapped(place, 0, 700 * unit)[1] :].any()
+
+
 def test_what_is_left_out_changes_no_score_that_is_seen(draw_plane):
     """The bounds of a second search need it: whatever was there, the rest shows the same."""
     left_out = np.zeros((FINENESS, FINENESS), bool)
@@ -399,10 +431,10 @@ def test_finds_of_one_mark_are_told_from_others(marker, marked):
     analysis = Analysis(ScorePlanes(open_for_detection(marked[1]).pixels))
     placement = marker.key_detector.search(analysis).finding.placement
     moved = type(placement)(placement.matrix, placement.offset + 1024, False, 48, 0.0, 0.0)
-    assert several.is_same(moved, placement, analysis)
+    assert several.is_same(moved, placement, analysis.planes.shape)
     for matrix, offset in ((np.eye(2), 40.0), (0.9 * np.eye(2), 0.0), (-np.eye(2), 0.0)):
         other = type(placement)(matrix, placement.offset + offset, False, 48, 0.0, 0.0)
-        assert not several.is_same(other, placement, analysis)
+        assert not several.is_same(other, placement, analysis.planes.shape)
 
 
 # ---- the result ------------------------------------------------------------------------------------------
