@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastmark.codec.carrier import Carrier
 from fastmark.detection.affine import Matrix
 from fastmark.detection.analysis import Analysis
 from fastmark.detection.logpolar import Templates
-from fastmark.detection.placement import LOG_SHIFTS, Placement, place_pilot, view_spectrum
+from fastmark.detection.placement import LOG_SHIFTS, PilotView, Placement, place_pilot, view_spectrum
+from fastmark.detection.reading import AGREES
 from fastmark.detection.resampling import mean_scores
 from fastmark.detection.scan import score_of
 from fastmark.detection.torus import TorusSpectrum
@@ -37,15 +37,17 @@ SHOWN = 1.2
 Chance gets there in 15 of 100 searches, by one of the seven scales.
 """
 
-LOG_LOOKS = math.log(2)
-"""Natural logarithm of the number of looks at one scale: by the phases, and with anchors."""
+LOG_LOOKS = math.log(4)
+"""Natural logarithm of the number of looks at one scale: three by phases, and one with anchors."""
 
 # Looks with anchors take most of the time: they are for tones that show this well, or whose phases come to
 # this log_p; by chance, one search of a thousand each.
 _SHOWN_WELL, _NEARLY_AGREES = 2.5, 0.0
+_MOST_UNITS = 2**17  # that are asked with anchors: a larger piece shows its pilot
 _LEAST_SIDE = 64  # units of the short side: a smaller piece proves nothing
 _NEIGHBOURS = np.stack(np.meshgrid((-1, 0, 1), (-1, 0, 1)), axis=-1).reshape(-1, 2)  # samples
-_PHASES = 3  # places of a unit's first sample, each way, that a dense look tries
+_NEAREST = 3  # samples next to a place whose phases agree that are tried
+_PHASES = 2  # places of a unit's first sample, each way, that a look with anchors tries
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +72,21 @@ class WholeUnit:
     ) -> Iterator[tuple[Look, float, Placement]]:
         """Yield kinds of look, z of pilot and anchors together, and the placement that each suggests.
 
-        The second look is by the anchors too, if the first warrants it; it is made when it is asked for.
+        Phases that agree suggest three samples next to one another, the likeliest first. The last look is by
+        the anchors too, if the first warrants it. Each is made when it is asked for.
 
         Args:
             analysis: of the image.
             carrier: of the key.
             deep: whether all looks are made.
         """
-        placement = place_by_phases(self, analysis, carrier)
+        placement, *others = place_by_phases(self, analysis, carrier)
         yield "whole units", 0.0, placement
-        if deep or self.score >= _SHOWN_WELL or placement.log_p <= _NEARLY_AGREES:
+        if placement.log_p <= AGREES:
+            yield from (("whole units", 0.0, other) for other in others)
+        warranted = self.score >= _SHOWN_WELL or placement.log_p <= _NEARLY_AGREES
+        n_units = math.prod(analysis.planes.shape) / self.samples**2
+        if deep or (warranted and n_units <= _MOST_UNITS):
             yield "dense units", *place_densely(self, analysis, carrier)
 
 
@@ -100,28 +107,24 @@ def whole_units(analysis: Analysis, templates: Templates, least: float = SHOWN) 
     return sorted(found, key=lambda unit: -unit.score)
 
 
-def place_by_phases(unit: WholeUnit, analysis: Analysis, carrier: Carrier) -> Placement:
-    """Find the place at which the tones' phases agree best, to quarters of a unit, then to the sample.
+def place_by_phases(unit: WholeUnit, analysis: Analysis, carrier: Carrier) -> list[Placement]:
+    """Find where the tones' phases agree best, to quarters of a unit, and the samples next to it.
 
-    The bound is that of the place to quarters of a unit, all of which are paid for; of the samples next to it
-    the one where phases agree best is taken.
+    The bound is that of the place to quarters of a unit, all of which are paid for. The three samples are
+    those where phases agree best, best first: they leave a doubt of a sample where the mark is weak.
     """
-    level = analysis.levels[0]
-    view = view_spectrum(level.padded, unit.matrix, level.plan.factor, None, carrier)
+    view = _view(unit, analysis, carrier)
     placement = place_pilot(view)
     if placement.matrix[0, 0] < 0:  # turned by 180 degrees
-        return placement
-    c = view.aligned(turned=False) * (-1 if placement.inverted else 1)
-    near = [_to_the_sample(placement.offset + step, unit.samples) for step in _NEIGHBOURS]
-    totals = [view.total(c, (view.offset - offset) / unit.samples) for offset in near]
-    return replace(placement, offset=near[int(np.argmax(totals))])
+        return [placement]
+    return _to_the_sample(placement, unit.samples, view)[:_NEAREST]
 
 
 def place_densely(unit: WholeUnit, analysis: Analysis, carrier: Carrier) -> tuple[float, Placement]:
     """Find the place at which pilot and anchors together agree best: its z, and the placement.
 
-    Every whole unit is tried, from up to 3 x 3 first samples. They are no more than the quarters of a unit,
-    which are paid for.
+    Every whole unit is tried, from 2 x 2 first samples: a quarter of the places that are paid for. Of larger
+    units phases then choose among the samples next to the best.
     """
     best: tuple[float, Placement] | None = None
     n = min(unit.samples, _PHASES)
@@ -137,12 +140,21 @@ def place_densely(unit: WholeUnit, analysis: Analysis, carrier: Carrier) -> tupl
     z, placement = best
     # an origin is nothing special in a crop
     log_trials = LOG_SHIFTS + math.log(6 if placement.inverted else 2)
-    offset = _to_the_sample(placement.offset, unit.samples)
-    return z, replace(placement, offset=offset, log_trials=log_trials)
+    placement = replace(placement, log_trials=log_trials)
+    if unit.samples > _PHASES:
+        placement = _to_the_sample(placement, unit.samples, _view(unit, analysis, carrier))[0]
+    return z, placement
 
 
-def _to_the_sample(offset: NDArray[np.float64], samples: int) -> NDArray[np.float64]:
-    """Move an offset so that units of so many samples begin where samples do."""
+def _view(unit: WholeUnit, analysis: Analysis, carrier: Carrier) -> PilotView:
+    level = analysis.levels[0]
+    return view_spectrum(level.padded, unit.matrix, level.plan.factor, None, carrier)
+
+
+def _to_the_sample(placement: Placement, samples: int, view: PilotView) -> list[Placement]:
+    """Move an upright placement to where units begin with samples: those next to it, likeliest first."""
+    c = view.aligned(turned=False) * (-1 if placement.inverted else 1)
     middle = (samples - 1) / 2
-    moved: NDArray[np.float64] = np.rint(offset - middle) + middle
-    return moved
+    near = np.rint(placement.offset - middle) + middle + _NEIGHBOURS
+    totals = [view.total(c, shift) for shift in (view.offset - near) / samples]
+    return [replace(placement, offset=near[i]) for i in np.argsort(totals)[::-1]]
