@@ -129,8 +129,11 @@ def compile_line(line: str) -> str:
 
     before = len(_compiling.compilations())
     try:
-        kernel, arguments = signatures.read(line)
-        signatures.find(kernel).compile(arguments)
+        name, arguments = signatures.read(line)
+        kernel = signatures.find(name)
+        if kernel.py_func.__code__.co_argcount != len(arguments):
+            return UNFIT
+        kernel.compile(arguments)
     except (AttributeError, ModuleNotFoundError, NumbaError):
         return UNFIT
     except OSError as error:

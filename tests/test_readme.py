@@ -93,7 +93,7 @@ def masked(text):
 
 
 def test_every_block_is_of_a_language_that_is_run_here():
-    assert {language for language, _ in BLOCKS} == {"bash", "console", "python", "text"}
+    assert {language for language, _ in BLOCKS} == {"bash", "console", "dockerfile", "python", "text"}
     assert README.count("```") == 2 * len(BLOCKS)
     assert BLOCKS[0] == ("bash", SET_UP)
     assert TEST.strip() == ".ci/run"
