@@ -118,7 +118,18 @@ fastmark.Key(bytes(range(32))).save({str(key)!r})
 print(0)
 """
     in_fresh_process(draw, cache)
-    command = ["embed", image, "-o", tmp_path / "b.png", "--key", key, "--message", "1f", "--json", "--force"]
+    command = [
+        "embed",
+        image,
+        "-o",
+        tmp_path / "b.png",
+        "--key",
+        key,
+        "--message",
+        "0123456789abcdef",
+        "--json",
+        "--force",
+    ]
     env = {"NUMBA_CACHE_DIR": str(cache)}
     first = run(*command, *(["--quiet"] if quiet else []), env=env)
     assert first.returncode == 0
