@@ -10,16 +10,17 @@ from numpy.typing import NDArray
 
 from fastmark import fft
 from fastmark.codec.plane import Plane
-from fastmark.detection.logpolar import log_polar
+from fastmark.detection.logpolar import LogPolarSpectrum, log_polar
 from fastmark.detection.noise import PowerSpectrum, tukey
 from fastmark.detection.plan import LevelPlan
 from fastmark.detection.scores import ScorePlanes
+from fastmark.kernels import geometry as geometry_kernels
 from fastmark.kernels import noise as kernels
 
 _MIN_FFT, _MAX_SIDE = 256, 1024
 # Tones between bins lose a third of their power without; a long side, whose spectrum shows more, can do with
 # less.
-_PADDING, _LITTLE_PADDING, _LONG = 1.4, 1.25, 480
+_PADDING, _LITTLE_PADDING, _LONG = 1.33, 1.25, 480
 _SMOOTHING = 0.2  # share of each neighbour along an axis; 0.6 is the bin's own
 _WHITENING_REACH = 10  # bins either side, of a spectrum that is not zero-padded
 # The mean and the spread of the whitened power are those of the band above 1 / 32 of a cycle per sample, as
@@ -61,8 +62,10 @@ def band_moments(white: NDArray[np.float32]) -> tuple[float, float]:
     """Return mean and spread of whitened power ``(NY, NX // 2 + 1)`` over the band of the tones."""
     n_rows, n_columns = white.shape
     # half of the columns' spectrum is there
-    band = white[n_rows // _LONGEST_WAVE : n_rows // 2, n_columns // (_LONGEST_WAVE // 2) :]
-    return float(band.mean()), max(float(band.std()), 1e-12)
+    mean, spread = geometry_kernels.band_moments(
+        white, n_rows // _LONGEST_WAVE, n_rows // 2, n_columns // (_LONGEST_WAVE // 2)
+    )
+    return float(mean), max(float(spread), 1e-12)
 
 
 class ScanLevel:
@@ -71,32 +74,33 @@ class ScanLevel:
     Attributes:
         plan: the resolution, and how it is scanned.
         shape: height and width of the plane at this resolution, samples.
-        white: float32 ``(NY, NX // 2 + 1)``, power over its local mean, at most 8.
-        mean, spread: of ``white`` over the band of the tones.
-        views: the spectrum on log-polar grids, by the size of their cells, finest first.
+        padded: the spectrum as it is interpolated.
         threads: how many may share the work.
     """
 
-    def __init__(self, planes: ScorePlanes, plan: LevelPlan, known: PowerSpectrum | None = None) -> None:
-        """Whiten the spectrum of a plane's middle.
-
-        Args:
-            planes: the plane's scores.
-            plan: the resolution.
-            known: power of these scores, where it is at hand, zero-padded or not.
-        """
+    def __init__(self, planes: ScorePlanes, plan: LevelPlan) -> None:
+        """Transform and whiten the scores of a plane's middle at the resolution of ``plan``."""
         self.plan = plan
         self.threads = planes.threads
-        self._scores = planes.weighted(plan.factor)
-        self.shape = (self._scores.shape[0], self._scores.shape[1])
-        self.white = (self.padded.power if known is None else known).whitened()
-        self.mean, self.spread = band_moments(self.white)
+        scores = planes.weighted(plan.factor)
+        self.shape = (scores.shape[0], scores.shape[1])
+        self.padded = PaddedSpectrum.of(scores)
+
+    @functools.cached_property
+    def white(self) -> NDArray[np.float32]:
+        """Power over its local mean, at most 8: float32 ``(NY, NX // 2 + 1)``."""
+        return self.padded.power.whitened()
+
+    @functools.cached_property
+    def moments(self) -> tuple[float, float]:
+        """Mean and spread of ``white`` over the band of the tones."""
+        return band_moments(self.white)
+
+    @functools.cached_property
+    def views(self) -> dict[int, LogPolarSpectrum]:
+        """The spectrum on log-polar grids, by the size of their cells, finest first."""
         # a tone between bins, or between cells, is seen from all around; so is less noise than at one bin
         smooth = np.empty_like(self.white)
         kernels.smooth_bins(self.white, np.float32(_SMOOTHING), smooth)
-        self.views = dict(zip(plan.pools, log_polar(smooth, plan.pools), strict=True))
-
-    @functools.cached_property
-    def padded(self) -> PaddedSpectrum:
-        """The spectrum as it is interpolated; computed when first needed."""
-        return PaddedSpectrum.of(self._scores)
+        pools = tuple(sorted(set(self.plan.pools) - {0}))
+        return dict(zip(pools, log_polar(smooth, pools), strict=True))

@@ -21,21 +21,23 @@ from fastmark.codec.tables import MAX_RADIUS, MIN_RADIUS, TONE_COUNTS, TORUS
 from fastmark.detection.affine import Matrix
 from fastmark.kernels import logpolar as kernels
 
-MAX_SCALE = 1.6
+MAX_SCALE = 3.0
 """Samples per unit: images in which the mark is larger are looked at reduced."""
 
 _LOG_STEP = 0.006
 _N_ANGLES = 512
 _MIN_FREQUENCY = MIN_RADIUS / TORUS / MAX_SCALE  # cycles per sample
-_N_RADII = 464  # up to the Nyquist frequency, 0.5
+_N_RADII = 568  # up to the Nyquist frequency, 0.5
 _MIN_TONES_INSIDE = 12
 _NEUTRAL, _STEP = 3, 2.4  # bytes: of the mean, and a standard deviation
 _COUNTS = np.array(TONE_COUNTS)
 _FIXED = 256.0  # of scores in integers
+_PROMISING = 2.5  # sigmas of half of the tones without which the others are not summed
 _NEAR = 2  # rows within which the best rotation stands for others
-_ROOM = 448  # columns right of the tones' span: scales down to about 0.12
+_ROOM = 480  # columns right of the tones' span: scales down to 0.2
 # Scales are scored so many at a time; this share of one lot is not worth another.
-_LOT, _SPARED = 32, 0.1
+_LOT, _SPARED = 32, 0.15
+_ROWS = 64  # hypotheses that a thread scores at a time
 _LEFT = 32  # neutral cells left of the first radius: room for strains
 
 
@@ -47,16 +49,23 @@ class Grid:
         self.pool = pool
         self.n_angles, self.n_radii = _N_ANGLES // pool, _N_RADII // pool
         self.log_step = _LOG_STEP * pool
-        self.span = int(np.log(MAX_RADIUS / MIN_RADIUS) / self.log_step) + 2  # columns of the tones
+        span = int(np.log(MAX_RADIUS / MIN_RADIUS) / self.log_step) + 2  # columns of the tones
+        self.stride = _LEFT + self.n_radii + span + _ROOM // pool + _LEFT  # cells of a row
 
-    def scales(self, least: float) -> NDArray[np.float64]:
-        """Return the scales searched, samples per unit: one for each shift, from 1.6 down to about ``least``.
+    @functools.cache  # noqa: B019 -- there are three grids, for ever
+    def scales(self, most: float, least: float) -> tuple[int, NDArray[np.float64]]:
+        """Return the scales searched, samples per unit, from ``most`` down to about ``least``.
 
         Their number is a multiple of 32, as part of a vector takes as long as a whole one.
+
+        Returns:
+            how many shifts of the grid the first is from 3, and the scales, one for each shift.
         """
-        n = _LOT * math.ceil(np.log(MAX_SCALE / least) / self.log_step / _LOT - _SPARED)
+        first = round(math.log(MAX_SCALE / most) / self.log_step)
+        n = _LOT * math.ceil(math.log(most / least) / self.log_step / _LOT - _SPARED)
         # a cell's middle lies beyond the first of the finest cells in it
-        return MAX_SCALE * np.exp(-self.log_step * np.arange(n) - _LOG_STEP * (self.pool - 1) / 2)
+        shifts = self.log_step * np.arange(first, first + n)
+        return first, MAX_SCALE * np.exp(-shifts - _LOG_STEP * (self.pool - 1) / 2)
 
 
 GRIDS = {pool: Grid(pool) for pool in (1, 2, 4)}
@@ -122,8 +131,7 @@ def _quantised(grid: Grid, cells: NDArray[np.float32], lag: float) -> LogPolarSp
     """Bring the cells of every radius to the same mean and those of all to the same spread, in bytes."""
     mean = np.empty(cells.shape[1], np.float32)
     spread = kernels.measure_cells(cells, mean)
-    stride = _LEFT + grid.n_radii + grid.span + _ROOM // grid.pool + _LEFT
-    padded = np.full((grid.n_angles, stride), _NEUTRAL, np.uint8)
+    padded = np.full((grid.n_angles, grid.stride), _NEUTRAL, np.uint8)
     inside = padded[:, _LEFT : _LEFT + grid.n_radii]
     total, square = kernels.quantise_cells(
         cells, mean, np.float32(1 / spread), np.float32(_NEUTRAL), np.float32(_STEP), inside
@@ -150,7 +158,7 @@ class Strains:
 
     Attributes:
         matrices: the strains, ``(n, 2, 2)``, area-preserving, (y, x) order.
-        rows, shifts: int64 ``(n, angles)``.
+        offsets: int64 ``(n, 2 angles)``, where the cells of every angle of a full turn start.
     """
 
     def __init__(self, matrices: NDArray[np.float64], grid: Grid) -> None:
@@ -158,8 +166,9 @@ class Strains:
         self.matrices = matrices
         angle = np.arange(grid.n_angles) * (np.pi / grid.n_angles)
         y, x = np.moveaxis(matrices @ np.stack([np.sin(angle), np.cos(angle)]), 1, 0)
-        self.rows = np.rint(np.arctan2(y, x) / np.pi * grid.n_angles).astype(np.int64) % grid.n_angles
-        self.shifts = np.rint(np.log(np.hypot(y, x)) / grid.log_step).astype(np.int64)
+        rows = np.rint(np.arctan2(y, x) / np.pi * grid.n_angles).astype(np.int64) % grid.n_angles
+        shifts = np.rint(np.log(np.hypot(y, x)) / grid.log_step).astype(np.int64)
+        self.offsets = np.tile(rows * grid.stride + (shifts + _LEFT), 2)
 
 
 class Templates:
@@ -182,7 +191,7 @@ class Templates:
             )
             for pool, grid in GRIDS.items()
         }
-        self._norms: dict[tuple[int, int], NDArray[np.float64]] = {}
+        self._norms: dict[tuple[int, int, int], NDArray[np.float64]] = {}
 
     def scan(
         self,
@@ -190,8 +199,9 @@ class Templates:
         strains: Strains,
         hypotheses: NDArray[np.int64],
         n_tones: int,
-        least_scale: float,
+        scales: tuple[float, float],
         least_score: float,
+        most: int,
         threads: int = 1,
     ) -> list[Hypothesis]:
         """Score ``hypotheses`` at every scale; return those of at least ``least_score``, best first.
@@ -204,52 +214,56 @@ class Templates:
             hypotheses: int64 ``(n, 3)``: number of the strain, 1 for mirror images, row of the rotation.
             n_tones: the longest prefix scored; an image with more tones shows some of its pilot's power in
                 it.
-            least_scale: samples per unit.
+            scales: the largest and the smallest, samples per unit.
             least_score: in sigmas.
+            most: how many are returned at most.
             threads: how many may share the work.
         """
         grid = spectrum.grid
-        scales = grid.scales(least_scale)
+        first_shift, sizes = grid.scales(*scales)
         rows, columns = self._places[grid.pool]
         counts = _COUNTS[: TONE_COUNTS.index(n_tones) + 1]
-        inside = self._tones_inside(grid, scales)[: counts.size]
+        inside = self._tones_inside(grid, first_shift, sizes.size)[: counts.size]
         bias = spectrum.mean * inside + _NEUTRAL * (counts[:, None] - inside)
         gain = np.where(
             inside >= _MIN_TONES_INSIDE, 1 / (spectrum.spread * np.sqrt(np.maximum(inside, 1))), 0
         )
-        offsets = np.tile(strains.rows * spectrum.cells.shape[1] + (strains.shifts + _LEFT), 2)
         best = np.empty((len(hypotheses), counts.size), np.int32)
         at = np.empty(best.shape, np.int32)
-        pattern = (spectrum.cells.ravel(), offsets, rows, columns[:n_tones], counts)
-        norms = (bias.astype(np.float32), (gain * _FIXED).astype(np.float32), int(least_score * _FIXED))
+        pattern = (spectrum.cells.ravel(), strains.offsets, rows, columns[:n_tones] + first_shift, counts)
+        norms = (bias.astype(np.float32), (gain * _FIXED).astype(np.float32), int(least_score * _FIXED), int(_PROMISING * _FIXED))
 
         def score_strip(first: int, last: int) -> None:
             part = slice(first, last)
             kernels.scan_rows(*pattern, hypotheses[part], *norms, best[part], at[part])
 
-        in_strips(score_strip, len(hypotheses), threads)
+        in_strips(score_strip, len(hypotheses), threads, _ROWS if threads > 1 else len(hypotheses))
         found: list[Hypothesis] = []
-        while True:
+        while len(found) < most:
             i, p = divmod(int(best.argmax()), counts.size)
             score = float(best[i, p]) / _FIXED
             if score < max(least_score, 0.5 * found[0].score if found else 0.0):
-                return found
+                break
             strain, mirrored, row = hypotheses[i]
             found.append(
                 Hypothesis(
-                    score, TONE_COUNTS[p], bool(mirrored), float(scales[at[i, p]]),
+                    score, TONE_COUNTS[p], bool(mirrored), float(sizes[at[i, p]]),
                     float(row) * np.pi / grid.n_angles + spectrum.lag, strains.matrices[strain],
                 )
             )  # fmt: skip
             distance = np.abs(hypotheses[:, 2] - row)
             near = np.minimum(distance, grid.n_angles - distance) <= _NEAR
             best[near & (hypotheses[:, 1] == mirrored)] = -(2**30)
+        return found
 
-    def _tones_inside(self, grid: Grid, scales: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return how many tones of every prefix lie within the spectrum at each scale: ``(4, scales)``."""
-        key = (grid.pool, scales.size)
+    def _tones_inside(self, grid: Grid, first: int, n: int) -> NDArray[np.float64]:
+        """Return how many tones of every prefix lie within the spectrum at n shifts from ``first`` on.
+
+        float64 ``(4, n)``.
+        """
+        key = (grid.pool, first, n)
         if key not in self._norms:
             columns = self._places[grid.pool][1]
-            place = columns[:, None] + np.arange(scales.size) < grid.n_radii
+            place = columns[:, None] + np.arange(first, first + n) < grid.n_radii
             self._norms[key] = np.cumsum(place, axis=0)[_COUNTS - 1].astype(np.float64)
         return self._norms[key]

@@ -27,7 +27,7 @@ FIRST_ORIGIN = BLOCK // 2
 """Least origin each way: the plane's blocks start at unit (4, 4)."""
 
 _BEHIND = 1  # blocks by which the first one lies behind the origin
-_PILOT_AGREES = 3.0
+_PILOT_AGREES = 3.2
 # Standard deviations by which the tones' power is less than the noise's, where tones were taken out.
 _TONES_MISSING = -2.0
 
@@ -70,7 +70,7 @@ class Origins:
         """Find the origin at which pilot and anchors together agree best.
 
         Both have independent keystreams; each is brought to unit variance, and their weighted mean is sought
-        among the places where the pilot agrees by three standard deviations. Where tones are missing, as in an
+        among the places where the pilot agrees by 3.2 standard deviations. Where tones are missing, as in an
         image whose strongest lines were taken out, all places are asked.
         """
         view = view_spectrum(self.padded, np.eye(2), self.step, None, carrier)

@@ -31,7 +31,8 @@ _FINE_FROM = 1000
 _LEAST_SCALE, _MOST_SCALE = 0.2, 3.0
 
 # Sizes of cells of the log-polar grids on which a level is scanned, in those of the finest grid.
-_POOLS, _SMALL_POOLS = (1, 2, 4), (2, 2, 4)
+_POOLS, _SMALL_POOLS, _TINY_POOLS = (1, 2, 4), (2, 2, 4), (2, 2, 0)
+_TINY = 260  # samples of a level's long side; smaller ones do not tell strained images that are turned
 
 _MAX_FOLLOWED = 6  # hypotheses of one scan that are refined
 _MAX_CANDIDATES = 2  # candidates of one image that are placed
@@ -45,7 +46,7 @@ class LevelPlan:
         factor: samples of the plane to one of the level, each way.
         least_scale: smallest scale sought, samples of the level per unit; the largest is 3.
         pools: sizes of the cells of the log-polar grids, in those of the finest: for every rotation, for
-            strained images that are upright, and for those that are turned.
+            strained images that are upright, and for those that are turned; 0 where these are not sought.
     """
 
     factor: int
@@ -55,7 +56,8 @@ class LevelPlan:
     @classmethod
     def of(cls, shape: tuple[int, int], factor: int, least_scale: float = _LEAST_SCALE) -> LevelPlan:
         """Plan the scan of a plane of ``shape``, averaged over ``factor`` samples each way."""
-        return cls(factor, least_scale, _POOLS if min(shape) >= _FINE_FROM else _SMALL_POOLS)
+        large, tiny = min(shape) >= _FINE_FROM, max(shape) // factor <= _TINY
+        return cls(factor, least_scale, _POOLS if large else _TINY_POOLS if tiny else _SMALL_POOLS)
 
     @property
     def n_followed(self) -> int:

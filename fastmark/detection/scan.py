@@ -24,7 +24,7 @@ from fastmark.kernels import geometry as kernels
 # Least scores, in sigmas, of hypotheses that are refined and of the candidates that come of it. Chance
 # reaches the first in most planes, and the last in one plane of ten (calibration-chance.csv).
 _LEAST_FINE, _LEAST_UPRIGHT, _LEAST_STRAINED = 4.2, 4.2, 4.7
-_LEAST_REFINED = 5.0
+_LEAST_REFINED = 5.2
 # Score of a coarsely refined one that is refined further.
 _PROMISING = 4.6
 
@@ -122,7 +122,7 @@ def scan_passes(pools: tuple[int, int, int], least_scale: float) -> list[ScanPas
     of turned ones on the third.
 
     Args:
-        pools: sizes of the grids' cells.
+        pools: sizes of the grids' cells; the third may be 0, and then nothing is looked for there.
         least_scale: the smallest sought, samples of the level per unit.
     """
     every = (MAX_SCALE, least_scale)
@@ -132,12 +132,14 @@ def scan_passes(pools: tuple[int, int, int], least_scale: float) -> list[ScanPas
     wide = [strain(size, 0.0) for size in _WIDE_STRAINS] + [strain(0.0, size) for size in _WIDE_STRAINS]
     wide += [strain(along, across) for along in _OBLIQUE_STRAINS for across in _OBLIQUE_STRAINS]
     fine, upright, turned = pools
-    return [
+    passes = [
         ScanPass.of(fine, [np.eye(2)], None, (0, 1), every, _LEAST_FINE, _FINE_MOVE),
         ScanPass.of(upright, aspects, _ASPECT_ROWS, (0, 1), every, _LEAST_UPRIGHT, _UPRIGHT_MOVE),
         ScanPass.of(upright, shears, _SHEAR_ROWS, (0, 1), every, _LEAST_UPRIGHT, _UPRIGHT_MOVE),
-        ScanPass.of(turned, wide, None, (0,), _WIDE_SCALES, _LEAST_STRAINED, _WIDE_MOVE),
     ]
+    if turned:
+        passes.append(ScanPass.of(turned, wide, None, (0,), _WIDE_SCALES, _LEAST_STRAINED, _WIDE_MOVE))
+    return passes
 
 
 def scan(level: ScanLevel, templates: Templates) -> list[Candidate]:

@@ -31,15 +31,15 @@ from fastmark.detection.trace import Kind, Trace, Trial
 _ORIGIN_SCORE = 5.0
 _SHIFT_SCORE = 5.2
 # Standard deviations of the tones' power in an image as it is from which on all whole shifts are tried: chance
-# gets there in one image of seven.
-_WORTH_A_CROP = 0.75
+# gets there in one image of ten.
+_WORTH_A_CROP = 1.0
 _DENSE_SCORE = 5.6  # z of pilot and anchors together, of two million shifts
 _WORTH_A_DENSE_LOOK = 3.0  # log_p of a candidate's placement that anchors may still save
 _MAX_DENSE_LOOKS = 3
 _HALF_SHOWS_ALL = 0.75  # samples per unit under which half a sample per unit shows about as much
 # Bent images: the candidates that no one shift fits, and the pieces of the image in which they are placed.
 _PIECEWISE_SCORE = 7.0  # sigmas of a candidate that is taken for a mark though its phases do not agree
-_MAX_PIECEWISE = 3
+_MAX_PIECEWISE = 2
 _PIECE_AGREES = -1.0  # log_p of a piece's placement that is worth the work of straightening
 _MAX_STRAIGHTENED = 2
 _REGIONS = ((0.25, 0.75, 0.25, 0.75), (0, 0.5, 0, 0.5), (0, 0.5, 0.5, 1), (0.5, 1, 0, 0.5), (0.5, 1, 0.5, 1))
@@ -149,9 +149,11 @@ class Search:
         if chosen is not None:
             return self._straighten(*chosen)
         bent = [one for one in placed if one.candidate.score >= _PIECEWISE_SCORE][:_MAX_PIECEWISE]
-        tori = [self._torus(one) for one in bent]
-        # The pilot only proposes where a piece of the image lies; anchors and chips must prove it.
+        # The pilot only proposes where a piece of the image lies; anchors and chips must prove it. Half a sample
+        # per unit shows all of it.
+        tori = [TorusSpectrum(self._analysis.planes, one.candidate.matrix, HALF) for one in bent]
         pieces = [torus.restricted(region).place(self._carrier) for torus in tori for region in _REGIONS]
+        self.trace += [Trial("piece", piece, 0.0, 0.0, False) for piece in pieces]
         return any(self._straighten(*piece) for piece in choose_pieces(pieces))
 
     def _try_deep(self) -> None:

@@ -21,6 +21,7 @@ from fastmark.detection import evidence
 from fastmark.detection.affine import Matrix, is_identity
 from fastmark.detection.noise import PowerSpectrum, tukey
 from fastmark.detection.placement import (
+    PILOT_WEIGHT,
     SIDE,
     TONE_LIMIT,
     Peak,
@@ -38,7 +39,6 @@ from fastmark.detection.scores import ScorePlanes
 from fastmark.kernels import fourier as fourier_kernels
 from fastmark.kernels import resample as kernels
 
-_PILOT_WEIGHT = 1.5  # of the pilot beside the anchors: a blurred image keeps no anchors
 # The noise level is taken over ten bins of the image's own resolution either side, but never over more than
 # an eighth of the band.
 _WHITENING_REACH, _MOST_REACH = 10.0, SIDE // 8
@@ -152,9 +152,9 @@ class TorusSpectrum:
         """
         view = self._view(carrier, weigh(self.tones(carrier), carrier))
         deviation = math.sqrt(max(float(np.sum(np.abs(view.values) ** 2)) / 2, 1e-12))
-        norm = math.hypot(1.0, _PILOT_WEIGHT)
+        norm = math.hypot(1.0, PILOT_WEIGHT)
         n_places = (TORUS // self.step) ** 2
-        half = 0.5 * n_places * _PILOT_WEIGHT / deviation
+        half = 0.5 * n_places * PILOT_WEIGHT / deviation
         dense = np.empty_like(self.spectrum)
         best: tuple[float, bool, bool, int] | None = None
         for turned in turns:

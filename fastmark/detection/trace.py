@@ -6,9 +6,9 @@ from typing import Literal, NamedTuple
 
 from fastmark.detection.placement import Placement
 
-Kind = Literal["identity", "candidate", "dense", "deep", "straightened"]
-"""The image as it is; a candidate of the scan placed by its tones; the same with its anchors; a geometry of
-the deep search; a placement with local shifts taken out.
+Kind = Literal["origin", "shift", "candidate", "dense", "deep", "piece", "straightened"]
+"""The image as it is, at the places of one that was not cropped, and at all whole shifts; a candidate of the scan placed by its tones; the same with its anchors; a geometry of
+the deep search; a piece of an image that is bent, which proposes what is straightened; a placement with local shifts taken out.
 """
 
 

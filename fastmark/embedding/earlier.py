@@ -142,13 +142,13 @@ def _search(analysis: Analysis, k: int, detector: KeyDetector, *, everywhere: bo
     if everywhere:
         search.run(deep=False)
     else:
-        search.try_identity()
+        search.try_as_it_is(sure=True)
     finding, bits = search.finding, detector.code.message_bits
     if not _is_readable(finding) and finding.log_p + LOG_SHARES <= DETECTED:
         # it is there: its message may have another length
         for other in set(MESSAGE_BITS) - {bits}:
             search = Search(analysis, detector.carrier, detector.templates, MessageCode(other))
-            search.try_identity()
+            search.try_as_it_is(sure=True)
             if _is_readable(search.finding):
                 finding, bits = search.finding, other
                 break

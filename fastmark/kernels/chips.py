@@ -162,16 +162,18 @@ def sum_anchors(statistics, anchors, places, totals):
     """
     n_coefficients, n_rows, n_columns = statistics.shape
     grid = anchors.shape[1]
+    columns = np.empty(n_columns, np.float32)
     for i in range(places.shape[0]):
         gy, gx = places[i]
-        total = 0.0
+        columns[:] = 0
         for c in range(n_coefficients):
             for y in range(n_rows):
                 z, s = statistics[c, y], anchors[c, (y + gy) % grid, gx : gx + n_columns]
-                part = np.float32(0)
                 for x in range(n_columns):
-                    part += z[x] * np.float32(s[x])
-                total += np.float64(part)
+                    columns[x] += z[x] * np.float32(s[x])
+        total = 0.0
+        for x in range(n_columns):
+            total += np.float64(columns[x])
         totals[i] = total
 
 

@@ -45,6 +45,24 @@ def add_correlation(spectrum, pattern, out):
             target[x] += np.complex64(complex(re, im))
 
 
+@kernel
+def fold_tones(values, tones, out):
+    """Add ``N^2 / 2`` times tones and their mirror images to half a spectrum, frequencies modulo N.
+
+    ``values`` complex128 ``(n,)``, ``tones`` int64 ``(n, 2)`` in cycles per N samples, ``out`` complex64
+    ``(N, N // 2 + 1)``: its inverse transform is ``Re sum values_i exp(-2 pi i tones_i . j / N)``.
+    """
+    size, last = out.shape[0], out.shape[1] - 1
+    gain = np.float32(0.5 * size * size)
+    for i in range(values.size):
+        re, im = gain * np.float32(values[i].real), gain * np.float32(values[i].imag)
+        for sign in (-1, 1):
+            # the mirror image of frequency f has the conjugate at -f
+            y, x = (sign * -tones[i, 0]) % size, (sign * -tones[i, 1]) % size
+            if x <= last:
+                out[y, x] += np.complex64(complex(re, im if sign > 0 else -im))
+
+
 def sinc_table() -> NDArray[np.float64]:
     """Weights of a sinc windowed by Kaiser's window (beta 6), 8 taps, at 256 phases: float64 ``(257, 8)``.
 
@@ -66,27 +84,36 @@ def spectrum_at(spectrum, height, width, frequencies, table, out):
     cycles per sample, below 0.49; ``table`` ``(257, 8)`` are the weights of :func:`sinc_table`. ``out``
     complex128 ``(n,)`` refers to the middle of the samples, ``((height - 1) / 2, (width - 1) / 2)``.
     """
-    n_rows = spectrum.shape[0]
-    n_columns = 2 * (spectrum.shape[1] - 1)
-    turn_y = np.exp(2j * np.pi * (height - 1) / 2 / n_rows)
-    turn_x = np.exp(2j * np.pi * (width - 1) / 2 / n_columns)
+    n_rows, last = spectrum.shape[0], spectrum.shape[1] - 1
+    angle_y, angle_x = np.pi * (height - 1) / n_rows, np.pi * (width - 1) / (2 * last)
+    turn_y, turn_x = complex(np.cos(angle_y), np.sin(angle_y)), complex(np.cos(angle_x), np.sin(angle_x))
+    row_weights, column_weights = np.empty(8, np.complex128), np.empty(8, np.complex128)
     for i in range(out.size):
-        y, x = frequencies[i, 0] * n_rows, frequencies[i, 1] * n_columns
+        # the other half of the spectrum is the conjugate at the opposite frequency
+        sign = 1.0 if frequencies[i, 1] >= 0 else -1.0
+        y, x = sign * frequencies[i, 0] * n_rows, sign * frequencies[i, 1] * (2 * last)
         y0, x0 = int(np.floor(y)) - 3, int(np.floor(x)) - 3
         wy, wx = table[int((y - y0 - 3) * 256 + 0.5)], table[int((x - x0 - 3) * 256 + 0.5)]
-        total = 0j
-        phase_y, first = turn_y**y0, turn_x**x0
+        phase_y = complex(np.cos(angle_y * y0), np.sin(angle_y * y0))
+        phase_x = complex(np.cos(angle_x * x0), np.sin(angle_x * x0))
         for a in range(8):
-            row = 0j
-            phase = first
-            for b in range(8):
-                column = (x0 + b) % n_columns
-                if column <= n_columns // 2:
-                    value = np.complex128(spectrum[(y0 + a) % n_rows, column])
-                else:
-                    value = np.conj(np.complex128(spectrum[-(y0 + a) % n_rows, n_columns - column]))
-                row += wx[b] * phase * value
-                phase *= turn_x
-            total += wy[a] * row * phase_y
+            row_weights[a], column_weights[a] = wy[a] * phase_y, wx[a] * phase_x
             phase_y *= turn_y
-        out[i] = total
+            phase_x *= turn_x
+        total = 0j
+        for a in range(8):
+            row = spectrum[(y0 + a) % n_rows]
+            part = 0j
+            if x0 >= 0 and x0 + 7 <= last:
+                for b in range(8):
+                    part += column_weights[b] * row[x0 + b]
+            else:
+                opposite = spectrum[-(y0 + a) % n_rows]
+                for b in range(8):
+                    column = x0 + b
+                    if 0 <= column <= last:
+                        part += column_weights[b] * row[column]
+                    else:
+                        part += column_weights[b] * np.conj(opposite[min(abs(column), 2 * last - column)])
+            total += row_weights[a] * part
+        out[i] = total if sign > 0 else np.conj(total)

@@ -50,12 +50,30 @@ def tone_score(white, mean, spread, tones, n_tones, g):
 
 
 @kernel
-def refine_geometry(white, mean, spread, tones, n_tones, step, last_step, g):
+def band_moments(white, first_row, last_row, first_column):
+    """Return mean and standard deviation of ``white[first_row:last_row, first_column:]``, float32 ``(H, W)``."""
+    total = square = 0.0
+    for y in range(first_row, last_row):
+        line = white[y, first_column:]
+        part, part2 = np.float32(0), np.float32(0)
+        for x in range(line.size):
+            part += line[x]
+            part2 += line[x] * line[x]
+        total += np.float64(part)
+        square += np.float64(part2)
+    n = (last_row - first_row) * (white.shape[1] - first_column)
+    return total / n, np.sqrt(max(square / n - (total / n) ** 2, 0.0))
+
+
+@kernel
+def refine_geometry(white, mean, spread, tones, n_tones, step, last_step, promising, g):
     """Climb :func:`tone_score` over the four entries of ``g`` by pattern search (Hooke & Jeeves 1961).
 
     The moves are of scale, rotation, and the two strains, relative sizes from ``step`` down to
-    ``last_step``, halved when none improves. ``g`` is changed in place; returns its score.
+    ``last_step``, halved when none improves. A peak that is not ``promising`` once the moves are a quarter
+    of the first is left at that. ``g`` is changed in place; returns its score.
     """
+    judged = 0.25 * step
     best = tone_score(white, mean, spread, tones, n_tones, g)
     trial = np.empty((2, 2), np.float64)
     while step >= last_step:
@@ -84,4 +102,24 @@ def refine_geometry(white, mean, spread, tones, n_tones, step, last_step, g):
                 improved = True
         if not improved:
             step *= 0.5
+            if step <= judged and best < promising:
+                break
     return best
+
+
+@kernel
+def refine_geometries(white, mean, spread, tones, counts, starts, moves, last_step, promising, geometries, scores):
+    """Refine geometries one by one, and judge each by the prefix of the tones that stands out most.
+
+    ``geometries`` ``(n, 2, 2)`` are changed in place by :func:`refine_geometry` with the first ``starts[i]``
+    tones and first moves ``moves[i]``. ``scores``, float64 ``(n, prefixes)``, takes the score of the first
+    ``counts[p]`` tones at each; that of the prefix it was refined with is the one climbed to.
+    """
+    for i in range(geometries.shape[0]):
+        g = geometries[i]
+        best = refine_geometry(white, mean, spread, tones, starts[i], moves[i], last_step, promising, g)
+        for p in range(counts.size):
+            if counts[p] == starts[i]:
+                scores[i, p] = best
+            else:
+                scores[i, p] = tone_score(white, mean, spread, tones, counts[p], g)

@@ -37,7 +37,7 @@ def add_group(flat, starts, total):
 
 
 @kernel
-def scan_rows(flat, offsets, tone_rows, tone_columns, counts, hypotheses, bias, gain, least, best, at):
+def scan_rows(flat, offsets, tone_rows, tone_columns, counts, hypotheses, bias, gain, least, promising, best, at):
     """Score every scale at the rotations of ``hypotheses``; keep the best scale of each and of each prefix.
 
     ``flat`` are bytes 0..15, the cells of a log-polar spectrum; those of angle a (0..2 n, n in 180 degrees)
@@ -46,7 +46,8 @@ def scan_rows(flat, offsets, tone_rows, tone_columns, counts, hypotheses, bias, 
     int64 ``(H, 3)``, and scale w it is looked for in cell ``flat[offsets[s, tone_rows[m, i] + r] +
     tone_columns[i] + w]``. The score of the first ``counts[p]`` tones (multiples of 16, the last one all of
     them) is ``gain[p, w] (sum - bias[p, w])``, rounded down. ``best``, int32 ``(H, prefixes)``, takes the
-    maximum over w, and ``at`` its place where it is at least ``least``.
+    maximum over w, and ``at`` its place where it is at least ``least``. Where a maximum is not ``promising``,
+    longer prefixes are not summed, and theirs is -2^30.
     """
     n_scales = gain.shape[1]
     total = np.empty(n_scales, np.uint16)
@@ -74,6 +75,9 @@ def scan_rows(flat, offsets, tone_rows, tone_columns, counts, hypotheses, bias, 
                             at[h, prefix] = w
                             break
                 prefix += 1
+                if high < promising:
+                    best[h, prefix:] = -(2**30)
+                    break
 
 
 @kernel
