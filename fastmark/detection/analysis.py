@@ -10,6 +10,7 @@ from fastmark.detection.levels import ScanLevel
 from fastmark.detection.origins import Origins
 from fastmark.detection.plan import MAX_SIDE, ScanPlan
 from fastmark.detection.scores import ScorePlanes
+from fastmark.detection.tiles import Tiles
 from fastmark.detection.torus import TorusSpectrum
 
 
@@ -23,8 +24,14 @@ class Analysis:
 
     def __init__(self, planes: ScorePlanes) -> None:
         """Plan for the middle of an image's plane; nothing is computed yet."""
+        self._whole = planes
         self.planes = planes.middle(MAX_SIDE)
         self.plan = ScanPlan.of(self.planes.shape)
+
+    @functools.cached_property
+    def tiles(self) -> Tiles:
+        """The whole image at its pixels' own resolution, cut into tiles."""
+        return Tiles(self._whole)
 
     @functools.cached_property
     def identity(self) -> TorusSpectrum:

@@ -31,10 +31,10 @@ MOST_SAMPLES = 8
 Look: TypeAlias = Literal["whole units", "dense units"]
 """A scale of whole samples per unit placed by its tones; the same with its anchors."""
 
-SHOWN = 1.2
+SHOWN = 1.6
 """Sigmas of the tones at such a scale that are worth a look at their phases.
 
-Chance gets there in 15 of 100 searches, by one of the seven scales.
+Chance gets there in 5 of 100 searches, by one of the seven scales.
 """
 
 LOG_LOOKS = math.log(4)
@@ -114,9 +114,7 @@ def place_by_phases(unit: WholeUnit, analysis: Analysis, carrier: Carrier) -> li
     those where phases agree best, best first: they leave a doubt of a sample where the mark is weak.
     """
     view = _view(unit, analysis, carrier)
-    placement = place_pilot(view)
-    if placement.matrix[0, 0] < 0:  # turned by 180 degrees
-        return [placement]
+    placement = place_pilot(view, turns=(False,))
     return _to_the_sample(placement, unit.samples, view)[:_NEAREST]
 
 

@@ -17,7 +17,14 @@ from fastmark.codec.carrier import Carrier
 from fastmark.codec.tables import BLOCK, GRID, N_COEFFICIENTS, TORUS
 from fastmark.detection import evidence
 from fastmark.detection.levels import PaddedSpectrum
-from fastmark.detection.placement import LOG_ORIGINS, LOG_OTHERS, PILOT_WEIGHT, Placement, view_spectrum
+from fastmark.detection.placement import (
+    LOG_ORIGINS,
+    LOG_OTHERS,
+    PILOT_WEIGHT,
+    PilotView,
+    Placement,
+    view_spectrum,
+)
 from fastmark.detection.scores import ScorePlanes
 from fastmark.detection.soft_bits import ChipBlocks
 from fastmark.kernels import chips as kernels
@@ -28,8 +35,8 @@ FIRST_ORIGIN = BLOCK // 2
 
 _BEHIND = 1  # blocks by which the first one lies behind the origin
 _PILOT_AGREES = 3.2
-# Standard deviations by which the tones' power is less than the noise's, where tones were taken out.
-_TONES_MISSING = -2.0
+TONES_MISSING = -2.0
+"""Standard deviations by which the tones' power is less than the noise's, where tones were taken out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +46,12 @@ class AsItIs:
     Attributes:
         z: of pilot and anchors together at the likeliest origin.
         placement: there.
-        excess: power of the tones beyond that of the noise, in standard deviations, wherever the mark lies.
+        view: of the pilot, wherever the mark lies.
     """
 
     z: float
     placement: Placement
-    excess: float
+    view: PilotView
 
 
 class Origins:
@@ -73,14 +80,13 @@ class Origins:
         among the places where the pilot agrees by 3.2 standard deviations. Where tones are missing, as in an
         image whose strongest lines were taken out, all places are asked.
         """
-        view = view_spectrum(self.padded, np.eye(2), self.step, None, carrier)
+        view = view_spectrum(self.padded, np.eye(2), self.step, None, carrier).from_first_sample()
         c = view.aligned(turned=False)
-        # the tones are seen from the plane's middle, origins are those of its first unit
-        turned = c * np.exp(-2j * np.pi / TORUS * (view.tones @ (view.offset + FIRST_ORIGIN)))
+        turned = c * np.exp(-2j * np.pi / TORUS * FIRST_ORIGIN * view.tones.sum(axis=1))
         spread = math.sqrt(max(float(np.vdot(c, c).real) / 2, 1e-12))
         pilot = (block_surface(turned, view.tones) / np.float32(spread)).ravel()
         size = np.abs(pilot)
-        if view.excess > _TONES_MISSING:
+        if view.excess > TONES_MISSING:
             asked = np.flatnonzero(size >= min(_PILOT_AGREES, float(size.max())))
             anchors = self._anchors_at(asked, carrier)
         else:
@@ -92,10 +98,10 @@ class Origins:
         origin = FIRST_ORIGIN + BLOCK * np.array(divmod(int(asked[best]), GRID), np.float64)
         sign = math.copysign(1.0, z)
         radii = np.abs(c)
-        bound = evidence.phase_sum_bound(sign * view.total(c, origin + view.offset), radii)
+        bound = evidence.phase_sum_bound(sign * view.total(c, origin), radii)
         trials = LOG_OTHERS if z < 0 else LOG_ORIGINS
         placement = Placement(np.eye(2), -origin, z < 0, radii.size, bound, trials)
-        return AsItIs(abs(z), placement, view.excess)
+        return AsItIs(abs(z), placement, view)
 
 
     def _anchors_at(self, origins: NDArray[np.int64], carrier: Carrier) -> NDArray[np.float64]:

@@ -114,6 +114,11 @@ class PilotView:
         """Return the values less the key's phases, of the image or of the one turned by 180 degrees."""
         return (self.values.conj() if turned else self.values) * self._waves
 
+    def from_first_sample(self) -> PilotView:
+        """Return the same of a plane that was not resampled, with its first sample in place of ``offset``."""
+        values = self.values * np.exp(-2j * np.pi / TORUS * (self.tones @ self.offset))
+        return replace(self, values=values, offset=np.zeros(2), is_identity=True)
+
     def total(self, c: NDArray[np.complex128], shift: NDArray[np.float64]) -> float:
         """Return ``Re sum c_i exp(-2 pi i f_i . o / 1024)`` at one shift o, units."""
         return float(np.sum(c * np.exp(-2j * np.pi / TORUS * (self.tones @ shift))).real)
@@ -185,10 +190,13 @@ def place_candidate(candidate: Candidate, carrier: Carrier) -> Placement:
     return place_pilot(view_candidate(candidate, carrier))
 
 
-def place_pilot(view: PilotView) -> Placement:
-    """Find the shift at which the tones' phases agree best with the key's, of weighted values."""
+def place_pilot(view: PilotView, turns: Sequence[bool] = (False, True)) -> Placement:
+    """Find the shift at which the tones' phases agree best with the key's, of weighted values.
+
+    ``turns``: whether images turned by 180 degrees are looked for.
+    """
     peaks = []
-    for turned in (False, True):
+    for turned in turns:
         surface = _shift_surface(view.aligned(turned=turned), view.tones)
         high, low = int(surface.argmax()), int(surface.argmin())
         inverted = bool(-surface.flat[low] > surface.flat[high])

@@ -14,28 +14,34 @@ import numpy as np
 
 from fastmark.codec.carrier import Carrier
 from fastmark.codec.message import MessageCode
-from fastmark.detection import evidence
+from fastmark.detection import evidence, integer_units, tiles
 from fastmark.detection.analysis import Analysis
+from fastmark.detection.cutting import cut_to_pilot
 from fastmark.detection.deep import LOG_CLIMBS, coherent_geometries
+from fastmark.detection.integer_units import whole_units
 from fastmark.detection.local_shifts import local_shifts
 from fastmark.detection.logpolar import Templates
+from fastmark.detection.origins import TONES_MISSING
 from fastmark.detection.placement import Placement, place_candidate
 from fastmark.detection.plan import HALF
 from fastmark.detection.reading import AGREES, ChipReader, Finding
 from fastmark.detection.scan import Candidate, distinct, scan
+from fastmark.detection.tiles import looks_at, sights
 from fastmark.detection.torus import TorusSpectrum
 from fastmark.detection.trace import Kind, Trace, Trial
+from fastmark.detection.windows import Window
 
 # z of pilot and anchors of an image as it is, at the places of one that was not cropped: chance gets there in
-# one image of a hundred; and at all whole shifts, in one of twenty.
+# one image of a hundred; and at all whole shifts, in one of thirty.
 _ORIGIN_SCORE = 5.0
-_SHIFT_SCORE = 5.2
+_SHIFT_SCORE = 5.4
 # Standard deviations of the tones' power in an image as it is from which on all whole shifts are tried: chance
 # gets there in one image of ten.
-_WORTH_A_CROP = 1.0
+_WORTH_A_CROP = 1.2
 _DENSE_SCORE = 5.6  # z of pilot and anchors together, of two million shifts
 _WORTH_A_DENSE_LOOK = 3.0  # log_p of a candidate's placement that anchors may still save
 _MAX_DENSE_LOOKS = 3
+_LOG_PARTS = math.log(2)  # all of the image, and the part in which the pilot lies
 _HALF_SHOWS_ALL = 0.75  # samples per unit under which half a sample per unit shows about as much
 # Bent images: the candidates that no one shift fits, and the pieces of the image in which they are placed.
 _PIECEWISE_SCORE = 7.0  # sigmas of a candidate that is taken for a mark though its phases do not agree
@@ -90,9 +96,11 @@ class Search:
         placement = self.try_as_it_is()
         if self.finding.proven:
             return
+        if self.try_whole_units():
+            return
         if self.try_candidates(self.place_candidates(), identity_agrees=placement.log_p <= AGREES):
             return
-        if deep:
+        if deep and not (self.try_tiles() or self.try_whole_units(deep=True)):
             self._try_deep()
 
     def try_as_it_is(self, *, sure: bool = False) -> Placement:
@@ -103,7 +111,8 @@ class Search:
         shown = self._analysis.origins.place(self._carrier)
         placement = shown.placement
         self._judge("origin", placement, self._identity_trials, shown.z, _ORIGIN_SCORE)
-        if not self.finding.proven and (sure or shown.excess >= _WORTH_A_CROP):
+        excess = shown.view.excess
+        if not self.finding.proven and (sure or excess >= _WORTH_A_CROP or excess <= TONES_MISSING):
             placement = min(placement, self._try_shifts(), key=lambda one: one.log_p)
         return placement
 
@@ -114,6 +123,26 @@ class Search:
         self._judge("shift", placement, self._identity_trials, z, _SHIFT_SCORE)
         return placement
 
+    def try_whole_units(self, *, deep: bool = False) -> bool:
+        """Try scales of whole samples per unit, as crops of large images have them."""
+        least = -math.inf if deep else integer_units.SHOWN
+        for unit in whole_units(self._analysis, self._templates, least):
+            log_trials = self._next_log_trials() + integer_units.LOG_LOOKS
+            for kind, z, placement in unit.looks(self._analysis, self._carrier, deep=deep):
+                if self._judge(kind, placement, log_trials, z):
+                    return True
+        return False
+
+    def try_tiles(self) -> bool:
+        """Try what overlapping tiles of a large canvas show at its own resolution."""
+        for sight in sights(self._analysis.tiles, self._templates):
+            log_trials = self._next_log_trials() + tiles.LOG_LOOKS
+            looks = looks_at(sight, self._analysis.tiles, self._templates, self._carrier)
+            for kind, z, placement, window in looks:
+                if self._judge(kind, placement, log_trials, z, window=window):
+                    return True
+        return False
+
     def place_candidates(self) -> list[PlacedCandidate]:
         """Scan all levels and place the candidates; likeliest first.
 
@@ -123,7 +152,7 @@ class Search:
         placed = []
         for candidate in distinct(found)[: self._analysis.plan.n_candidates]:
             placement = place_candidate(candidate, self._carrier)
-            placed.append(PlacedCandidate(candidate, placement, self._next_log_trials()))
+            placed.append(PlacedCandidate(candidate, placement, self._next_log_trials() + _LOG_PARTS))
         return sorted(placed, key=lambda one: one.placement.log_p)
 
     def try_candidates(self, placed: Sequence[PlacedCandidate], *, identity_agrees: bool) -> bool:
@@ -135,6 +164,8 @@ class Search:
         """
         for one in placed:
             if self._judge("candidate", one.placement, one.log_trials):
+                return True
+            if one.placement.log_p <= AGREES and self._read_cut_out(one):
                 return True
             if AGREES < one.placement.log_p <= _WORTH_A_DENSE_LOOK and self._n_dense_looks < _MAX_DENSE_LOOKS:
                 self._n_dense_looks += 1
@@ -155,6 +186,12 @@ class Search:
         pieces = [torus.restricted(region).place(self._carrier) for torus in tori for region in _REGIONS]
         self.trace += [Trial("piece", piece, 0.0, 0.0, False) for piece in pieces]
         return any(self._straighten(*piece) for piece in choose_pieces(pieces))
+
+    def _read_cut_out(self, one: PlacedCandidate) -> bool:
+        """Read the part of the image in which the pilot lies: phases choose it, chips judge it."""
+        whole = Window.over(self._analysis.planes)
+        placement, window = cut_to_pilot(one.placement, whole, self._carrier)
+        return self.reader.read(placement, one.log_trials, window=window)
 
     def _try_deep(self) -> None:
         """Try geometries that pilot and anchors suggest together."""
@@ -179,16 +216,24 @@ class Search:
         return TorusSpectrum(self._analysis.planes, matrix, step)
 
     def _judge(
-        self, kind: Kind, placement: Placement, log_trials: float, z: float = 0.0, least: float = _DENSE_SCORE
+        self,
+        kind: Kind,
+        placement: Placement,
+        log_trials: float,
+        z: float = 0.0,
+        least: float = _DENSE_SCORE,
+        window: Window | None = None,
     ) -> bool:
         """Read one geometry if its phases agree or z is ``least``.
 
         Returns whether the message is now proven.
         """
-        self.finding.note(evidence.union_bound(placement.log_p, log_trials), placement)
+        self.finding.note(evidence.union_bound(placement.log_p, log_trials), placement, window)
         read = placement.log_p <= AGREES or z >= least
         self.trace.append(Trial(kind, placement, log_trials, z, read))
-        return read and self.reader.read(placement, log_trials)
+        if read and window is not None:
+            placement, window = cut_to_pilot(placement, window, self._carrier)
+        return read and self.reader.read(placement, log_trials, window=window)
 
     def _straighten(self, placement: Placement, number: int) -> bool:
         """Read the chips with the local shifts taken out, as the n-th image so treated.

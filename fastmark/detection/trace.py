@@ -6,9 +6,24 @@ from typing import Literal, NamedTuple
 
 from fastmark.detection.placement import Placement
 
-Kind = Literal["origin", "shift", "candidate", "dense", "deep", "piece", "straightened"]
-"""The image as it is, at the places of one that was not cropped, and at all whole shifts; a candidate of the scan placed by its tones; the same with its anchors; a geometry of
-the deep search; a piece of an image that is bent, which proposes what is straightened; a placement with local shifts taken out.
+Kind = Literal[
+    "origin",
+    "shift",
+    "whole units",
+    "dense units",
+    "candidate",
+    "dense",
+    "tiles",
+    "dense tiles",
+    "deep",
+    "piece",
+    "straightened",
+]
+"""The image as it is, at the places of one that was not cropped, and at all whole shifts; a crop with whole
+samples per unit placed by its tones, and with its anchors; a candidate of the scan placed by its tones; the
+same with its anchors; what tiles of a canvas show together, in the same two ways; a geometry of the deep
+search; a piece of an image that is bent, which proposes what is straightened; a placement with local shifts
+taken out.
 """
 
 
