@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import functools
+from typing import NamedTuple
 
 import numpy as np
 
+from fastmark.detection.canvas import busy_part, scan_step
+from fastmark.detection.course import step
 from fastmark.detection.levels import ScanLevel
 from fastmark.detection.origins import Origins
-from fastmark.detection.plan import MAX_SIDE, ScanPlan
+from fastmark.detection.plan import MAX_SIDE, LevelPlan, ScanPlan
 from fastmark.detection.scores import ScorePlanes
 from fastmark.detection.tiles import Tiles
 from fastmark.detection.torus import TorusSpectrum
+from fastmark.detection.windows import Window
+
+
+class BusyPart(NamedTuple):
+    """A window over a part of an image, and the spectrum that is scanned of it."""
+
+    window: Window
+    level: ScanLevel
 
 
 class Analysis:
@@ -34,6 +45,17 @@ class Analysis:
         return Tiles(self._whole)
 
     @functools.cached_property
+    def busy_part(self) -> BusyPart | None:
+        """The busy part of an image that is flat elsewhere, and its spectrum; None if there is none."""
+        window = busy_part(self._whole, self.plan.step)
+        if window is None:
+            return None
+        return BusyPart(
+            window, ScanLevel(window.planes, LevelPlan.of(window.planes.shape, scan_step(window)))
+        )
+
+    @functools.cached_property
+    @step("torus")
     def identity(self) -> TorusSpectrum:
         """The spectrum on the torus of the plane as it is."""
         return TorusSpectrum(self.planes, np.eye(2), self.plan.step)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fastmark import fft
 from fastmark.codec.plane import Plane
+from fastmark.detection.course import step
 from fastmark.detection.logpolar import LogPolarSpectrum, log_polar
 from fastmark.detection.noise import PowerSpectrum, tukey
 from fastmark.detection.plan import LevelPlan
@@ -44,6 +45,7 @@ class PaddedSpectrum:
     power: PowerSpectrum
 
     @classmethod
+    @step("spectrum")
     def of(cls, weighted: Plane) -> PaddedSpectrum:
         """Transform the middle of a plane of scores, at most 1024 samples a side."""
         height, width = (min(n, _MAX_SIDE) for n in weighted.shape)
@@ -87,6 +89,7 @@ class ScanLevel:
         self.padded = PaddedSpectrum.of(scores)
 
     @functools.cached_property
+    @step("whitened spectrum")
     def white(self) -> NDArray[np.float32]:
         """Power over its local mean, at most 8: float32 ``(NY, NX // 2 + 1)``."""
         return self.padded.power.whitened()
@@ -97,6 +100,7 @@ class ScanLevel:
         return band_moments(self.white)
 
     @functools.cached_property
+    @step("log-polar grids")
     def views(self) -> dict[int, LogPolarSpectrum]:
         """The spectrum on log-polar grids, by the size of their cells, finest first."""
         # a tone between bins, or between cells, is seen from all around; so is less noise than at one bin

@@ -231,7 +231,12 @@ class Templates:
         best = np.empty((len(hypotheses), counts.size), np.int32)
         at = np.empty(best.shape, np.int32)
         pattern = (spectrum.cells.ravel(), strains.offsets, rows, columns[:n_tones] + first_shift, counts)
-        norms = (bias.astype(np.float32), (gain * _FIXED).astype(np.float32), int(least_score * _FIXED), int(_PROMISING * _FIXED))
+        norms = (
+            bias.astype(np.float32),
+            (gain * _FIXED).astype(np.float32),
+            int(least_score * _FIXED),
+            int(_PROMISING * _FIXED),
+        )
 
         def score_strip(first: int, last: int) -> None:
             part = slice(first, last)

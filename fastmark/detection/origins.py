@@ -1,7 +1,7 @@
 """An image as it is: pilot and anchors at the 128 x 128 places that an image which was not cropped can have.
 
-Its blocks start at unit (4, 4) of its own plane, so that its place is known but for whole blocks. The pilot is
-tried at all of them by a transform of 128 x 128, the anchors where it agrees.
+Its blocks start at unit (4, 4) of its own plane, so that its place is known but for whole blocks. The pilot
+is tried at all of them by a transform of 128 x 128, the anchors where it agrees.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from fastmark import fft
 from fastmark.codec.carrier import Carrier
 from fastmark.codec.tables import BLOCK, GRID, N_COEFFICIENTS, TORUS
 from fastmark.detection import evidence
+from fastmark.detection.course import step
 from fastmark.detection.levels import PaddedSpectrum
 from fastmark.detection.placement import (
     LOG_ORIGINS,
@@ -62,6 +63,7 @@ class Origins:
         step: units to a sample of the scores, 1 or 2.
     """
 
+    @step("chips")
     def __init__(self, planes: ScorePlanes, padded: PaddedSpectrum, step: int) -> None:
         """Transform the blocks of a plane; ``padded`` and they are of the scores at this step."""
         self.padded = padded
@@ -73,6 +75,7 @@ class Origins:
             kernels.fold_chips(blocks.coefficients, blocks.inside, 0, 0, self._statistics)
         self._square = float(np.vdot(self._statistics, self._statistics))
 
+    @step("image as it is", lambda shown, *_: shown)
     def place(self, carrier: Carrier) -> AsItIs:
         """Find the origin at which pilot and anchors together agree best.
 
@@ -102,7 +105,6 @@ class Origins:
         trials = LOG_OTHERS if z < 0 else LOG_ORIGINS
         placement = Placement(np.eye(2), -origin, z < 0, radii.size, bound, trials)
         return AsItIs(abs(z), placement, view)
-
 
     def _anchors_at(self, origins: NDArray[np.int64], carrier: Carrier) -> NDArray[np.float64]:
         """Return the anchors' sums at the origins of these numbers, row by row."""

@@ -11,12 +11,14 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastmark.codec.tables import TONE_COUNTS
 from fastmark.detection.affine import Matrix, strain
+from fastmark.detection.course import step
 from fastmark.detection.levels import ScanLevel
 from fastmark.detection.logpolar import GRIDS, MAX_SCALE, Hypothesis, Strains, Templates
 from fastmark.kernels import geometry as kernels
@@ -142,6 +144,20 @@ def scan_passes(pools: tuple[int, int, int], least_scale: float) -> list[ScanPas
     return passes
 
 
+class Scanned(NamedTuple):
+    """What a scan looked at, and the scores of what it returned, in sigmas."""
+
+    n_hypotheses: int
+    scores: tuple[float, ...]
+
+
+def _noted(found: Sequence[Candidate], level: ScanLevel, _templates: Templates) -> Scanned:
+    passes = scan_passes(level.plan.pools, level.plan.least_scale)
+    n = sum(len(one.hypotheses) * GRIDS[one.pool].scales(*one.scales)[1].size for one in passes)
+    return Scanned(n, tuple(candidate.score for candidate in found))
+
+
+@step("scan", _noted)
 def scan(level: ScanLevel, templates: Templates) -> list[Candidate]:
     """Search scale, rotation, mirror image, aspect and mild shear; return what stands out, best first."""
     found: list[tuple[Hypothesis, float]] = []
@@ -221,8 +237,7 @@ def score_of(level: ScanLevel, templates: Templates, matrix: Matrix) -> tuple[fl
 def _best_prefix(level: ScanLevel, templates: Templates, g: Matrix) -> tuple[float, int]:
     """Return the best prefix's score and the prefix; ``g`` maps tones to cycles per sample of the level."""
     scores = [
-        kernels.tone_score(level.white, *level.moments, templates.tones, count, g)
-        for count in TONE_COUNTS
+        kernels.tone_score(level.white, *level.moments, templates.tones, count, g) for count in TONE_COUNTS
     ]
     best = int(np.argmax(scores))
     return float(scores[best]), TONE_COUNTS[best]

@@ -15,7 +15,9 @@ import numpy as np
 from fastmark.codec.carrier import Carrier
 from fastmark.codec.message import MessageCode
 from fastmark.detection import evidence, integer_units, tiles
+from fastmark.detection.affine import Matrix
 from fastmark.detection.analysis import Analysis
+from fastmark.detection.course import step
 from fastmark.detection.cutting import cut_to_pilot
 from fastmark.detection.deep import LOG_CLIMBS, coherent_geometries
 from fastmark.detection.integer_units import whole_units
@@ -31,12 +33,12 @@ from fastmark.detection.torus import TorusSpectrum
 from fastmark.detection.trace import Kind, Trace, Trial
 from fastmark.detection.windows import Window
 
-# z of pilot and anchors of an image as it is, at the places of one that was not cropped: chance gets there in
-# one image of a hundred; and at all whole shifts, in one of thirty.
+# z of pilot and anchors of an image as it is, at the places of one that was not cropped: chance gets there
+# in one image of a hundred; and at all whole shifts, in one of thirty.
 _ORIGIN_SCORE = 5.0
 _SHIFT_SCORE = 5.4
-# Standard deviations of the tones' power in an image as it is from which on all whole shifts are tried: chance
-# gets there in one image of ten.
+# Standard deviations of the tones' power in an image as it is from which on all whole shifts are tried:
+# chance gets there in one image of ten.
 _WORTH_A_CROP = 1.2
 _DENSE_SCORE = 5.6  # z of pilot and anchors together, of two million shifts
 _WORTH_A_DENSE_LOOK = 3.0  # log_p of a candidate's placement that anchors may still save
@@ -91,18 +93,25 @@ class Search:
         """The best that was found so far."""
         return self.reader.finding
 
+    @property
+    def n_whole_units(self) -> int:
+        """The number of scales of whole samples per unit that are asked."""
+        return len(integer_units.scales_of(self._analysis.planes.shape))
+
+    @step("search", lambda _, search: search)
     def run(self, *, deep: bool) -> None:
         """Search until the message is proven or the hypotheses are used up."""
         placement = self.try_as_it_is()
         if self.finding.proven:
             return
-        if self.try_whole_units():
+        if self.try_whole_units() or self.try_busy_part():
             return
         if self.try_candidates(self.place_candidates(), identity_agrees=placement.log_p <= AGREES):
             return
         if deep and not (self.try_tiles() or self.try_whole_units(deep=True)):
             self._try_deep()
 
+    @step("image as it is")
     def try_as_it_is(self, *, sure: bool = False) -> Placement:
         """Try the image as it is, and cropped where its tones show that it may be; return the likelier place.
 
@@ -116,6 +125,7 @@ class Search:
             placement = min(placement, self._try_shifts(), key=lambda one: one.log_p)
         return placement
 
+    @step("all whole shifts")
     def _try_shifts(self) -> Placement:
         """Place the mark in an image that may be cropped, and read it if z suffices."""
         # NOTE: an image turned by 180 degrees is left to the scan: few are, and all would pay for it
@@ -123,6 +133,7 @@ class Search:
         self._judge("shift", placement, self._identity_trials, z, _SHIFT_SCORE)
         return placement
 
+    @step("crops of whole units", lambda _, search: search.n_whole_units)
     def try_whole_units(self, *, deep: bool = False) -> bool:
         """Try scales of whole samples per unit, as crops of large images have them."""
         least = -math.inf if deep else integer_units.SHOWN
@@ -133,6 +144,26 @@ class Search:
                     return True
         return False
 
+    @step("canvas")
+    def try_busy_part(self) -> bool:
+        """Scan the busy part of a flat canvas by itself; return whether the message is now proven."""
+        part = self._analysis.busy_part
+        if part is None:
+            return False
+        window, level = part
+        for candidate in scan(level, self._templates)[: self._analysis.plan.n_candidates]:
+            log_trials = self._next_log_trials() + tiles.LOG_LOOKS
+            placement = place_candidate(candidate, self._carrier)
+            if self._judge("canvas", placement, log_trials, window=window):
+                return True
+            if AGREES < placement.log_p <= _WORTH_A_DENSE_LOOK:
+                torus = TorusSpectrum(window.planes, candidate.matrix, _step_for(candidate.matrix, 1))
+                z, placement = torus.place_densely(self._carrier)
+                if self._judge("dense canvas", placement, log_trials, z, window=window):
+                    return True
+        return False
+
+    @step("tiles")
     def try_tiles(self) -> bool:
         """Try what overlapping tiles of a large canvas show at its own resolution."""
         for sight in sights(self._analysis.tiles, self._templates):
@@ -143,6 +174,7 @@ class Search:
                     return True
         return False
 
+    @step("candidates")
     def place_candidates(self) -> list[PlacedCandidate]:
         """Scan all levels and place the candidates; likeliest first.
 
@@ -155,6 +187,7 @@ class Search:
             placed.append(PlacedCandidate(candidate, placement, self._next_log_trials() + _LOG_PARTS))
         return sorted(placed, key=lambda one: one.placement.log_p)
 
+    @step("candidates")
     def try_candidates(self, placed: Sequence[PlacedCandidate], *, identity_agrees: bool) -> bool:
         """Try what the spectrum's magnitudes suggest; return whether the message is now proven.
 
@@ -179,13 +212,19 @@ class Search:
         chosen = choose_to_straighten([one.placement for one in placed], identity)
         if chosen is not None:
             return self._straighten(*chosen)
+        pieces = self._place_pieces(placed)
+        return any(self._straighten(*piece) for piece in choose_pieces(pieces))
+
+    @step("pieces")
+    def _place_pieces(self, placed: Sequence[PlacedCandidate]) -> list[Placement]:
+        """Place the mark in pieces of an image that may be bent: candidates that no one shift fits."""
         bent = [one for one in placed if one.candidate.score >= _PIECEWISE_SCORE][:_MAX_PIECEWISE]
-        # The pilot only proposes where a piece of the image lies; anchors and chips must prove it. Half a sample
-        # per unit shows all of it.
+        # The pilot only proposes where a piece of the image lies; anchors and chips must prove it. Half a
+        # sample per unit shows all of it.
         tori = [TorusSpectrum(self._analysis.planes, one.candidate.matrix, HALF) for one in bent]
         pieces = [torus.restricted(region).place(self._carrier) for torus in tori for region in _REGIONS]
         self.trace += [Trial("piece", piece, 0.0, 0.0, False) for piece in pieces]
-        return any(self._straighten(*piece) for piece in choose_pieces(pieces))
+        return pieces
 
     def _read_cut_out(self, one: PlacedCandidate) -> bool:
         """Read the part of the image in which the pilot lies: phases choose it, chips judge it."""
@@ -193,6 +232,7 @@ class Search:
         placement, window = cut_to_pilot(one.placement, whole, self._carrier)
         return self.reader.read(placement, one.log_trials, window=window)
 
+    @step("deep")
     def _try_deep(self) -> None:
         """Try geometries that pilot and anchors suggest together."""
         for matrix, tried in coherent_geometries(self._analysis, self._carrier):
@@ -210,10 +250,7 @@ class Search:
 
     def _torus(self, one: PlacedCandidate) -> TorusSpectrum:
         matrix = one.candidate.matrix
-        # a unit that is shown at less than a sample needs no samples of its own
-        small = math.sqrt(abs(np.linalg.det(matrix))) < _HALF_SHOWS_ALL
-        step = HALF if small else self._analysis.plan.step
-        return TorusSpectrum(self._analysis.planes, matrix, step)
+        return TorusSpectrum(self._analysis.planes, matrix, _step_for(matrix, self._analysis.plan.step))
 
     def _judge(
         self,
@@ -230,11 +267,12 @@ class Search:
         """
         self.finding.note(evidence.union_bound(placement.log_p, log_trials), placement, window)
         read = placement.log_p <= AGREES or z >= least
-        self.trace.append(Trial(kind, placement, log_trials, z, read))
+        self.trace.append(Trial(kind, placement, log_trials, z, read, least))
         if read and window is not None:
             placement, window = cut_to_pilot(placement, window, self._carrier)
         return read and self.reader.read(placement, log_trials, window=window)
 
+    @step("straightened")
     def _straighten(self, placement: Placement, number: int) -> bool:
         """Read the chips with the local shifts taken out, as the n-th image so treated.
 
@@ -244,6 +282,11 @@ class Search:
         self.trace.append(Trial("straightened", placement, log_trials, 0.0, True))
         field = local_shifts(self._analysis.planes, placement, self._carrier)
         return self.reader.read(placement, log_trials, field)
+
+
+def _step_for(matrix: Matrix, step: int) -> int:
+    """Return units to a sample of the torus: a unit shown at less than a sample needs none of its own."""
+    return HALF if math.sqrt(abs(np.linalg.det(matrix))) < _HALF_SHOWS_ALL else step
 
 
 def choose_to_straighten(

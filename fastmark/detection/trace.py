@@ -13,6 +13,8 @@ Kind = Literal[
     "dense units",
     "candidate",
     "dense",
+    "canvas",
+    "dense canvas",
     "tiles",
     "dense tiles",
     "deep",
@@ -21,9 +23,9 @@ Kind = Literal[
 ]
 """The image as it is, at the places of one that was not cropped, and at all whole shifts; a crop with whole
 samples per unit placed by its tones, and with its anchors; a candidate of the scan placed by its tones; the
-same with its anchors; what tiles of a canvas show together, in the same two ways; a geometry of the deep
-search; a piece of an image that is bent, which proposes what is straightened; a placement with local shifts
-taken out.
+same with its anchors; a candidate of the busy part of a canvas, and what tiles of a canvas show together, in
+the same two ways; a geometry of the deep search; a piece of an image that is bent, which proposes what is
+straightened; a placement with local shifts taken out.
 """
 
 
@@ -36,6 +38,7 @@ class Trial(NamedTuple):
         log_trials: natural logarithm of the number of geometries that is paid for.
         z: of pilot and anchors together; 0 where anchors were not asked.
         read: whether its chips were read, as the readings that follow tell.
+        least: z from which on they are; 0 where none is asked.
     """
 
     kind: Kind
@@ -43,6 +46,7 @@ class Trial(NamedTuple):
     log_trials: float
     z: float
     read: bool
+    least: float = 0.0
 
 
 class Reading(NamedTuple):

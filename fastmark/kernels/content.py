@@ -31,6 +31,31 @@ def mean_of_nine(means, inside, out):
 
 
 @kernel
+def block_ranges(plane, out):
+    """Write the range of the values of each block of ``plane`` into ``out`` ``(BY, BX)``, float32.
+
+    Blocks are squares of 4 x 4 samples; a rest of the plane is left out.
+    """
+    side = 4
+    n_rows, n_columns = out.shape
+    low, high = np.empty(side * n_columns, np.float32), np.empty(side * n_columns, np.float32)
+    for by in range(n_rows):
+        for x in range(low.size):
+            low[x] = high[x] = plane[side * by, x]
+        for y in range(side * by + 1, side * by + side):
+            line = plane[y]
+            for x in range(low.size):
+                low[x] = min(low[x], line[x])
+                high[x] = max(high[x], line[x])
+        target = out[by]
+        for bx in range(n_columns):
+            i = side * bx
+            most = max(max(high[i], high[i + 1]), max(high[i + 2], high[i + 3]))
+            least = min(min(low[i], low[i + 1]), min(low[i + 2], low[i + 3]))
+            target[bx] = most - least
+
+
+@kernel
 def compare_blocks(around, inside, offsets, partners, gy, gx, scale, out):
     """Write ``(around - that of the partner) * scale``, limited to -1..1, into ``out`` ``(BY, BX)``, float32.
 

@@ -51,7 +51,7 @@ def tone_score(white, mean, spread, tones, n_tones, g):
 
 @kernel
 def band_moments(white, first_row, last_row, first_column):
-    """Return mean and standard deviation of ``white[first_row:last_row, first_column:]``, float32 ``(H, W)``."""
+    """Return mean and deviation of ``white[first_row:last_row, first_column:]``, float32 ``(H, W)``."""
     total = square = 0.0
     for y in range(first_row, last_row):
         line = white[y, first_column:]
@@ -108,7 +108,9 @@ def refine_geometry(white, mean, spread, tones, n_tones, step, last_step, promis
 
 
 @kernel
-def refine_geometries(white, mean, spread, tones, counts, starts, moves, last_step, promising, geometries, scores):
+def refine_geometries(
+    white, mean, spread, tones, counts, starts, moves, last_step, promising, geometries, scores
+):
     """Refine geometries one by one, and judge each by the prefix of the tones that stands out most.
 
     ``geometries`` ``(n, 2, 2)`` are changed in place by :func:`refine_geometry` with the first ``starts[i]``

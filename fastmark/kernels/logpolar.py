@@ -37,7 +37,9 @@ def add_group(flat, starts, total):
 
 
 @kernel
-def scan_rows(flat, offsets, tone_rows, tone_columns, counts, hypotheses, bias, gain, least, promising, best, at):
+def scan_rows(
+    flat, offsets, tone_rows, tone_columns, counts, hypotheses, bias, gain, least, promising, best, at
+):
     """Score every scale at the rotations of ``hypotheses``; keep the best scale of each and of each prefix.
 
     ``flat`` are bytes 0..15, the cells of a log-polar spectrum; those of angle a (0..2 n, n in 180 degrees)
