@@ -35,6 +35,8 @@ if TYPE_CHECKING:  # what type checkers read of _HOME
     from fastmark.errors import SourceError as SourceError
     from fastmark.errors import SourceNotFoundError as SourceNotFoundError
     from fastmark.errors import UnsupportedImageError as UnsupportedImageError
+    from fastmark.explanations import Explanation as Explanation
+    from fastmark.explanations import Step as Step
     from fastmark.locations import Location as Location
     from fastmark.results import Detection as Detection
     from fastmark.results import EmbedReport as EmbedReport
@@ -49,6 +51,7 @@ _HOME = {
     "Detector": "detector",
     "DetectorKey": "codec.detector_key",
     "EmbedReport": "results",
+    "Explanation": "explanations",
     "FastmarkError": "errors",
     "ImageNotFoundError": "errors",
     "ImageTooFlatError": "errors",
@@ -64,6 +67,7 @@ _HOME = {
     "OutputError": "errors",
     "SourceError": "errors",
     "SourceNotFoundError": "errors",
+    "Step": "explanations",
     "Survival": "results",
     "UnsupportedImageError": "errors",
     "Warmup": "warming",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
 from fastmark._checks import check_count, check_message_bits
@@ -14,8 +14,10 @@ from fastmark.codec.key import AnyKey, Key, check_key, which_of_two
 from fastmark.codec.message import MessageCode
 from fastmark.codec.plane import pixels_per_unit
 from fastmark.detection.detector import KeyDetector, look
+from fastmark.detection.explaining import explain
 from fastmark.detection.several import look_for_all, look_where, order
 from fastmark.errors import KeyFormatError
+from fastmark.explanations import Explanation
 from fastmark.images.opening import DetectorInput, ImageInput, open_for_detection
 from fastmark.locations import Location
 from fastmark.results import Detection
@@ -108,6 +110,24 @@ class Detector(Unchanging):
         """As :meth:`detect`, of an image opened by ``open_for_detection`` with ``unit=pixels_per_unit``."""
         found = look(luma, self._detectors, deep=deep, threads=threads)
         return sorted(found, key=order)
+
+    def explain(
+        self, image: ImageInput, *, deep: bool = False, threads: int = 1, max_pixels: int | None = None
+    ) -> list[Explanation]:
+        """As :meth:`detect`, and say what was looked at; as :meth:`Watermarker.explain`, one for each key."""
+        threads = check_count("threads", threads, 1)
+
+        def opened() -> DetectorInput:
+            return open_for_detection(image, unit=pixels_per_unit, max_pixels=max_pixels, native=deep)
+
+        return self.explain_opened(opened, deep=deep, threads=threads)
+
+    def explain_opened(
+        self, opened: Callable[[], DetectorInput], *, deep: bool = False, threads: int = 1
+    ) -> list[Explanation]:
+        """As :meth:`explain`; ``opened`` opens the image as for :meth:`detect_opened`."""
+        found = explain(opened, self._detectors, deep=deep, threads=threads)
+        return sorted(found, key=lambda one: order(one.detection))
 
     def locate(
         self, image: ImageInput, *, deep: bool = False, threads: int = 1, max_pixels: int | None = None

@@ -18,13 +18,21 @@ from fastmark.codec.key import Key, check_secret_key
 from fastmark.codec.message import MessageCode
 from fastmark.codec.plane import pixels_per_unit
 from fastmark.detection.detector import KeyDetector, look
+from fastmark.detection.explaining import explain
 from fastmark.detection.several import look_for_all, look_where
 from fastmark.embedding.host import Pixels
 from fastmark.embedding.remarking import mark_image, not_replaced
 from fastmark.errors import ImageTooSmallError, InvalidMessageError, OutputError
+from fastmark.explanations import Explanation
 from fastmark.images.encoding import check_encoding, encode_image
 from fastmark.images.formats import PREFIX_BYTES, format_by_prefix
-from fastmark.images.opening import ImageInput, check_out, open_for_detection, open_for_embedding
+from fastmark.images.opening import (
+    DetectorInput,
+    ImageInput,
+    check_out,
+    open_for_detection,
+    open_for_embedding,
+)
 from fastmark.images.reading import Encoded
 from fastmark.locations import Location
 from fastmark.results import Detection, EmbedReport
@@ -301,6 +309,20 @@ class Watermarker(Unchanging):
         threads = check_count("threads", threads, 1)
         luma = open_for_detection(image, unit=pixels_per_unit, max_pixels=max_pixels, native=deep)
         return look(luma, [self.key_detector], deep=deep, threads=threads)[0]
+
+    def explain(
+        self, image: ImageInput, *, deep: bool = False, threads: int = 1, max_pixels: int | None = None
+    ) -> Explanation:
+        """Look for this key's watermark, and say what was looked at, how long it took, and what came of it.
+
+        Arguments, errors, and ``.detection`` of what is returned, are those of :meth:`detect`.
+        """
+        threads = check_count("threads", threads, 1)
+
+        def opened() -> DetectorInput:
+            return open_for_detection(image, unit=pixels_per_unit, max_pixels=max_pixels, native=deep)
+
+        return explain(opened, [self.key_detector], deep=deep, threads=threads)[0]
 
     def locate(
         self, image: ImageInput, *, deep: bool = False, threads: int = 1, max_pixels: int | None = None

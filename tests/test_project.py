@@ -21,7 +21,7 @@ LAYERS = (
     {"_version", "errors", "_imports", "_unchanging", "kernels"},
     {"_checks", "_threads", "fft", "results"},
     {"warming"},
-    {"locations"},
+    {"explanations", "locations"},
     {"images", "codec"},  # neither knows the other
     {"detection"},
     {"embedding"},  # looks at its work with the detector's eyes

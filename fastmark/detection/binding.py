@@ -22,6 +22,7 @@ from fastmark.codec.plane import canonical_plane
 from fastmark.codec.tables import BLOCK, GRID, N_COEFFICIENTS
 from fastmark.detection import evidence
 from fastmark.detection.affine import is_identity
+from fastmark.detection.course import step
 from fastmark.detection.local_shifts import Field
 from fastmark.detection.placement import Placement
 from fastmark.detection.reading import Finding
@@ -114,6 +115,7 @@ UNKNOWN = Origins()
 """What is known without a message."""
 
 
+@step("binding")
 def examine(planes: ScorePlanes, finding: Finding, carrier: Carrier) -> Origins:
     """Judge the mark whose message was found.
 

@@ -90,6 +90,11 @@ class WholeUnit:
             yield "dense units", *place_densely(self, analysis, carrier)
 
 
+def scales_of(shape: tuple[int, int]) -> range:
+    """Return the samples per unit that are sought in a plane of ``shape``."""
+    return range(2, min(MOST_SAMPLES, min(shape) // _LEAST_SIDE) + 1)
+
+
 def whole_units(analysis: Analysis, templates: Templates, least: float = SHOWN) -> list[WholeUnit]:
     """Return the scales at which tones show, best first: magnitudes alone choose them and their order.
 
@@ -98,9 +103,8 @@ def whole_units(analysis: Analysis, templates: Templates, least: float = SHOWN) 
         templates: of the key.
         least: sigmas that are asked for; ``-math.inf`` for all scales.
     """
-    short = min(analysis.planes.shape)
     found = []
-    for samples in range(2, min(MOST_SAMPLES, short // _LEAST_SIDE) + 1):
+    for samples in scales_of(analysis.planes.shape):
         score, _ = score_of(analysis.levels[0], templates, float(samples) * np.eye(2))
         if score >= least:
             found.append(WholeUnit(samples, score))

@@ -21,6 +21,7 @@ from fastmark.codec.tables import BLOCK
 from fastmark.detection import evidence
 from fastmark.detection.affine import is_identity
 from fastmark.detection.analysis import Analysis
+from fastmark.detection.course import step
 from fastmark.detection.local_shifts import Field
 from fastmark.detection.placement import Placement
 from fastmark.detection.plan import HALF
@@ -116,6 +117,7 @@ class ChipReader:
         self._code = code
         self._trace: Trace = [] if trace is None else trace
 
+    @step("readings")
     def read(
         self,
         placement: Placement,

@@ -220,7 +220,8 @@ def refine(
         level.white, *level.moments, templates.tones, _COUNTS, np.array(n_tones, np.int64),
         np.array(moves, np.float64), _LAST_MOVE, promising, g, scores,
     )  # fmt: skip
-    matrices = np.linalg.inv(g).transpose(0, 2, 1) * level.plan.factor
+    # in C order: kernels are compiled for one layout
+    matrices = np.ascontiguousarray(np.linalg.inv(g).transpose(0, 2, 1)) * level.plan.factor
     prefixes = scores.argmax(axis=1)
     return [
         Candidate(matrix, TONE_COUNTS[p], float(row[p]), level)
@@ -230,7 +231,7 @@ def refine(
 
 def score_of(level: ScanLevel, templates: Templates, matrix: Matrix) -> tuple[float, int]:
     """Return the best prefix's score at one geometry, and the prefix."""
-    g = (np.linalg.inv(matrix).T * level.plan.factor).astype(np.float64)
+    g = np.ascontiguousarray(np.linalg.inv(matrix).T * level.plan.factor, np.float64)
     return _best_prefix(level, templates, g)
 
 

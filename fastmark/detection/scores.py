@@ -13,6 +13,7 @@ from fastmark._threads import in_strips
 from fastmark.codec.mask import Perception
 from fastmark.codec.plane import Plane, canonical_plane
 from fastmark.codec.tables import BLOCK
+from fastmark.detection.course import step
 from fastmark.kernels import mask as local_kernels
 from fastmark.kernels import score as kernels
 
@@ -123,6 +124,7 @@ class ScorePlanes:
         """The reductions and floors of the scores that were asked for so far."""
         return frozenset(self._weighted)
 
+    @step("scores")
     def weighted(self, reduction: int = 1, floor: float = SCORE_FLOOR) -> Plane:
         """Return scores times perceptual mask of the plane averaged over ``reduction`` samples, each way.
 

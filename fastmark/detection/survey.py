@@ -206,7 +206,7 @@ def _straight_strips(
         first = np.array([lattice.start[0] + top, lattice.start[1]])
         at = (placement.matrix @ first + placement.offset - (reduction - 1) / 2) / reduction
         kernels.warp_plane(
-            source, _TABLE, placement.matrix / reduction, at, _NO_FIELD, FIELD_SPACING, scores, inside
+            source, _TABLE, placement.matrix / reduction, at, _NO_FIELD, float(FIELD_SPACING), scores, inside
         )
         yield top // BLOCK, scores
 
