@@ -237,9 +237,8 @@ def score_of(level: ScanLevel, templates: Templates, matrix: Matrix) -> tuple[fl
 
 def _best_prefix(level: ScanLevel, templates: Templates, g: Matrix) -> tuple[float, int]:
     """Return the best prefix's score and the prefix; ``g`` maps tones to cycles per sample of the level."""
-    scores = [
-        kernels.tone_score(level.white, *level.moments, templates.tones, count, g) for count in TONE_COUNTS
-    ]
+    scores = np.empty(len(TONE_COUNTS))
+    kernels.tone_scores(level.white, *level.moments, templates.tones, _COUNTS, g, scores)
     best = int(np.argmax(scores))
     return float(scores[best]), TONE_COUNTS[best]
 

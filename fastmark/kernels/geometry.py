@@ -50,6 +50,22 @@ def tone_score(white, mean, spread, tones, n_tones, g):
 
 
 @kernel
+def tone_scores(white, mean, spread, tones, counts, g, out):
+    """Write :func:`tone_score` of the first ``counts[p]`` tones into ``out`` ``(prefixes,)``."""
+    total = 0.0
+    inside = first = 0
+    for p in range(counts.size):
+        for i in range(first, counts[p]):
+            fy = g[0, 0] * tones[i, 0] + g[0, 1] * tones[i, 1]
+            fx = g[1, 0] * tones[i, 0] + g[1, 1] * tones[i, 1]
+            if abs(fy) < 0.49 and abs(fx) < 0.49:
+                total += _sample(white, fy, fx) - mean
+                inside += 1
+        first = counts[p]
+        out[p] = total / (spread * np.sqrt(inside)) if inside >= 8 else 0.0
+
+
+@kernel
 def band_moments(white, first_row, last_row, first_column):
     """Return mean and deviation of ``white[first_row:last_row, first_column:]``, float32 ``(H, W)``."""
     total = square = 0.0
@@ -120,8 +136,7 @@ def refine_geometries(
     for i in range(geometries.shape[0]):
         g = geometries[i]
         best = refine_geometry(white, mean, spread, tones, starts[i], moves[i], last_step, promising, g)
+        tone_scores(white, mean, spread, tones, counts, g, scores[i])
         for p in range(counts.size):
             if counts[p] == starts[i]:
                 scores[i, p] = best
-            else:
-                scores[i, p] = tone_score(white, mean, spread, tones, counts[p], g)

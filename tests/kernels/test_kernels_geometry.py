@@ -41,6 +41,15 @@ def test_tone_score_agrees_with_its_twin(g, n_tones, size):
     assert fast.tone_score(*arguments) == pytest.approx(slow.tone_score(*arguments), abs=1e-6)
 
 
+@pytest.mark.parametrize("g", [rotation(0), rotation(33, 1.4), rotation(-80, 3.0)])
+def test_scores_of_all_prefixes_are_those_of_each(g):
+    white, tones, counts = draw_white((32, 40)), draw_tones(48), np.array([4, 20, 48])
+    found, expected = np.empty(3), np.empty(3)
+    fast.tone_scores(white, 0.9, 1.3, tones, counts, g, found)
+    slow.tone_scores(white, 0.9, 1.3, tones, counts, g, expected)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
 def test_fewer_than_eight_tones_inside_the_spectrum_score_nothing():
     white = np.full((32, 17), 8, np.float32)
     tones = np.tile([0.2, 0.1], (20, 1))

@@ -37,3 +37,9 @@ def refine_geometry(white, mean, spread, tones, n_tones, step, last_step, g):
         if best == start:
             step /= 2
     return g, best
+
+
+def tone_scores(white, mean, spread, tones, counts, g, out):
+    """One prefix after the other."""
+    for p, count in enumerate(counts):
+        out[p] = tone_score(white, mean, spread, tones, count, g)
