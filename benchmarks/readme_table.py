@@ -64,6 +64,8 @@ BRIEF_LABELS = {  # the README's table: first cells that fit a phone, and the gr
     "Perspective 5 %": ("geometry-hard",),
     "Bent in waves": ("bend-3",),
     "Blur, 4 px": ("blur-4",),
+    "Screens, phones": ("screen-1080p", "screen-larger", "phone", "posted-small"),
+    "Small on 4K, deep": ("screen-4k",),
 }
 
 SPEED_SIZE = "1024x1024"
@@ -320,6 +322,61 @@ def speed(results: Path) -> str:
     return "\n".join([*markdown(speed_row(line, jpeg) for line in lines), "", words])
 
 
+def over_many(results: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """The comment lines of speed.csv, and its rows over many images; none without results."""
+    path = results / "speed.csv"
+    head, rows = read_commented(path) if path.exists() else ([], [])
+    return head, [row for row in rows if row["table"] in ("rejecting", "accepting", "further keys")]
+
+
+def rejecting(results: Path) -> str:
+    """The README's table of what an unmarked image costs, by size; empty without results."""
+    head, rows = over_many(results)
+    rows = [row for row in rows if row["table"] == "rejecting"]
+    if not rows:
+        return ""
+    table = markdown(
+        {
+            "unmarked JPEG": " x ".join(row["what"].removeprefix("reject ").split("x")),
+            "images": row["pictures"],
+            "decoding, ms": brief(float(row["decode ms"])),
+            "detecting, ms": brief(float(row["ms"])),
+            "detecting ÷ decoding": brief(float(row["mean ratio"])),
+            "99th percentile": brief(float(row["p99 ratio"])),
+        }
+        for row in rows
+    )
+    suspected = sum(int(row["not absent"]) for row in rows)
+    words = (
+        "Means over different images, working time of one thread; the 99th percentile is over the mean time"
+        f" of decoding. {suspected or 'None'} of them was not `absent`."
+        f" {measured(head, 'speed.csv', 'benchmarks/results/')}"
+    )
+    return "\n".join([*table, "", words])
+
+
+def accepting(results: Path) -> str:
+    """The table of marked images and of further keys; empty without results."""
+    head, rows = over_many(results)
+    rows = [row for row in rows if row["table"] != "rejecting"]
+    if not rows:
+        return ""
+    table = markdown(
+        {
+            "over decoding the image": row["what"].replace("x", " x "),
+            "images": row["pictures"],
+            "ms": brief(float(row["ms"])),
+            "mean": brief(float(row["mean ratio"])),
+            "median": brief(float(row["median ratio"])),
+            "99th percentile": brief(float(row["p99 ratio"])),
+            "reach": row["reach"],
+        }
+        for row in rows
+    )
+    words = f"`accept`: marked images, message and all. {measured(head, 'speed.csv')}"
+    return "\n".join([*table, "", words])
+
+
 def scan(results: Path) -> str:
     """The table of scanning an archive; empty without results."""
     path = results / "bulk.csv"
@@ -382,11 +439,13 @@ class Block(NamedTuple):
 BLOCKS = (
     Block(README, "figures", figures),
     Block(README, "speed chart", chart),
+    Block(README, "speed of rejecting", rejecting),
     Block(README, "survival", brief_survival),
     Block(README, "speed of a scan", brief_scan),
     Block(DETAILS, "survival in full", survival),
     Block(DETAILS, "quality", quality),
     Block(DETAILS, "speed comparison", speed),
+    Block(DETAILS, "speed over many images", accepting),
     Block(DETAILS, "archive scan", scan),
 )
 
