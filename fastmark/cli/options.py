@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from fastmark._checks import MAX_PIXELS_ALONE, MAX_PIXELS_EACH, MESSAGE_BITS, ON_MARKED, redacted
 from fastmark._version import VERSION
-from fastmark.cli import compiling, locating, many, single
+from fastmark.cli import compiling, explaining, locating, many, single
 from fastmark.cli.codes import ERROR
 
 SOURCES = (
@@ -171,13 +171,18 @@ def _add_detect(verbs: Any) -> None:
         action="store_true",
         help="look for several watermarks in one image, as in collages, and say where each lies",
     )
+    detect.add_argument(
+        "--explain",
+        action="store_true",
+        help="print what is looked at in one image, how long each step takes, and what comes of it",
+    )
     _add_max_pixels(detect, str(MAX_PIXELS_ALONE))
     detect.add_argument(
         "--json",
         action="store_true",
         help="one JSON object per line for each image and key, the most certain key first",
     )
-    detect.set_defaults(run=single.detect)
+    detect.set_defaults(run=explaining.detect)
 
 
 def _add_locate(verbs: Any) -> None:

@@ -223,6 +223,11 @@ def _json_row(row: dict[str, Any], columns: Columns) -> str:
     return json.dumps(shaped_row(row, columns))
 
 
+def print_row(row: dict[str, Any], columns: Columns, **more: Any) -> None:
+    """Print one result as JSON, as :func:`shaped_row`, with what is given beside it."""
+    print(json.dumps(shaped_row(row, columns) | more))
+
+
 def shaped_row(row: dict[str, Any], columns: Columns) -> dict[str, Any]:
     """One result with the columns of the table that ``scan`` or bulk embedding writes of it.
 

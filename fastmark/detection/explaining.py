@@ -22,8 +22,8 @@ from fastmark.images.opening import DetectorInput
 SHARED = ("open", "scores", "spectrum", "whitened spectrum", "log-polar grids", "chips", "torus")
 """Steps that need no key, in the order in which they are listed."""
 
-# Rungs of a search, in the order in which they are tried, and the trials that are theirs.
-_RUNGS: dict[str, tuple[Kind, ...]] = {
+
+RUNGS: dict[str, tuple[Kind, ...]] = {
     "image as it is": ("origin",),
     "all whole shifts": ("shift",),
     "crops of whole units": ("whole units", "dense units"),
@@ -35,6 +35,8 @@ _RUNGS: dict[str, tuple[Kind, ...]] = {
     "tiles": ("tiles", "dense tiles"),
     "deep": ("deep",),
 }
+"""Rungs of a search in the order in which they are tried, and the trials that are theirs."""
+
 _INSTEAD = {
     "pieces": "no candidate of a bent image",
     "straightened": "no placement whose phases agree",
@@ -114,7 +116,7 @@ def _rungs(events: Sequence[Event], plan: ScanPlan, prefix: str, *, deep: bool) 
     trials = [one for one in search.trace if isinstance(one, Trial)]
     readings = [one for one in search.trace if isinstance(one, Reading)]
     steps = []
-    for name, kinds in _RUNGS.items():
+    for name, kinds in RUNGS.items():
         own = [event for event in events if _owner(event) == name]
         tried = [trial for trial in trials if trial.kind in kinds]
         if not own:

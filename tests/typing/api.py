@@ -17,7 +17,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import fastmark
-from fastmark import Detection, Detector, DetectorKey, EmbedReport, Key, Location, Outcome, Watermarker
+from fastmark import (
+    Detection,
+    Detector,
+    DetectorKey,
+    EmbedReport,
+    Explanation,
+    Key,
+    Location,
+    Outcome,
+    Step,
+    Watermarker,
+)
 
 key = Key.generate("ours")
 marker = Watermarker(key, message_bits=64, strength=np.float32(1.0))
@@ -75,6 +86,10 @@ detector = Detector([key, Key.load("other.key")])
 assert_type(detector.detect(bytes_image), list[Detection])
 assert_type(fastmark.detect(bytes_image, key), list[Detection])
 assert_type(fastmark.detect("photo.jpg", [key, marker], message_bits=32), list[Detection])
+assert_type(detector.explain(bytes_image), list[Explanation])
+assert_type(marker.explain(bytes_image, deep=True), Explanation)
+assert_type(marker.explain(bytes_image).steps, tuple[Step, ...])
+assert_type(marker.explain(bytes_image).detection, Detection)
 assert_type(detector.locate(bytes_image), Location)
 assert_type(detector.detect_all(bytes_image), list[Location])
 assert_type(fastmark.locate(bytes_image, key), Location)
