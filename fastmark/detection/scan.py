@@ -214,7 +214,7 @@ def refine(
         moves: relative size of the first moves of each.
         promising: score from which on a coarsely refined one is refined further.
     """
-    g = np.array(geometries, dtype=np.float64)
+    g = np.array(geometries, dtype=np.float64, order="C")
     scores = np.empty((len(g), len(TONE_COUNTS)))
     kernels.refine_geometries(
         level.white, *level.moments, templates.tones, _COUNTS, np.array(n_tones, np.int64),
