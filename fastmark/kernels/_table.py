@@ -66,5 +66,4 @@ FURTHER = """
 0.2 pixels.thumbnail_sums f4[2C] i8[1C] i8 i8 f8[1C]
 0.7 location.believe f4[2C] f4 i8 f4[3C] f4[2C]
 0.3 location.number_parts b1[2C] i8[1C] i4[2C]
-2.2 geometry.refine_geometries f4[2C] f8 f8 f8[2C] i8[1C] i8[1C] f8[1C] f8 f8 f8[3F] f8[2C]
 """
