@@ -17,7 +17,7 @@ STAYS = "beyond the spread; the constant stays, as marks and their measured qual
 def constants() -> dict[str, float]:
     """The code's constants that are calibrated here, by the names they have in the results."""
     from fastmark.codec.message import NEEDED_Z
-    from fastmark.detection import scan, search
+    from fastmark.detection import integer_units, origins, scan, search
     from fastmark.embedding import choices, survival
 
     found = {
@@ -34,7 +34,11 @@ def constants() -> dict[str, float]:
         "score: upright": scan._LEAST_UPRIGHT,
         "score: strained": scan._LEAST_STRAINED,
         "score: refined": scan._LEAST_REFINED,
+        "score: bent": search._PIECEWISE_SCORE,
+        "score: whole units": integer_units.SHOWN,
+        "score: dense units": integer_units._SHOWN_WELL,
         "excess: worth a crop": search._WORTH_A_CROP,
+        "excess: tones missing": origins.TONES_MISSING,
         "z: origin": search._ORIGIN_SCORE,
         "z: shift": search._SHIFT_SCORE,
         "z: dense": search._DENSE_SCORE,

@@ -21,9 +21,10 @@ SHARE = "found is the share of unmarked planes that reach the threshold by chanc
 def reached_of(path: Path, planes: str, n_keys: int) -> list[dict[str, bool]]:
     """By key, which thresholds an unmarked image reaches."""
     from fastmark.codec.plane import canonical_plane
-    from fastmark.detection import scan, search
+    from fastmark.detection import integer_units, scan, search
     from fastmark.detection.analysis import Analysis
     from fastmark.detection.logpolar import Templates
+    from fastmark.detection.origins import TONES_MISSING
     from fastmark.detection.scores import ScorePlanes
     from fastmark.detection.torus import TorusSpectrum
 
@@ -38,17 +39,23 @@ def reached_of(path: Path, planes: str, n_keys: int) -> list[dict[str, bool]]:
     torus = TorusSpectrum(analysis.planes, turned, analysis.plan.step)
     rows = []
     for carrier in carriers(n_keys):
-        templates, reached = Templates(carrier), dict.fromkeys((*PASSES, "refined"), False)
+        templates, reached = Templates(carrier), dict.fromkeys((*PASSES, "refined", "bent"), False)
         for level in analysis.levels:
             plan = level.plan
             passes = scan.scan_passes(plan.pools, plan.least_scale)
             for name, one in zip(PASSES, passes, strict=True):
                 pattern = (level.views[one.pool], one.strains, one.hypotheses, one.n_tones, one.scales)
                 reached[name] |= bool(templates.scan(*pattern, one.least, plan.n_followed))
-            reached["refined"] |= bool(scan.scan(level, templates))
+            scores = [candidate.score for candidate in scan.scan(level, templates)]
+            reached["refined"] |= bool(scores)
+            reached["bent"] |= max(scores, default=0.0) >= search._PIECEWISE_SCORE
+        units = integer_units.whole_units(analysis, templates)
+        reached["whole units"] = bool(units)
+        reached["dense units"] = any(unit.score >= integer_units._SHOWN_WELL for unit in units)
         as_it_is = analysis.origins.place(carrier)
         reached["origin"] = as_it_is.z >= search._ORIGIN_SCORE
-        reached["worth a crop"] = as_it_is.excess >= search._WORTH_A_CROP
+        reached["worth a crop"] = as_it_is.view.excess >= search._WORTH_A_CROP
+        reached["tones missing"] = as_it_is.view.excess <= TONES_MISSING
         shifted, _ = analysis.identity.place_densely(carrier, turns=(False,))
         reached["shift"] = shifted >= search._SHIFT_SCORE
         dense, _ = torus.place_densely(carrier)

@@ -27,16 +27,22 @@ from attacks import ATTACKS
 
 Row = dict[str, Any]
 
-# Rung -> share of all searches that chance brings to it, and share of those that it lets through, as the
-# detector says beside its constants.
-COMING = {"shift": 1 / 7, "candidate": 0.1}
-PLANNED = {"origin": 0.01, "shift": 0.05}
+# Rung -> share of all searches that chance brings to it, and share of those that it lets through: what
+# `calibrate.py chance` finds on photographs of at least 300 pixels a side, rounded. Periodic images and small
+# ones reach the scores more often.
+COMING = {
+    "shift": 0.13, "whole units": 0.075, "dense units": 0.01, "candidate": 0.09, "dense": 0.03, "piece": 0.01,
+}  # fmt: skip
+PLANNED = {"origin": 0.01, "shift": 0.03, "dense units": 0.01, "dense": 0.01}
 
 PHOTOGRAPH, OTHER_KEY = "photograph", "marked with another key"
 _ORDER = (*KINDS, *[PHOTOGRAPH] * 6, *[OTHER_KEY] * 4)
 _ATTACKS = ("none", "none", "jpeg-50", "resize-0.75", "rotate-10", "crop-50-random", "screenshot-0.8")
 LEAST_SIDE, LEAST_AREA, MOST_AREA = 64, 64.0**2, 2e6  # pixels
 _LEAST_MARKED = 256  # pixels a side: a mark of another key must be a real one
+LEAST_PLANNED = (
+    256  # pixels a side of the photographs that have a table of their own, to hold the plan against
+)
 LARGE_EVERY, LARGE = 97, (3000, 4000)  # height, width
 BLOCK = 8  # pictures that share their keys: a key costs as much as some searches
 SIZES = {"under 0.1 MP": 0.1e6, "0.1 to 0.5 MP": 0.5e6, "0.5 to 2 MP": 2.5e6, "12 MP": math.inf}
@@ -215,9 +221,12 @@ def report(options: argparse.Namespace, levels: Any) -> None:
     if not rows:
         raise SystemExit("no search was run")
     rungs = by_rung(rows)
-    for size in SIZES:
-        part = [row for row in rows if row["size"] == size]
-        rungs += by_rung(part, size) if part else []
+    parts = {size: [row for row in rows if row["size"] == size] for size in SIZES}
+    parts[f"photographs, {LEAST_PLANNED} pixels a side and more"] = [
+        row for row in rows if row["kind"] == PHOTOGRAPH and min(row["height"], row["width"]) >= LEAST_PLANNED
+    ]
+    for name, part in parts.items():
+        rungs += by_rung(part, name) if part else []
     best: dict[int, float] = {}
     for row in rows:
         best[row["picture"]] = min(best.get(row["picture"], 0.0), row["log10_p"])
