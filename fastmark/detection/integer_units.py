@@ -34,14 +34,14 @@ Look: TypeAlias = Literal["whole units", "dense units"]
 SHOWN = 1.6
 """Sigmas of the tones at such a scale that are worth a look at their phases.
 
-Chance gets there in 5 of 100 searches, by one of the seven scales.
+Chance gets there in 7 of 100 searches, by one of the seven scales.
 """
 
 LOG_LOOKS = math.log(4)
 """Natural logarithm of the number of looks at one scale: three by phases, and one with anchors."""
 
 # Looks with anchors take most of the time: they are for tones that show this well, or whose phases come to
-# this log_p; by chance, one search of a thousand each.
+# this log_p; by chance, one search of a hundred.
 _SHOWN_WELL, _NEARLY_AGREES = 2.5, 0.0
 _MOST_UNITS = 2**17  # that are asked with anchors: a larger piece shows its pilot
 _LEAST_SIDE = 64  # units of the short side: a smaller piece proves nothing

@@ -34,13 +34,13 @@ from fastmark.detection.trace import Kind, Trace, Trial
 from fastmark.detection.windows import Window
 
 # z of pilot and anchors of an image as it is, at the places of one that was not cropped: chance gets there
-# in one image of a hundred; and at all whole shifts, in one of thirty.
+# in one image of a hundred; and at all whole shifts, in one of eighty.
 _ORIGIN_SCORE = 5.0
 _SHIFT_SCORE = 5.4
 # Standard deviations of the tones' power in an image as it is from which on all whole shifts are tried:
-# chance gets there in one image of ten.
+# chance gets there in one image of eight.
 _WORTH_A_CROP = 1.2
-_DENSE_SCORE = 5.6  # z of pilot and anchors together, of two million shifts
+_DENSE_SCORE = 5.6  # z of pilot and anchors together, of two million shifts; by chance, one look of a hundred
 _WORTH_A_DENSE_LOOK = 3.0  # log_p of a candidate's placement that anchors may still save
 _MAX_DENSE_LOOKS = 3
 _LOG_PARTS = math.log(2)  # all of the image, and the part in which the pilot lies
