@@ -28,8 +28,8 @@ from attacks import ATTACKS
 Row = dict[str, Any]
 
 # Rung -> share of all searches that chance brings to it, and share of those that it lets through: what
-# `calibrate.py chance` finds on photographs of at least 300 pixels a side, rounded; dense looks come of places,
-# which it does not ask: their share is set. Periodic images and small ones reach the scores more often.
+# `calibrate.py chance` finds on photographs of at least 300 pixels a side, rounded; the share of dense looks
+# is set, as it does not ask for places. Periodic images and small ones reach the scores more often.
 COMING = {
     "shift": 0.13, "whole units": 0.075, "dense units": 0.01, "candidate": 0.09, "dense": 0.03, "piece": 0.01,
 }  # fmt: skip
