@@ -139,7 +139,7 @@ def look(rgb: np.ndarray, marker: Watermarker, *, whole: bool) -> Row | None:
     if whole:
         search.run(deep=False)
     else:
-        search.try_identity()
+        search.try_as_it_is()
     if not search.finding.proven:
         return None
     others, withheld = measure(analysis.planes, search.finding, detector.carrier)
@@ -312,7 +312,7 @@ def origin_of(marked: np.ndarray, marker: Watermarker) -> tuple[int, int]:
     """Where on the torus an image begins, as the detector finds it."""
     analysis, detector = analyse(open_for_detection(marked, unit=pixels_per_unit)), marker.key_detector
     search = Search(analysis, detector.carrier, detector.templates, detector.code)
-    search.try_identity()
+    search.try_as_it_is()
     assert search.finding.placement is not None
     return tuple(int(-n) % TORUS for n in np.rint(search.finding.placement.offset))
 
