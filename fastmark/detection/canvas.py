@@ -17,10 +17,10 @@ from fastmark.kernels import content as kernels
 
 _BLOCK = 4  # samples a side of the blocks that are flat or not
 _CELL = 8  # blocks a side of the cells that are busy or not
-_FLAT = 4.0  # grey levels; a block of a smaller range is flat
+_RANGE_OF_FLAT = 4.0  # grey levels; a block of a smaller range is flat
 _LEAST_FLAT = 0.2  # share of the blocks of a canvas that are, at least
 _BUSY = 0.6  # share of the blocks of a busy cell that are not
-_LEAST_SIDE, _MOST_SIDE = 160, 1100  # pixels of the short side of a busy part
+_LEAST_BUSY_SIDE, _MOST_BUSY_SIDE = 160, 1100  # pixels of the short side of a busy part
 _MOST_OF_CANVAS = 0.7  # share of a canvas that is looked at already, at this resolution
 
 
@@ -36,7 +36,7 @@ def busy_part(planes: ScorePlanes, step: int) -> Window | None:
     looked = planes.reduced(step)
     ranges = np.empty((looked.shape[0] // _BLOCK, looked.shape[1] // _BLOCK), np.float32)
     kernels.block_ranges(looked, ranges)
-    busy = ranges >= _FLAT
+    busy = ranges >= _RANGE_OF_FLAT
     if busy.mean() > 1 - _LEAST_FLAT:
         return None
     n_rows, n_columns = (n // _CELL for n in busy.shape)
@@ -51,10 +51,10 @@ def busy_part(planes: ScorePlanes, step: int) -> Window | None:
         min((end + 1) * pixels, n) for end, n in zip((part[1], part[3]), planes.pixels.shape[:2], strict=True)
     ]
     height, width = (end - start for start, end in zip(first, stop, strict=True))
-    if min(height, width) < _LEAST_SIDE:
+    if min(height, width) < _LEAST_BUSY_SIDE:
         return None
-    unit = 1 if min(height, width) <= _MOST_SIDE else planes.unit
-    as_fine = unit == planes.unit and (step == 1 or min(height, width) > _MOST_SIDE)
+    unit = 1 if min(height, width) <= _MOST_BUSY_SIDE else planes.unit
+    as_fine = unit == planes.unit and (step == 1 or min(height, width) > _MOST_BUSY_SIDE)
     if as_fine and height * width > _MOST_OF_CANVAS * planes.pixels.shape[0] * planes.pixels.shape[1]:
         return None
     rows, columns = (slice(start // unit, end // unit) for start, end in zip(first, stop, strict=True))
@@ -64,7 +64,7 @@ def busy_part(planes: ScorePlanes, step: int) -> Window | None:
 
 def scan_step(window: Window) -> int:
     """Return samples of the window to one that is scanned: 2 for a part that is large, else 1."""
-    return HALF if min(window.planes.shape) > _MOST_SIDE else 1
+    return HALF if min(window.planes.shape) > _MOST_BUSY_SIDE else 1
 
 
 def _largest(busy: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:

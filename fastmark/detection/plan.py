@@ -28,11 +28,11 @@ _FINE_FROM = 1000
 
 # Scales sought at the finest level, in its samples per unit. They do not depend on how much is seen: an image
 # shown small in a screenshot must not be lost because there is more round it.
-_LEAST_SCALE, _MOST_SCALE = 0.2, 3.0
+_PLAN_LEAST_SCALE = 0.2
 
 # Sizes of cells of the log-polar grids on which a level is scanned, in those of the finest grid.
 _POOLS, _SMALL_POOLS, _TINY_POOLS = (1, 2, 4), (2, 2, 4), (2, 2, 0)
-_TINY = 260  # samples of a level's long side; smaller ones do not tell strained images that are turned
+_TINY_LEVEL = 260  # samples of a level's long side; smaller ones do not tell strained images that are turned
 
 _MAX_FOLLOWED = 6  # hypotheses of one scan that are refined
 _MAX_CANDIDATES = 2  # candidates of one image that are placed
@@ -54,9 +54,9 @@ class LevelPlan:
     pools: tuple[int, int, int]
 
     @classmethod
-    def of(cls, shape: tuple[int, int], factor: int, least_scale: float = _LEAST_SCALE) -> LevelPlan:
+    def of(cls, shape: tuple[int, int], factor: int, least_scale: float = _PLAN_LEAST_SCALE) -> LevelPlan:
         """Plan the scan of a plane of ``shape``, averaged over ``factor`` samples each way."""
-        large, tiny = min(shape) >= _FINE_FROM, max(shape) // factor <= _TINY
+        large, tiny = min(shape) >= _FINE_FROM, max(shape) // factor <= _TINY_LEVEL
         return cls(factor, least_scale, _POOLS if large else _TINY_POOLS if tiny else _SMALL_POOLS)
 
     @property
@@ -107,6 +107,8 @@ class ScanPlan:
             [
                 f"a plane of {height} x {width} samples:",
                 f"- the image as it is or cropped, {_resolution(self.step)}",
+                "- crops of larger images: whole samples per unit, 2 to 8",
+                "- where the canvas is flat, its busy part by itself",
                 *(f"- {level}" for level in self.levels),
                 f"- of what these suggest, the {self.n_candidates} likeliest geometries at most",
             ]

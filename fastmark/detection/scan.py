@@ -28,7 +28,7 @@ from fastmark.kernels import geometry as kernels
 _LEAST_FINE, _LEAST_UPRIGHT, _LEAST_STRAINED = 4.2, 4.2, 4.7
 _LEAST_REFINED = 5.2
 # Score of a coarsely refined one that is refined further.
-_PROMISING = 4.6
+_PROMISING_PEAK = 4.6
 
 _TONES = 96
 """Tones whose power is summed: images with more show some of their pilot's power in the first ones."""
@@ -42,7 +42,7 @@ _SHEARS, _SHEAR_ROWS = (-0.08, -0.04, 0.04, 0.08), 3
 _WIDE_STRAINS = (-0.24, -0.16, -0.08, 0.08, 0.16, 0.24)
 _OBLIQUE_STRAINS = (-0.12, 0.12)
 
-_WIDE_SCALES = (2.0, 0.43)
+_MOST_WIDE, _LEAST_WIDE = 2.0, 0.43  # their scales, samples of the level per unit
 
 # Relative size of the first moves of refinement: about a cell of the grid on which a peak was seen; and of
 # the last, which moves the edge of an image of 1000 samples by a tenth of one.
@@ -140,7 +140,9 @@ def scan_passes(pools: tuple[int, int, int], least_scale: float) -> list[ScanPas
         ScanPass.of(upright, shears, _SHEAR_ROWS, (0, 1), every, _LEAST_UPRIGHT, _UPRIGHT_MOVE),
     ]
     if turned:
-        passes.append(ScanPass.of(turned, wide, None, (0,), _WIDE_SCALES, _LEAST_STRAINED, _WIDE_MOVE))
+        passes.append(
+            ScanPass.of(turned, wide, None, (0,), (_MOST_WIDE, _LEAST_WIDE), _LEAST_STRAINED, _WIDE_MOVE)
+        )
     return passes
 
 
@@ -202,7 +204,7 @@ def refine(
     n_tones: Sequence[int],
     moves: Sequence[float],
     *,
-    promising: float = _PROMISING,
+    promising: float = _PROMISING_PEAK,
 ) -> list[Candidate]:
     """Climb from each geometry to the nearest peak of the tone score over the full 2 x 2 matrix.
 
