@@ -250,6 +250,37 @@ def test_soft_bits_leaves_out_no_chip():
     np.testing.assert_allclose(out.sum(axis=1), everything, rtol=1e-4, atol=1e-3)
 
 
+def draw_anchors(grid, seed=0):
+    """Signs of a fifth of the chips, 0 for others."""
+    signs, _ = draw_torus(grid, 2, seed)
+    return signs * (draw((N, grid, grid), seed=seed) < 0.2).astype(np.int8)
+
+
+def sum_anchors(statistics, anchors, places):
+    totals = np.full(len(places), np.nan)
+    fast.sum_anchors(statistics, np.concatenate([anchors, anchors], axis=2), places, totals)
+    return totals
+
+
+@pytest.mark.parametrize(("grid", "shape"), [(1, (1, 1)), (8, (3, 5)), (8, (8, 8)), (24, (24, 7))], ids=str)
+def test_sum_anchors_agrees_with_its_twin(grid, shape):
+    anchors, statistics = draw_anchors(grid), draw((N, *shape), -3, 3)
+    rng = np.random.default_rng(grid)
+    places = np.concatenate([[[0, 0], [grid - 1, grid - 1], [0, grid - 1]], rng.integers(0, grid, (6, 2))])
+    exact = slow.sum_anchors(statistics, anchors, places)
+    atol = RELATIVE * float(np.abs(statistics).sum())
+    np.testing.assert_allclose(sum_anchors(statistics, anchors, places), exact, rtol=0, atol=atol)
+
+
+def test_anchors_agree_most_where_they_were_laid_down():
+    anchors = draw_anchors(16)
+    statistics = np.roll(anchors, (-5, -11), axis=(1, 2))[:, :12, :9] + draw((N, 12, 9), -1, 1)
+    places = np.argwhere(np.ones((16, 16)))
+    totals = sum_anchors(statistics.astype(np.float32), anchors, places)
+    assert places[totals.argmax()].tolist() == [5, 11]
+    assert np.sort(totals)[-2] < 0.6 * totals.max()
+
+
 # ---- what is laid down -----------------------------------------------------------------------------
 
 

@@ -26,6 +26,23 @@ def test_content_agrees_with_its_twins(shape, grid, gy, gx, share):
     assert np.abs(out).max() <= 1
 
 
+@pytest.mark.parametrize("shape", [(4, 4), (5, 19), (23, 6), (41, 66), (3, 9)], ids=str)
+def test_ranges_of_blocks_agree_with_their_twin(shape):
+    plane = np.random.default_rng(list(shape)).uniform(-9, 255, shape).astype(np.float32)
+    out = np.full([n // 4 for n in shape], np.nan, np.float32)
+    fast.block_ranges(plane, out)
+    np.testing.assert_array_equal(out, slow.block_ranges(plane))
+
+
+def test_the_range_of_a_block_is_told_by_any_two_of_its_samples():
+    for first, second in (((0, 0), (3, 3)), ((3, 0), (0, 3)), ((1, 2), (2, 1))):
+        plane = np.full((8, 12), 50, np.float32)
+        plane[4 + first[0], 4 + first[1]], plane[4 + second[0], 4 + second[1]] = 47, 58
+        out = np.empty((2, 3), np.float32)
+        fast.block_ranges(plane, out)
+        np.testing.assert_array_equal(out, [[0, 0, 0], [0, 11, 0]])
+
+
 @pytest.mark.parametrize("grid", [1, 8, 31])
 def test_sums_of_parts_agree_with_their_twin(grid):
     rng = np.random.default_rng(grid)

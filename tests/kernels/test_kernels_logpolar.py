@@ -49,10 +49,10 @@ class Scan:
         names = "flat offsets tone_rows tone_columns counts hypotheses bias gain"
         return [getattr(self, name) for name in names.split()]
 
-    def run(self, least=-(2**30)):
+    def run(self, least=-(2**30), promising=-(2**30)):
         shape = len(self.hypotheses), self.counts.size
         best, at = np.full(shape, -77, np.int32), np.full(shape, -77, np.int32)
-        fast.scan_rows(*self.arguments, least, best, at)
+        fast.scan_rows(*self.arguments, least, promising, best, at)
         return best, at
 
     def plant(self, hypothesis, scale):
@@ -89,7 +89,7 @@ def test_scan_rows_agrees_with_its_twin(n_scales, counts):
     # below the mean, so that the best of few scales is positive too
     scan = Scan(counts, n_scales, level=-200)
     best, at = scan.run()
-    exact, exact_at = slow.scan_rows(*scan.arguments)
+    exact, exact_at = slow.scan_rows(*scan.arguments, -(2**30))
     assert exact.min() >= 0
     np.testing.assert_array_equal(best, exact)
     np.testing.assert_array_equal(at, exact_at)
@@ -99,7 +99,7 @@ def test_scan_rows_agrees_with_its_twin(n_scales, counts):
 def test_scores_below_zero_are_rounded_down_as_well(counts):
     scan = Scan(counts, 5, level=300)
     best, _ = scan.run()
-    exact, _ = slow.scan_rows(*scan.arguments)
+    exact, _ = slow.scan_rows(*scan.arguments, -(2**30))
     assert exact.max() < 0
     np.testing.assert_array_equal(best, exact)
 
@@ -107,7 +107,7 @@ def test_scores_below_zero_are_rounded_down_as_well(counts):
 @COUNTS
 def test_the_place_is_written_where_the_score_is_at_least_the_least(counts):
     scan = Scan(counts, 32)
-    exact, exact_at = slow.scan_rows(*scan.arguments)
+    exact, exact_at = slow.scan_rows(*scan.arguments, -(2**30))
     least = int(np.median(exact))
     best, at = scan.run(least)
     np.testing.assert_array_equal(best, exact)
@@ -115,6 +115,28 @@ def test_the_place_is_written_where_the_score_is_at_least_the_least(counts):
     assert 0 < found.sum() < found.size
     np.testing.assert_array_equal(at[found], exact_at[found])
     assert np.all(at[~found] == -77)
+
+
+@pytest.mark.parametrize("counts", [(48, 96), (16, 32, 64, 128)], ids=str)
+def test_prefixes_longer_than_one_that_is_not_promising_are_not_summed(counts):
+    scan = Scan(counts, 32)
+    promising = int(np.median(slow.scan_rows(*scan.arguments, -(2**30))[0][:, :-1]))
+    best, at = scan.run(promising=promising)
+    exact, exact_at = slow.scan_rows(*scan.arguments, promising)
+    left_out = exact == -(2**30)
+    assert 0 < left_out[:, -1].sum() < len(exact)
+    # the first that is not is told all the same
+    assert not left_out[:, 0].any()
+    np.testing.assert_array_equal(best, exact)
+    np.testing.assert_array_equal(at[~left_out], exact_at[~left_out])
+    assert np.all(at[left_out] == -77)
+
+
+def test_a_score_as_good_as_promising_is_promising():
+    scan = Scan((16, 32), 8, level=-200)
+    first = int(scan.run()[0][:, 0].min())
+    assert scan.run(promising=first)[0][:, 1].min() >= 0
+    assert np.sum(scan.run(promising=first + 1)[0][:, 1] == -(2**30)) >= 1
 
 
 @pytest.mark.parametrize("number", [0, 17, 49])

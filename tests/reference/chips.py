@@ -48,6 +48,15 @@ def soft_bits(folded, signs, code_bit, n_bits):
     return out
 
 
+def sum_anchors(statistics, anchors, places):
+    """``anchors`` of one turn round the torus, ``(n, G, G)``."""
+    grid, totals = anchors.shape[1], np.zeros(len(places))
+    for c, y, x in np.ndindex(statistics.shape):
+        for i, (gy, gx) in enumerate(places):
+            totals[i] += float(statistics[c, y, x]) * anchors[c, (y + gy) % grid, (x + gx) % grid]
+    return totals
+
+
 def code_signs(signs, code_bit, bits):
     return signs.astype(np.float64) * bits[np.where(code_bit < 0, bits.size - 1, code_bit)]
 

@@ -12,6 +12,12 @@ def mean_of_nine(means, inside):
     return out
 
 
+def block_ranges(plane):
+    n_rows, n_columns = (n // 4 for n in plane.shape)
+    blocks = plane[: 4 * n_rows, : 4 * n_columns].reshape(n_rows, 4, n_columns, 4)
+    return np.ptp(blocks, axis=(1, 3))
+
+
 def compare_blocks(around, inside, offsets, partners, gy, gx, scale):
     out = np.zeros(around.shape)
     for y, x in np.ndindex(around.shape):

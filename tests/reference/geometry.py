@@ -22,8 +22,14 @@ def tone_score(white, mean, spread, tones, n_tones, g):
     return sum(p - mean for p in inside) / (spread * np.sqrt(len(inside))) if len(inside) >= 8 else 0.0
 
 
-def refine_geometry(white, mean, spread, tones, n_tones, step, last_step, g):
+def band_moments(white, first_row, last_row, first_column):
+    band = white[first_row:last_row, first_column:].astype(np.float64)
+    return band.mean(), band.std()
+
+
+def refine_geometry(white, mean, spread, tones, n_tones, step, last_step, promising, g):
     """Return the best matrix and its score; moves are taken as they are found, in the order listed."""
+    first = step
     generators = [[[1, 0], [0, 1]], [[0, 1], [-1, 0]], [[1, 0], [0, -1]], [[0, 1], [1, 0]]]
     best = tone_score(white, mean, spread, tones, n_tones, g)
     while step >= last_step:
@@ -36,7 +42,21 @@ def refine_geometry(white, mean, spread, tones, n_tones, step, last_step, g):
                     best, g = score, trial
         if best == start:
             step /= 2
+            if step <= first / 4 and best < promising:
+                break
     return g, best
+
+
+def refine_geometries(white, mean, spread, tones, counts, starts, moves, last_step, promising, geometries):
+    """Return the best matrices, and the scores of every prefix at each."""
+    shown = white, mean, spread, tones
+    refined, scores = [], np.empty((len(geometries), len(counts)))
+    for i, (start, move, first) in enumerate(zip(starts, moves, geometries, strict=True)):
+        g, best = refine_geometry(*shown, start, move, last_step, promising, first)
+        tone_scores(*shown, counts, g, scores[i])
+        scores[i, np.array(counts) == start] = best
+        refined.append(g)
+    return np.array(refined), scores
 
 
 def tone_scores(white, mean, spread, tones, counts, g, out):

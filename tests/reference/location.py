@@ -1,21 +1,6 @@
 """Slow twins of the kernels over a grid of nodes."""
 
-import itertools
-
 import numpy as np
-
-
-def marginals(evidence, coupling):
-    """Exact probabilities of an Ising model, over all of its states; for a few nodes."""
-    shape = evidence.shape
-    total, of_each = 0.0, np.zeros(shape)
-    for bits in itertools.product((0, 1), repeat=evidence.size):
-        state = np.array(bits).reshape(shape)
-        differ = np.count_nonzero(np.diff(state, axis=0)) + np.count_nonzero(np.diff(state, axis=1))
-        weight = np.exp((state * evidence).sum() - 2 * coupling * differ)
-        total += weight
-        of_each += weight * state
-    return of_each / total
 
 
 def believe(evidence, coupling, n_sweeps):

@@ -7,8 +7,11 @@ def add_group(flat, starts, width):
     return sum(flat[int(start) : int(start) + width].astype(np.int64) for start in starts)
 
 
-def scan_rows(flat, offsets, tone_rows, tone_columns, counts, hypotheses, bias, gain):
-    """Return the best score of every hypothesis and prefix, and the first scale that has it."""
+def scan_rows(flat, offsets, tone_rows, tone_columns, counts, hypotheses, bias, gain, promising):
+    """Return the best score of every hypothesis and prefix, and the first scale that has it.
+
+    -2^30 for prefixes that are longer than one whose score is not promising.
+    """
     scales = np.arange(gain.shape[1])
     best, at = np.empty((2, len(hypotheses), len(counts)), np.int64)
     for h, (strain, mirrored, turn) in enumerate(hypotheses):
@@ -17,6 +20,9 @@ def scan_rows(flat, offsets, tone_rows, tone_columns, counts, hypotheses, bias, 
         for p, count in enumerate(counts):
             score = np.floor(gain[p].astype(np.float64) * (seen[:count].sum(axis=0) - bias[p]))
             best[h, p], at[h, p] = score.max(), score.argmax()
+        hopeless = np.flatnonzero(best[h] < promising)
+        if hopeless.size:
+            best[h, hopeless[0] + 1 :] = -(2**30)
     return best, at
 
 
