@@ -109,7 +109,7 @@ class Carrier:
 
     @property
     def anchors(self) -> NDArray[np.int8]:
-        """Signs of anchors by coefficient and block, 0 for other chips: int8 ``(10, 128, 256)``, rows twice."""
+        """Signs of the anchors, 0 for other chips: int8 ``(10, 128, 256)``, each row of blocks twice."""
         if self._anchors is None:
             signs = np.where(self.code_bit == ANCHOR, self.signs, np.int8(0))
             self._anchors = np.concatenate([signs, signs], axis=2)
