@@ -11,7 +11,7 @@ from planted import MESSAGE as PLANTED
 from fastmark.detection import evidence
 from fastmark.detection.analysis import Analysis
 from fastmark.detection.placement import LOG_SHIFTS
-from fastmark.detection.plan import LARGE_PLANE
+from fastmark.detection.plan import HALVED_FROM
 from fastmark.detection.reading import FLOORS, ChipReader, view_at_half_resolution
 from fastmark.detection.resampling import resample
 from fastmark.detection.scores import ScorePlanes
@@ -175,5 +175,5 @@ def test_what_does_not_start_at_an_even_sample_is_not_read_at_half_the_resolutio
 
 
 def test_small_images_are_not_read_at_half_their_resolution(unmarked):
-    assert min(unmarked.shape) < LARGE_PLANE
+    assert min(unmarked.shape) < HALVED_FROM
     assert view_at_half_resolution(Analysis(ScorePlanes(unmarked)), place(AGREES)) is None
