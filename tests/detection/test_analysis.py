@@ -20,36 +20,55 @@ def large(draw_plane):
     return draw_plane("textured", 1012, 1020)
 
 
+LATER = {"identity", "levels", "origins", "tiles", "busy_part"}
+
+
 def test_nothing_is_computed_until_it_is_needed(unmarked):
     planes = ScorePlanes(unmarked)
     analysis = Analysis(planes)
     assert analysis.plan == ScanPlan.of(unmarked.shape)
     assert not planes.computed
-    assert set(vars(analysis)) == {"planes", "plan"}
+    assert not LATER & set(vars(analysis))
 
 
-def test_levels_and_the_identity_are_analysed_once(unmarked):
+def test_what_is_known_is_computed_once(unmarked):
     analysis = Analysis(ScorePlanes(unmarked))
-    assert analysis.identity is analysis.identity
-    first = analysis.levels
-    assert [level.plan.factor for level in first] == [1, 2]
-    assert all(level is same for level, same in zip(first, analysis.levels, strict=True))
+    for name in LATER:
+        assert getattr(analysis, name) is getattr(analysis, name)
+    assert [level.plan.factor for level in analysis.levels] == [1]
+    assert vars(analysis).keys() >= LATER
 
 
-def test_the_level_of_a_large_picture_shares_the_torus_transform(large):
-    analysis = Analysis(ScorePlanes(large))
-    level = analysis.levels[0]
-    assert level.plan.factor == 2
-    assert level.white.shape == analysis.identity.power.bins.shape
-    # what is interpolated, and what was not needed yet, was not transformed
-    assert "padded" not in vars(level)
+def test_the_image_as_it_is_is_asked_in_the_spectrum_that_is_scanned(unmarked, large):
+    for plane, step in ((unmarked, 1), (large, 2)):
+        planes = ScorePlanes(plane)
+        analysis = Analysis(planes)
+        assert analysis.origins.padded is analysis.levels[0].padded
+        assert (analysis.origins.step, analysis.levels[0].plan.factor) == (step, step)
+        # neither its log-polar grids nor the torus were needed, nor scores at another resolution
+        assert not {"white", "views"} & set(vars(analysis.levels[0]))
+        assert not {"identity"} & set(vars(analysis))
+        assert {reduction for reduction, _ in planes.computed} == {step}
 
 
-def test_a_picture_beyond_the_torus_has_a_transform_of_its_own(draw_plane):
-    """Folded, tones between the torus' frequencies would be lost."""
-    analysis = Analysis(ScorePlanes(draw_plane("textured", 1000, 1040)))
-    level = analysis.levels[0]
-    assert level.white.shape == level.padded.power.bins.shape != analysis.identity.power.bins.shape
+def test_a_picture_without_a_flat_canvas_has_no_busy_part(large):
+    assert Analysis(ScorePlanes(large)).busy_part is None
+
+
+def test_the_busy_part_of_a_canvas_is_scanned_by_itself(large):
+    """A picture on white, beyond which nothing is: the part holds it, with a cell of the canvas at most."""
+    page = np.full((1400, 1500), 255, np.float32)
+    page[320:1000, 400:1100] = large[:680, :700]
+    analysis = Analysis(ScorePlanes(page))
+    window, level = analysis.busy_part
+    cell = 4 * 8 * analysis.plan.step
+    (top, left), (height, width) = window.corner, window.planes.shape
+    assert 320 - 2 * cell < top <= 320 < 1000 <= top + height < 1000 + 2 * cell
+    assert 400 - 2 * cell < left <= 400 < 1100 <= left + width < 1100 + 2 * cell
+    np.testing.assert_array_equal(window.planes.reduced(1), page[top : top + height, left : left + width])
+    # at the pixels' resolution, which is twice that of the canvas
+    assert (analysis.plan.step, window.unit, level.plan.factor) == (2, 1, 1)
+    assert level.shape == window.planes.shape
 
 
 def test_a_picture_beyond_2048_samples_is_analysed_in_the_middle():

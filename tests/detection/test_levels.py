@@ -5,13 +5,15 @@ import pytest
 from pictures import grey, photograph
 from planted import planted
 
-from fastmark.detection.levels import PaddedSpectrum, ScanLevel
+from fastmark.detection.levels import PaddedSpectrum, ScanLevel, band_moments
 from fastmark.detection.logpolar import Templates
-from fastmark.detection.noise import PowerSpectrum, tukey
+from fastmark.detection.noise import tukey
 from fastmark.detection.plan import LevelPlan
 from fastmark.detection.scan import scan
 from fastmark.detection.scores import ScorePlanes
 from fastmark.kernels.fourier import sinc_table, spectrum_at
+
+NY, NX = 640, 768  # of the padded spectrum of 400 x 600 samples
 
 
 @pytest.fixture(scope="module")
@@ -30,26 +32,45 @@ def marked(carrier):
 def test_a_spectrum_is_white_but_for_its_tones(marked, templates):
     level = ScanLevel(ScorePlanes(marked), LevelPlan.of(marked.shape, 1, 0.2))
     n_rows, n_columns = level.white.shape
-    # 1.4 and 1.25 times 400 and 600 samples, and sizes that are fast to transform
-    assert (n_rows, n_columns) == (640, 768 // 2 + 1)
+    # 1.33 and 1.25 times 400 and 600 samples, and sizes that are fast to transform
+    assert (n_rows, n_columns) == (NY, NX // 2 + 1)
     assert level.white.min() >= 0
     assert level.white.max() <= 8
-    assert level.mean == pytest.approx(1, abs=0.1)
-    bins = np.rint(templates.tones[:96] * (640, 768)).astype(int)
+    mean, spread = level.moments
+    assert mean == pytest.approx(1, abs=0.1)
+    assert 0.7 < spread < 1.3
+    bins = np.rint(templates.tones[:96] * (NY, NX)).astype(int)
     bins *= np.where(bins[:, 1:] < 0, -1, 1)
-    assert np.median(level.white[bins[:, 0], bins[:, 1]]) > 2.5 * level.mean
+    assert np.median(level.white[bins[:, 0], bins[:, 1]]) > 2.5 * mean
     assert level.shape == (400, 600)
 
 
-def test_a_level_takes_a_spectrum_that_is_at_hand(marked, templates):
-    planes = ScorePlanes(marked)
-    spectrum = np.fft.rfft2(planes.weighted(), s=(512, 640)).astype(np.complex64)
-    level = ScanLevel(planes, LevelPlan.of(marked.shape, 1, 0.5), PowerSpectrum.of(spectrum, 12, 11))
-    assert level.white.shape == spectrum.shape
+def test_moments_are_those_of_the_band_of_the_tones(marked):
+    level = ScanLevel(ScorePlanes(marked), LevelPlan.of(marked.shape, 1, 0.2))
+    # above a 32nd of a cycle per sample either way, and rows of the upper half
+    band = level.white[NY // 32 : NY // 2, NX // 32 :].astype(np.float64)
+    assert level.moments == pytest.approx((band.mean(), band.std()), rel=1e-3)
+    assert band_moments(np.ones((640, 385), np.float32)) == pytest.approx((1, 0), abs=1e-3)
+
+
+def test_flat_spectra_have_a_spread_that_can_be_divided_by():
+    assert band_moments(np.zeros((64, 33), np.float32)) == (0, 1e-12)
+
+
+def test_a_level_is_transformed_at_once_and_the_rest_when_it_is_needed(marked, templates):
+    level = ScanLevel(ScorePlanes(marked), LevelPlan.of(marked.shape, 1, 0.5))
+    assert not {"white", "moments", "views"} & set(vars(level))
+    assert level.padded.spectrum.shape == (NY, NX // 2 + 1)
     assert np.abs(scan(level, templates)[0].matrix - np.eye(2)).max() < 0.002
-    # what is interpolated is transformed apart, when it is asked for
-    assert level.padded.spectrum.shape == (640, 385)
-    assert level.padded is level.padded
+    for name in ("white", "moments", "views"):
+        assert getattr(level, name) is getattr(level, name)
+
+
+@pytest.mark.parametrize(("pools", "seen"), [((1, 2, 4), [1, 2, 4]), ((2, 2, 4), [2, 4]), ((2, 2, 0), [2])])
+def test_a_level_has_the_grids_that_its_plan_asks_for(marked, pools, seen):
+    level = ScanLevel(ScorePlanes(marked), LevelPlan(1, 0.2, pools))
+    assert list(level.views) == seen
+    assert [spectrum.grid.pool for spectrum in level.views.values()] == seen
 
 
 # ---- the padded spectrum ---------------------------------------------------------------------------
