@@ -10,7 +10,7 @@ from fastmark.detection import evidence
 from fastmark.detection.levels import ScanLevel
 from fastmark.detection.noise import tukey
 from fastmark.detection.placement import place_candidate, place_pilot, view_candidate
-from fastmark.detection.plan import LARGE_PLANE, LevelPlan, ScanPlan
+from fastmark.detection.plan import HALVED_FROM, LevelPlan, ScanPlan
 from fastmark.detection.resampling import resample
 from fastmark.detection.scan import Candidate
 from fastmark.detection.scores import ScorePlanes
@@ -81,7 +81,7 @@ def test_tones_of_a_picture_as_it_is_are_sums_over_its_scores(carrier, shape):
     planes = Scores(shape, pilot_at(carrier, np.eye(2), np.array([3.0, -8.0])), 3.0)
     torus = torus_of(planes, np.eye(2))
     assert torus.is_identity
-    assert torus.step == (2 if min(shape) >= LARGE_PLANE else 1)
+    assert torus.step == (2 if min(shape) >= HALVED_FROM else 1)
     assert torus.spectrum.shape == (TORUS // torus.step, TORUS // torus.step // 2 + 1)
     assert torus.power.bins.shape == (TORUS // 2, TORUS // 4 + 1)
     np.testing.assert_array_equal(torus.offset, 0)

@@ -6,6 +6,7 @@ from pictures import grey, photograph
 from PIL import Image
 from planted import moved, planted
 
+from fastmark.detection.course import recording
 from fastmark.detection.levels import ScanLevel
 from fastmark.detection.logpolar import GRIDS, Templates
 from fastmark.detection.plan import LevelPlan
@@ -88,14 +89,11 @@ def test_a_turned_picture_of_another_aspect_is_found(marked, templates, degrees)
 
 @pytest.mark.parametrize("degrees", [0, 90, 33])
 def test_small_levels_are_scanned_too(carrier, templates, degrees):
-    """Their spectra are looked at on coarser grids."""
+    """Their spectra are looked at on coarser grids, and none for turned strains where they are tiny."""
     plane, _ = planted(grey(photograph("astronaut", 250)).astype(np.float32), carrier, strength=1.5)
     plane, matrix = turned(plane, degrees, 0.9)
     level = level_of(plane)
-    assert list(level.views) == [2, 4]
-    assert list(level_of(np.pad(plane, 20)).views) == [1, 2, 4]
-    for view in (level, level_of(np.pad(plane, 20))):
-        assert [spectrum.grid.pool for spectrum in view.views.values()] == list(view.views)
+    assert list(level.views) == ([2] if max(plane.shape) <= 260 else [2, 4])
     # bins are wider than those of larger levels by as much
     assert miss(scan(level, templates)[0], matrix) < 0.004
 
@@ -105,10 +103,18 @@ def test_a_picture_of_twice_the_scale_is_found_at_half_resolution(marked, templa
     assert miss(scan(level_of(large, 2), templates)[0], 2 * np.eye(2)) < 0.004
 
 
+def test_an_enlarged_picture_is_found_without_being_reduced(marked, templates):
+    part, matrix = turned(np.ascontiguousarray(marked[:250, :300]), 0, 2.6)
+    found = scan(level_of(part), templates)[0]
+    assert miss(found, matrix) < 0.005
+
+
 def test_scales_below_the_least_are_not_sought(marked, templates):
     shrunk, matrix = turned(marked, 0, 0.5)
     assert miss(scan(level_of(shrunk, 1, 0.45), templates)[0], matrix) < 0.002
-    found = scan(level_of(shrunk, 1, 1.0), templates)
+    # strains at any rotation are sought at scales of their own
+    level = ScanLevel(ScorePlanes(shrunk), LevelPlan(1, 1.0, (2, 2, 0)))
+    found = scan(level, templates)
     assert all(miss(candidate, matrix) > 0.05 for candidate in found)
 
 
@@ -121,21 +127,41 @@ def test_the_unmarked_and_the_wrong_key_score_low(marked, templates, other_carri
 def test_candidates_come_best_first_differ_and_stand_out(marked, templates):
     for plane in (marked, moved(marked, "squeezed")[0]):
         found = scan(level_of(plane), templates)
-        assert 1 <= len(found) <= 20
+        assert 1 <= len(found) <= 6
         assert [c.score for c in found] == sorted((c.score for c in found), reverse=True)
-        assert found[-1].score >= 4.7
+        assert found[-1].score >= 5.2
         for i, one in enumerate(found):
             assert all(miss(other, one.matrix) > 0.01 * np.abs(one.matrix).max() for other in found[:i])
 
 
 def test_refinement_climbs_to_the_geometry_from_nearby(marked, templates):
     level = level_of(marked)
-    for change in (0.996 * np.eye(2), 1.005 * np.eye(2), np.array([[1, 0.003], [-0.003, 1]])):
-        refined = refine(level, templates, change, 48, 0.006)
+    changes = np.array([0.996 * np.eye(2), 1.005 * np.eye(2), [[1, 0.003], [-0.003, 1]]])
+    found = refine(level, templates, changes, [48] * 3, [0.006] * 3)
+    assert len(found) == len(changes)
+    # what is refined is not changed
+    np.testing.assert_array_equal(changes[0], 0.996 * np.eye(2))
+    for refined, change in zip(found, changes, strict=True):
         assert miss(refined, np.eye(2)) < 0.0015
         score, n_tones = score_of(level, templates, refined.matrix)
         assert (score, n_tones) == (pytest.approx(refined.score), refined.n_tones)
         assert score > score_of(level, templates, np.linalg.inv(change).T)[0]
+
+
+def test_what_is_not_promising_is_left_where_it_came_to_coarsely(marked, templates):
+    level = level_of(marked)
+    start = np.array([[[1.0017, 0.0031], [-0.0026, 0.9985]]])
+    finely, coarsely = (
+        refine(level, templates, start, [48], [0.006], promising=promising)[0] for promising in (0.0, 1e9)
+    )
+    assert finely.score > coarsely.score
+    # moves of 0.006 and 0.003 alone
+    assert coarsely.score > score_of(level, templates, np.linalg.inv(start[0]).T)[0] - 1e-9
+    assert np.abs(np.linalg.inv(coarsely.matrix) - np.linalg.inv(finely.matrix)).max() < 0.006
+
+
+def test_nothing_refined_is_nothing(marked, templates):
+    assert refine(level_of(marked), templates, np.empty((0, 2, 2)), [], []) == []
 
 
 @pytest.mark.parametrize("shape", [(48, 48), (49, 300), (300, 60)], ids=str)
@@ -151,30 +177,49 @@ def test_small_and_flat_planes_are_scanned_without_harm(templates, shape):
 
 def test_a_pass_tries_every_strain_mirror_image_and_rotation_once():
     matrices = [np.eye(2), np.diag([1.1, 1 / 1.1])]
-    everywhere = ScanPass.of(2, matrices, None, (0, 1), 96, 5.0, 0.01)
+    everywhere = ScanPass.of(2, matrices, None, (0, 1), (3.0, 0.2), 5.0, 0.01)
     assert {tuple(row) for row in everywhere.hypotheses} == {
         (strain, mirrored, row) for strain in (0, 1) for mirrored in (0, 1) for row in range(256)
     }
     assert len(everywhere.hypotheses) == 2 * 2 * 256
     # upright and lying on their side, and a row or two beside
-    upright = ScanPass.of(2, matrices, 2, (1,), 96, 5.0, 0.01)
+    upright = ScanPass.of(2, matrices, 2, (1,), (3.0, 0.2), 5.0, 0.01)
     rows = {254, 255, 0, 1, 2, 126, 127, 128, 129, 130}
     assert {tuple(row) for row in upright.hypotheses} == {(s, 1, row) for s in (0, 1) for row in rows}
     assert len(upright.hypotheses) == 2 * len(rows)
-    assert upright.strains.rows.shape == (2, GRIDS[2].n_angles)
+    assert upright.strains.offsets.shape == (2, 2 * GRIDS[2].n_angles)
 
 
-@pytest.mark.parametrize("small", [False, True])
-def test_passes_use_the_grids_that_a_level_has(small):
-    whole = scan_passes((1, 2, 4), small=small)
-    assert [one.pool for one in whole] == [1, 1, 2, 2, 4]
-    # small levels have no finest grid, and nothing is coarse enough for strains at any rotation
-    assert [one.pool for one in scan_passes((2, 4), small=small)] == [2, 2, 2, 2]
-    # more tones are looked for where there is time to spare
-    assert [one.n_tones for one in whole] == ([384, 192, 192, 192, 192] if small else [192, 96, 96, 96, 96])
+@pytest.mark.parametrize("least_scale", [0.2, 0.75])
+@pytest.mark.parametrize("pools", [(1, 2, 4), (2, 2, 4), (2, 2, 0)], ids=str)
+def test_passes_use_the_grids_that_a_level_has(pools, least_scale):
+    passes = scan_passes(pools, least_scale)
+    fine, upright, turned = pools
+    # the plain, aspects and shears of upright ones; strains at any rotation where there is a grid for them
+    n = 4 if turned else 3
+    assert [one.pool for one in passes] == [fine, upright, upright, turned][:n]
+    assert [one.n_tones for one in passes] == [96] * n
     # aspects either way and shears, along the axes, and upright alone
-    assert [len(one.strains.matrices) for one in whole] == [1, 1, 18, 4, 16]
-    assert [len(one.hypotheses) for one in whole] == [512, 512, 18 * 2 * 6, 4 * 2 * 14, 16 * 128]
+    assert [len(one.strains.matrices) for one in passes] == [1, 18, 4, 16][:n]
+    rows = GRIDS[fine].n_angles
+    assert [len(one.hypotheses) for one in passes] == [2 * rows, 18 * 2 * 6, 4 * 2 * 14, 16 * 128][:n]
+    # turned strains are seen in the middle of the scales
+    assert [one.scales for one in passes] == [(3.0, least_scale)] * 3 + [(2.0, 0.43)] * (n - 3)
+
+
+def test_passes_are_laid_out_once():
+    assert scan_passes((1, 2, 4), 0.2) is scan_passes((1, 2, 4), 0.2)
+
+
+def test_a_scan_notes_how_much_it_looked_at_and_how_well_it_came_out(marked, templates):
+    level = level_of(marked)
+    with recording() as course:
+        found = scan(level, templates)
+    (note,) = [event.note for event in course.events if event.name == "scan"]
+    assert note.scores == tuple(candidate.score for candidate in found)
+    passes = scan_passes(level.plan.pools, level.plan.least_scale)
+    n = [len(one.hypotheses) * GRIDS[one.pool].scales(*one.scales)[1].size for one in passes]
+    assert note.n_hypotheses == sum(n)
 
 
 # ---- repeats ---------------------------------------------------------------------------------------
