@@ -43,7 +43,7 @@ def without_lines(plane, carrier):
     bins = np.rint(carrier.tones / TORUS * plane.shape).astype(int)
     for dy, dx in np.ndindex(3, 3):
         for sign in (1, -1):
-            spectrum[tuple((sign * (bins + (dy - 1, dx - 1))).T)] = 0
+            spectrum[tuple((sign * (bins + np.array([dy - 1, dx - 1]))).T)] = 0
     return np.fft.ifft2(spectrum).real.astype(np.float32)
 
 

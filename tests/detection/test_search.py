@@ -10,7 +10,8 @@ from planted import CODE, place, planted
 from planted import MESSAGE as PLANTED
 
 import fastmark as fm
-from fastmark.detection import evidence
+from fastmark.detection import evidence, integer_units
+from fastmark.detection import search as search_module
 from fastmark.detection.analysis import Analysis
 from fastmark.detection.evidence import DETECTED, LOG_SHARES
 from fastmark.detection.logpolar import Templates
@@ -102,7 +103,7 @@ def test_an_image_as_it_is_needs_no_scan(carrier, templates):
     search = search_of(plane, carrier, templates)
     search.run(deep=True)
     (trial,) = trials_of(search)
-    assert (trial.kind, trial.log_trials, trial.read) == ("identity", evidence.open_list(1), True)
+    assert (trial.kind, trial.log_trials, trial.read) == ("origin", evidence.open_list(1), True)
     assert trial.z > 8
     assert trial.placement is search.finding.placement
     assert search.finding.proven
@@ -111,21 +112,72 @@ def test_an_image_as_it_is_needs_no_scan(carrier, templates):
 # ---- geometries of the scan ------------------------------------------------------------------------
 
 
-def test_no_geometry_is_free_and_later_ones_cost_more(carrier, other_carrier):
+def test_no_geometry_is_free_and_later_ones_cost_more(unmarked, carrier, templates, monkeypatch):
     """They are numbered in the scan's order, before any phase is seen, and tried in that of their phases."""
-    plane = planted(grey(photograph("astronaut", 300)).astype(np.float32), carrier)[0]
-    search = search_of(plane, other_carrier, Templates(other_carrier))
+
+    def suggested(level, _):
+        return [Candidate(scale * np.eye(2), 96, score, level) for scale, score in ((1.3, 6.0), (0.8, 5.5))]
+
+    monkeypatch.setattr(search_module, "scan", suggested)
+    search = search_of(unmarked, carrier, templates)
     found = search.place_candidates()
-    assert len(found) > 1
+    assert len(found) == 2
     by_score = sorted(found, key=lambda one: -one.candidate.score)
-    assert [one.log_trials for one in by_score] == [evidence.open_list(n + 1) for n in range(len(found))]
-    search = search_of(plane, other_carrier, Templates(other_carrier))
+    # besides, a place is read in all of the image and in a part of it
+    assert [one.log_trials for one in by_score] == [evidence.open_list(n) + math.log(2) for n in (2, 3)]
+    for order in (1, -1):
+        # whatever phases say
+        names = iter(((agreeing(order), agreeing(-order)) * 2)[:2])
+        monkeypatch.setattr(search_module, "place_candidate", lambda *_, names=names: next(names))
+        search = search_of(unmarked, carrier, templates)
+        search.run(deep=False)
+        first, *others = (t for t in trials_of(search) if t.kind in ("origin", "candidate"))
+        assert (first.kind, first.log_trials) == ("origin", evidence.open_list(1))
+        log_ps = [t.placement.log_p for t in others]
+        assert log_ps == sorted(log_ps)
+        n_units = len({t.log_trials for t in trials_of(search) if t.kind.endswith("units")})
+        numbers = (2 + n_units, 3 + n_units)
+        prices = [evidence.open_list(n) + math.log(2) for n in numbers]
+        assert [t.log_trials for t in others] == (prices if order < 0 else prices[::-1])
+
+
+def test_whole_units_pay_for_their_looks_and_candidates_after_them(unmarked, carrier, templates):
+    search = search_of(unmarked, carrier, templates)
+    assert not search.try_whole_units(deep=True)
+    kinds = ("whole units", "dense units")
+    assert {t.kind for t in trials_of(search)} == set(kinds)
+    scales = integer_units.whole_units(search._analysis, templates, -math.inf)
+    assert len(scales) == search.n_whole_units == 3
+    for number, unit in enumerate(scales):
+        of_unit = [t for t in trials_of(search) if abs(t.placement.matrix[0, 0]) == unit.samples]
+        assert {t.log_trials for t in of_unit} == {evidence.open_list(2 + number) + math.log(4)}
+        assert len(of_unit) <= 4
+        assert of_unit[-1].kind == "dense units"
+        assert all(t.read == (t.z >= 5.6 or t.placement.log_p <= math.log(1e-3)) for t in of_unit)
+
+
+@pytest.mark.parametrize("size", [(300, 320), (712, 760)], ids=str)
+def test_all_whole_shifts_are_tried_where_tones_show(carrier, templates, draw_plane, size):
+    """A crop has no origin; origins and shifts are places of one geometry, and share its price."""
+    plane = planted(draw_plane("textured", size[0] + 9, size[1] + 11), carrier)[0][5:, 7:]
+    search = search_of(np.ascontiguousarray(plane), carrier, templates)
     search.run(deep=False)
-    first, *others = (t for t in trials_of(search) if t.kind in ("identity", "candidate"))
-    assert (first.kind, first.log_trials) == ("identity", evidence.open_list(1))
-    assert sorted(t.log_trials for t in others) == [evidence.open_list(n + 2) for n in range(len(found))]
-    log_ps = [t.placement.log_p for t in others]
-    assert log_ps == sorted(log_ps)
+    first, second = trials_of(search)
+    assert (first.kind, first.read, second.kind, second.read) == ("origin", False, "shift", True)
+    assert first.log_trials == second.log_trials == evidence.open_list(1)
+    assert (first.least, second.least) == (5.0, 5.4)
+    assert second.z > 8
+    assert search.finding.message.message == PLANTED
+
+
+def test_whole_shifts_are_left_where_no_tones_show(carrier):
+    """But where they are asked for."""
+    search = search_of(grey(photograph("coffee", 300)).astype(np.float32), carrier, None)
+    assert -2 < search._analysis.origins.place(carrier).view.excess < 1.2
+    search.try_as_it_is()
+    assert [t.kind for t in trials_of(search)] == ["origin"]
+    search.try_as_it_is(sure=True)
+    assert [t.kind for t in trials_of(search)] == ["origin", "origin", "shift"]
 
 
 def test_images_turned_by_180_degrees_are_found_by_the_scan(carrier, templates):
@@ -133,8 +185,9 @@ def test_images_turned_by_180_degrees_are_found_by_the_scan(carrier, templates):
     plane, _ = planted(grey(photograph("astronaut", 400)).astype(np.float32), carrier)
     search = search_of(np.ascontiguousarray(plane[::-1, ::-1]), carrier, templates)
     search.run(deep=False)
-    assert trials_of(search)[0].kind == "identity"
+    assert [t.kind for t in trials_of(search)[:2]] == ["origin", "shift"]
     assert trials_of(search)[0].z < 6
+    assert trials_of(search)[1].z < 6
     assert trials_of(search)[-1].kind == "candidate"
     assert search.finding.message.message == PLANTED
     np.testing.assert_allclose(search.finding.placement.matrix, -np.eye(2), atol=0.002)
@@ -163,8 +216,9 @@ def test_candidates_whose_phases_agree_are_read_and_the_likeliest_is_straightene
     candidates = placed([agreeing(-9.0), agreeing(-8.0), agreeing(9.0)])
     assert not search.try_candidates(candidates, identity_agrees=False)
     tried = [record.kind if isinstance(record, Trial) else record.floor for record in search.trace]
-    # each with its readings
-    assert tried == ["candidate", *FLOORS, "candidate", *FLOORS, "candidate", "straightened", *FLOORS]
+    # each with its readings, of all of the image and of the part in which the pilot lies
+    both = [*FLOORS, *FLOORS]
+    assert tried == ["candidate", *both, "candidate", *both, "candidate", "straightened", *FLOORS]
     assert [t.read for t in trials_of(search)] == [True, True, False, True]
     straightened = trials_of(search)[-1]
     assert straightened.placement is candidates[0].placement

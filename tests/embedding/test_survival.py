@@ -59,7 +59,7 @@ def test_scan_and_phases_are_those_of_the_detector_at_the_true_geometry(host, ca
     look = looks.full if step == 1 else looks.half
     planes = ScorePlanes(canonical_plane(marked, step))
     level = ScanLevel(planes, ScanPlan.of(planes.shape).levels[0])
-    candidate = refine(level, Templates(carrier), step * np.eye(2), 96, 0.002)
+    (candidate,) = refine(level, Templates(carrier), step * np.eye(2)[None], [96], [0.002])
     assert candidate.n_tones == 96
     # refinement climbs to the best geometry near the true one, and places to quarters of a unit
     assert 0.85 * candidate.score <= look.score <= candidate.score
