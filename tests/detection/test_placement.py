@@ -9,7 +9,7 @@ from fastmark.codec.tables import TORUS
 from fastmark.detection import evidence
 from fastmark.detection.levels import ScanLevel
 from fastmark.detection.noise import tukey
-from fastmark.detection.placement import place_candidate, place_pilot, view_candidate
+from fastmark.detection.placement import place_candidate, place_pilot, view_candidate, view_spectrum
 from fastmark.detection.plan import HALVED_FROM, LevelPlan, ScanPlan
 from fastmark.detection.resampling import resample
 from fastmark.detection.scan import Candidate
@@ -317,3 +317,38 @@ def test_flat_planes_find_nothing_and_nothing_breaks(level, carrier):
     assert torus.place_densely(carrier)[0] < 5
     placement = place_candidate(Candidate(np.eye(2), 48, 5.0, level_of(plane)), carrier)
     assert placement.log_p >= 0
+
+
+# ---- views -----------------------------------------------------------------------------------------
+
+
+def test_turned_pictures_are_looked_for_where_that_is_asked(marked, carrier):
+    plane, matrix, _ = moved(marked[0], "turned by 180")
+    view = view_candidate(Candidate(np.eye(2), 96, 9.0, level_of(plane)), carrier)
+    placement = place_pilot(view)
+    np.testing.assert_allclose(placement.matrix, matrix, atol=1e-12)
+    assert place_pilot(view, turns=(True,)).log_phases == placement.log_phases
+    upright = place_pilot(view, turns=(False,))
+    np.testing.assert_array_equal(upright.matrix, np.eye(2))
+    assert upright.log_p > np.log(1e-3) > placement.log_p
+
+
+def test_a_view_from_the_first_sample_shows_the_same_place(marked, carrier):
+    plane, matrix, offset = moved(marked[0], "cropped")
+    view = view_spectrum(level_of(plane).padded, np.eye(2), 1, None, carrier)
+    first = view.from_first_sample()
+    np.testing.assert_array_equal(first.offset, 0)
+    np.testing.assert_allclose(np.abs(first.values), np.abs(view.values))
+    placement = place_pilot(first)
+    # and as nothing was resampled, whole units are preferred
+    assert units_off(placement, matrix, offset, marked[1]) <= 1e-9
+    assert placement.log_p < np.log(1e-9)
+
+
+def test_the_power_of_the_tones_stands_out_where_they_are(marked, carrier, other_carrier):
+    shown, unmarked, other = (
+        view_spectrum(level_of(plane).padded, np.eye(2), 1, None, of).excess
+        for plane, of in ((marked[0], carrier), (HOST, carrier), (marked[0], other_carrier))
+    )
+    assert shown > 8
+    assert max(abs(unmarked), abs(other)) < 4

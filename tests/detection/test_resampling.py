@@ -2,9 +2,13 @@
 
 import numpy as np
 import pytest
+from pictures import grey, photograph
 from planted import GEOMETRIES
 
-from fastmark.detection.resampling import FIELD_SPACING, MAX_UNITS, resample
+from fastmark.codec.mask import Perception
+from fastmark.codec.plane import canonical_plane
+from fastmark.detection.resampling import FIELD_SPACING, MAX_UNITS, mean_scores, reduction_of, resample
+from fastmark.detection.scores import ScorePlanes, weighted_scores
 
 
 class Waves:
@@ -76,3 +80,38 @@ def test_no_more_units_are_made_than_a_marked_picture_has():
     for matrix in (np.eye(2), 0.5 * np.eye(2)):
         grid = resample(planes, matrix, np.zeros(2))
         assert max(grid.scores.shape) <= MAX_UNITS + 16
+
+
+def reduced_scores(plane, samples, first):
+    """Of whole units: the mean of their own scores and of the means of their samples', of one power."""
+    part = np.ascontiguousarray(plane[first[0] :, first[1] :])
+    units = canonical_plane(part, samples)
+    coarse = weighted_scores(units, Perception.of(units).mask, 4.0)
+    fine = ScorePlanes(plane).weighted()[first[0] :, first[1] :]
+    n_rows, n_columns = coarse.shape
+    fine = fine[: samples * n_rows, : samples * n_columns].astype(np.float64)
+    means = fine.reshape(n_rows, samples, n_columns, samples).mean(axis=(1, 3))
+    return (coarse + means * np.sqrt(np.mean(coarse**2) / np.mean(means**2))) / 2
+
+
+@pytest.mark.parametrize("first", [(0, 0), (1, 0), (1, 1)], ids=str)
+@pytest.mark.parametrize("samples", [2, 3])
+def test_units_of_whole_samples_see_means_and_samples_alike(samples, first):
+    plane = grey(photograph("coffee")[:240, :300]).astype(np.float32)
+    planes, exact = ScorePlanes(plane), reduced_scores(plane, samples, first)
+    np.testing.assert_allclose(mean_scores(planes, samples, first), exact, atol=2e-3)
+    # and so does a grid of such units: the middle of the first lies half of them further on
+    grid = resample(planes, samples * np.eye(2), np.array(first) + (samples - 1) / 2)
+    np.testing.assert_allclose(grid.scores, exact, atol=2e-3)
+    assert grid.inside.all()
+
+
+def test_one_sample_a_unit_is_the_sample_s_score():
+    planes = ScorePlanes(grey(photograph("coffee")[:200, :200]).astype(np.float32))
+    np.testing.assert_array_equal(mean_scores(planes, 1), planes.weighted())
+
+
+@pytest.mark.parametrize(("scale", "reduction"), [(0.5, 1), (1.6, 1), (1.7, 2), (2.6, 2), (2.7, 3), (4, 4)])
+def test_planes_are_averaged_from_a_third_before_the_next_whole_sample(scale, reduction):
+    turned = scale * GEOMETRIES["turned"]
+    assert reduction_of(turned) == reduction_of(turned @ np.diag([1.0, -1.0])) == reduction
