@@ -32,7 +32,9 @@ _MIN_TONES_INSIDE = 12
 _NEUTRAL, _STEP = 3, 2.4  # bytes: of the mean, and a standard deviation
 _COUNTS = np.array(TONE_COUNTS)
 _FIXED = 256.0  # of scores in integers
-_PROMISING_ROW = 2.5  # sigmas of half of the tones without which the others are not summed
+# Sigmas of the first 48, 96 and 192 tones at the best scale of a row, without which others are not summed.
+_PROMISING_ROW, _PROMISING_MORE, _PROMISING_MOST = 1.5, 2.5, 3.2
+_PROMISING = (np.array([_PROMISING_ROW, _PROMISING_MORE, _PROMISING_MOST, 0.0]) * _FIXED).astype(np.int32)
 _NEAR = 2  # rows within which the best rotation stands for others
 _ROOM = 480  # columns right of the tones' span: scales down to 0.2
 # Scales are scored so many at a time; this share of one lot is not worth another.
@@ -235,7 +237,7 @@ class Templates:
             bias.astype(np.float32),
             (gain * _FIXED).astype(np.float32),
             int(least_score * _FIXED),
-            int(_PROMISING_ROW * _FIXED),
+            _PROMISING[: counts.size],
         )
 
         def score_strip(first: int, last: int) -> None:

@@ -1,11 +1,12 @@
 """An image as it is: pilot and anchors at the 128 x 128 places that an image which was not cropped can have.
 
 Its blocks start at unit (4, 4) of its own plane, so that its place is known but for whole blocks. The pilot
-is tried at all of them by a transform of 128 x 128, the anchors where it agrees.
+is tried at all of them by a transform of 128 x 128, and so are the anchors where it does not show.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -35,6 +36,8 @@ FIRST_ORIGIN = BLOCK // 2
 """Least origin each way: the plane's blocks start at unit (4, 4)."""
 
 _BEHIND = 1  # blocks by which the first one lies behind the origin
+# Standard deviations of the tones' power from which on the pilot chooses where anchors are asked.
+_PILOT_SHOWS = 1.2
 _PILOT_AGREES = 3.2
 TONES_MISSING = -2.0
 """Standard deviations by which the tones' power is less than the noise's, where tones were taken out."""
@@ -80,8 +83,8 @@ class Origins:
         """Find the origin at which pilot and anchors together agree best.
 
         Both have independent keystreams; each is brought to unit variance, and their weighted mean is sought
-        among the places where the pilot agrees by 3.2 standard deviations. Where tones are missing, as in an
-        image whose strongest lines were taken out, all places are asked.
+        among the places where the pilot agrees by 3.2 standard deviations. Where the pilot does not show, as
+        under much noise or where lines were taken out, anchors are asked everywhere.
         """
         view = view_spectrum(self.padded, np.eye(2), self.step, None, carrier).from_first_sample()
         c = view.aligned(turned=False)
@@ -89,7 +92,7 @@ class Origins:
         spread = math.sqrt(max(float(np.vdot(c, c).real) / 2, 1e-12))
         pilot = (block_surface(turned, view.tones) / np.float32(spread)).ravel()
         size = np.abs(pilot)
-        if view.excess > TONES_MISSING:
+        if view.excess >= _PILOT_SHOWS:
             asked = np.flatnonzero(size >= min(_PILOT_AGREES, float(size.max())))
             anchors = self._anchors_at(asked, carrier)
         else:
@@ -106,6 +109,17 @@ class Origins:
         placement = Placement(np.eye(2), -origin, z < 0, radii.size, bound, trials)
         return AsItIs(abs(z), placement, view)
 
+    @functools.cached_property
+    def _spectra(self) -> list[NDArray[np.complex64]]:
+        """``rfft2`` of the statistics, coefficient by coefficient: shared by all keys."""
+        height, width = self._statistics.shape[1:]
+        padded = np.zeros((GRID, GRID), np.float32)
+        spectra = []
+        for statistics in self._statistics:
+            padded[:height, :width] = statistics
+            spectra.append(fft.rfft2(padded))
+        return spectra
+
     def _anchors_at(self, origins: NDArray[np.int64], carrier: Carrier) -> NDArray[np.float64]:
         """Return the anchors' sums at the origins of these numbers, row by row."""
         sums = np.empty(origins.size)
@@ -116,12 +130,8 @@ class Origins:
     def _anchors_everywhere(self, carrier: Carrier) -> NDArray[np.float64]:
         """Return the anchors' sums at all origins, by transforms."""
         product = np.zeros((GRID, GRID // 2 + 1), np.complex64)
-        height, width = self._statistics.shape[1:]
-        # coefficient by coefficient, which stays in a core's cache
-        for statistics, waves in zip(self._statistics, carrier.anchor_waves, strict=True):
-            padded = np.zeros((GRID, GRID), np.float32)
-            padded[:height, :width] = statistics
-            fourier_kernels.add_correlation(fft.rfft2(padded), waves, product)
+        for spectrum, waves in zip(self._spectra, carrier.anchor_waves, strict=True):
+            fourier_kernels.add_correlation(spectrum, waves, product)
         surface = np.roll(fft.irfft2(product), (-_BEHIND, -_BEHIND), axis=(0, 1))
         return surface.ravel().astype(np.float64)
 

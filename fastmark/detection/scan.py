@@ -30,8 +30,8 @@ _LEAST_REFINED = 5.2
 # Score of a coarsely refined one that is refined further.
 _PROMISING_PEAK = 4.6
 
-_TONES = 96
-"""Tones whose power is summed: images with more show some of their pilot's power in the first ones."""
+_TONES = 384
+"""Tones whose power is summed, as far as the first of them are promising."""
 
 # Strains through which upright images are seen: other aspects in steps of a logarithm, and shears. Rows of
 # the grid that are tried with them, either side of upright: a shear is a strain across the axes and half as

@@ -101,7 +101,7 @@ class Search:
     @step("search", lambda _, search: search)
     def run(self, *, deep: bool) -> None:
         """Search until the message is proven or the hypotheses are used up."""
-        placement = self.try_as_it_is()
+        placement = self.try_as_it_is(sure=deep)
         if self.finding.proven:
             return
         if self.try_whole_units() or self.try_busy_part():

@@ -48,8 +48,8 @@ def scan_rows(
     int64 ``(H, 3)``, and scale w it is looked for in cell ``flat[offsets[s, tone_rows[m, i] + r] +
     tone_columns[i] + w]``. The score of the first ``counts[p]`` tones (multiples of 16, the last one all of
     them) is ``gain[p, w] (sum - bias[p, w])``, rounded down. ``best``, int32 ``(H, prefixes)``, takes the
-    maximum over w, and ``at`` its place where it is at least ``least``. Where a maximum is not ``promising``,
-    longer prefixes are not summed, and theirs is -2^30.
+    maximum over w, and ``at`` its place where it is at least ``least``. Where that of prefix p is under
+    ``promising[p]``, int32, longer prefixes are not summed, and theirs is -2^30.
     """
     n_scales = gain.shape[1]
     total = np.empty(n_scales, np.uint16)
@@ -77,7 +77,7 @@ def scan_rows(
                             at[h, prefix] = w
                             break
                 prefix += 1
-                if high < promising:
+                if high < promising[prefix - 1]:
                     best[h, prefix:] = -(2**30)
                     break
 

@@ -198,7 +198,7 @@ def test_passes_use_the_grids_that_a_level_has(pools, least_scale):
     # the plain, aspects and shears of upright ones; strains at any rotation where there is a grid for them
     n = 4 if turned else 3
     assert [one.pool for one in passes] == [fine, upright, upright, turned][:n]
-    assert [one.n_tones for one in passes] == [96] * n
+    assert [one.n_tones for one in passes] == [384] * n
     # aspects either way and shears, along the axes, and upright alone
     assert [len(one.strains.matrices) for one in passes] == [1, 18, 4, 16][:n]
     rows = GRIDS[fine].n_angles

@@ -114,18 +114,10 @@ def test_other_kinds_of_pixels(marker, marked):
 
 def test_large_pictures_and_parts_of_them_that_have_fewer_pixels_a_unit(marker):
     large = marker.embed(drawn(1300, 1400), MESSAGE)
-    for before, k in ((large, 2), (part(large, 31, 76, 1201, 1203), 2), (part(large, 30, 74, 1010, 1100), 1)):
+    for before, k in ((large, 2), (part(large, 31, 76, 1201, 1203), 2), (part(large, 31, 75, 1010, 1100), 1)):
         again, report = marker.embed_report(before, SECOND)
         assert (report.action, report.earlier_message, report.pixels_per_unit) == ("replaced", HEX, k)
         assert marker.detect(again).message == SECOND
-
-
-@pytest.mark.xfail(reason="at half a unit, only phases place the look at coarser marks: it reads no message")
-def test_parts_that_begin_amid_a_unit_of_a_coarser_mark(marker):
-    before = part(marker.embed(drawn(1300, 1400), MESSAGE), 31, 75, 1010, 1100)
-    again, report = marker.embed_report(before, SECOND)
-    assert (report.action, report.earlier_message, report.pixels_per_unit) == ("replaced", HEX, 1)
-    assert marker.detect(again).message == SECOND
 
 
 def test_pixels_go_where_they_are_asked_to_unless_refused(marker, marked):

@@ -52,7 +52,7 @@ class Scan:
     def run(self, least=-(2**30), promising=-(2**30)):
         shape = len(self.hypotheses), self.counts.size
         best, at = np.full(shape, -77, np.int32), np.full(shape, -77, np.int32)
-        fast.scan_rows(*self.arguments, least, promising, best, at)
+        fast.scan_rows(*self.arguments, least, np.full(best.shape[1], promising, np.int32), best, at)
         return best, at
 
     def plant(self, hypothesis, scale):
