@@ -246,7 +246,7 @@ def constant(name):
         (r"Scales are sought from ([\d.]+) to (\d+) samples per unit", ["PLAN_LEAST_SCALE", "MAX_SCALE"]),
         (r"strained pictures from ([\d.]+) to ([\d.]+)\.", ["LEAST_WIDE", "MOST_WIDE"]),
         (
-            r"agrees by ([\d.]+) standard deviations or more if the tones' power exceeds .{12} by ([\d.]+)",
+            r"agrees by ([\d.]+) standard deviations or more if the tones' power exceeds .{11} by ([\d.]+)",
             ["PILOT_AGREES", "PILOT_SHOWS"],
         ),
         (r"or is at (-[\d.]+) standard deviations", ["TONES_MISSING"]),

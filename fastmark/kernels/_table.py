@@ -51,7 +51,7 @@ FIRST = """
 0.3 logpolar.measure_cells f4[2C] f4[1C]
 0.2 logpolar.quantise_cells f4[2C] f4[1C] f4 f4 f4 u1[2A]
 0.2 logpolar.pool_cells f4[2C] f4[2C]
-0.9 logpolar.scan_rows u1[1C] i8[2C] i8[2C] i8[1C] i8[1C] i8[2C] f4[2C] f4[2C] i8 i8 i4[2C] i4[2C]
+0.9 logpolar.scan_rows u1[1C] i8[2C] i8[2C] i8[1C] i8[1C] i8[2C] f4[2C] f4[2C] i8 i4[1C] i4[2C] i4[2C]
 1.2 geometry.refine_geometries f4[2C] f8 f8 f8[2C] i8[1C] i8[1C] f8[1C] f8 f8 f8[3C] f8[2C]
 """
 
