@@ -36,9 +36,9 @@ _FIXED = 256.0  # of scores in integers
 _PROMISING_ROW, _PROMISING_MORE, _PROMISING_MOST = 1.5, 2.5, 3.2
 _PROMISING = (np.array([_PROMISING_ROW, _PROMISING_MORE, _PROMISING_MOST, 0.0]) * _FIXED).astype(np.int32)
 _NEAR = 2  # rows within which the best rotation stands for others
-_ROOM = 480  # columns right of the tones' span: scales down to 0.2
+_ROOM = 512  # columns right of the tones' span: scales down to 0.2
 # Scales are scored so many at a time; this share of one lot is not worth another.
-_LOT, _SPARED = 32, 0.15
+_LOT, _SPARED = 32, 0.05
 _ROWS = 64  # hypotheses that a thread scores at a time
 _LEFT = 32  # neutral cells left of the first radius: room for strains
 
