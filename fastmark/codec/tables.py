@@ -20,6 +20,9 @@ BLOCK = 8
 GRID = TORUS // BLOCK
 SUPERBLOCK = 16
 
+FIRST_ORIGIN = BLOCK // 2
+"""Least origin of an uncropped image, each way: its plane's blocks start at unit (4, 4)."""
+
 # (vertical, horizontal) DCT-II indices of the coefficients that carry chips: the mid-band annulus.
 COEFFICIENTS = ((0, 2), (1, 1), (2, 0), (0, 3), (1, 2), (2, 1), (3, 0), (1, 3), (2, 2), (3, 1))
 N_COEFFICIENTS = len(COEFFICIENTS)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fastmark import fft
 from fastmark.codec.carrier import Carrier
-from fastmark.codec.tables import BLOCK, GRID, N_COEFFICIENTS, TORUS
+from fastmark.codec.tables import BLOCK, FIRST_ORIGIN, GRID, N_COEFFICIENTS, TORUS
 from fastmark.detection import evidence
 from fastmark.detection.course import step
 from fastmark.detection.levels import PaddedSpectrum
@@ -31,9 +31,6 @@ from fastmark.detection.scores import ScorePlanes
 from fastmark.detection.soft_bits import ChipBlocks
 from fastmark.kernels import chips as kernels
 from fastmark.kernels import fourier as fourier_kernels
-
-FIRST_ORIGIN = BLOCK // 2
-"""Least origin each way: the plane's blocks start at unit (4, 4)."""
 
 _BEHIND = 1  # blocks by which the first one lies behind the origin
 # Standard deviations of the tones' power from which on the pilot chooses where anchors are asked.
@@ -148,6 +145,8 @@ def block_surface(turned: NDArray[np.complex128], tones: NDArray[np.int64]) -> N
     Returns:
         float32 ``(128, 128)``.
     """
-    spectrum = np.zeros((GRID, GRID // 2 + 1), np.complex64)
-    fourier_kernels.fold_tones(turned, tones, spectrum)
-    return fft.irfft2(spectrum)
+    spectrum = np.zeros((GRID, GRID), np.complex128)
+    np.add.at(spectrum, tuple((tones % GRID).T), turned.conj())
+    np.add.at(spectrum, tuple((-tones % GRID).T), turned)
+    surface = fft.irfft2(spectrum[:, : GRID // 2 + 1].astype(np.complex64))
+    return surface * np.float32(GRID * GRID / 2)

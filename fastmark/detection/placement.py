@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fastmark import fft
 from fastmark.codec.carrier import Carrier
-from fastmark.codec.tables import BLOCK, TONE_COUNTS, TORUS
+from fastmark.codec.tables import BLOCK, FIRST_ORIGIN, TONE_COUNTS, TORUS
 from fastmark.detection import evidence
 from fastmark.detection.affine import Matrix
 from fastmark.detection.levels import PaddedSpectrum
@@ -39,8 +39,6 @@ _LEAST_EXCESS = 0.05  # of the noise's power: where nothing of the tones can be 
 _FINE = 4  # places per unit, each way, at which the pilot's phases are compared
 # Natural logarithm by which whole shifts are preferred when a place is chosen, not when it is judged.
 _WHOLE_BONUS = 6.0
-# Least origin of an image that was not cropped, each way; the others lie whole blocks on.
-_FIRST_ORIGIN = BLOCK // 2
 # Half of the false-positive rate is given to images neither turned by 180 degrees nor inverted, the other
 # half to the three other cases; of an image not resampled, half of the first half to its origins.
 LOG_SHIFTS = float(np.log((_FINE * TORUS) ** 2))
@@ -241,7 +239,7 @@ def settle(peaks: Sequence[Peak], view: PilotView) -> Placement:
 
 def nearest_origin(shift: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the origin of an image that was not cropped nearest to a shift, units."""
-    origin: NDArray[np.float64] = _FIRST_ORIGIN + BLOCK * np.rint((shift - _FIRST_ORIGIN) / BLOCK)
+    origin: NDArray[np.float64] = FIRST_ORIGIN + BLOCK * np.rint((shift - FIRST_ORIGIN) / BLOCK)
     return origin
 
 
@@ -273,9 +271,9 @@ def _log_trials(peak: Peak, *, is_identity: bool) -> float:
 
 def _best_origin(surface: NDArray[np.float32]) -> NDArray[np.float64]:
     """Maximise over the shifts of an image that was not cropped."""
-    part = surface[_FIRST_ORIGIN // HALF :: BLOCK // HALF, _FIRST_ORIGIN // HALF :: BLOCK // HALF]
+    part = surface[FIRST_ORIGIN // HALF :: BLOCK // HALF, FIRST_ORIGIN // HALF :: BLOCK // HALF]
     place = np.array(divmod(int(part.argmax()), part.shape[1]), np.float64)
-    return _FIRST_ORIGIN + BLOCK * place
+    return FIRST_ORIGIN + BLOCK * place
 
 
 def _excess(values: NDArray[np.complex128]) -> NDArray[np.float64]:

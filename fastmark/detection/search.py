@@ -14,7 +14,7 @@ import numpy as np
 
 from fastmark.codec.carrier import Carrier
 from fastmark.codec.message import MessageCode
-from fastmark.detection import evidence, integer_units, tiles
+from fastmark.detection import evidence, integer_units, windows
 from fastmark.detection.affine import Matrix
 from fastmark.detection.analysis import Analysis
 from fastmark.detection.course import step
@@ -152,7 +152,7 @@ class Search:
             return False
         window, level = part
         for candidate in scan(level, self._templates)[: self._analysis.plan.n_candidates]:
-            log_trials = self._next_log_trials() + tiles.LOG_LOOKS
+            log_trials = self._next_log_trials() + windows.LOG_LOOKS
             placement = place_candidate(candidate, self._carrier)
             if self._judge("canvas", placement, log_trials, window=window):
                 return True
@@ -167,7 +167,7 @@ class Search:
     def try_tiles(self) -> bool:
         """Try what overlapping tiles of a large canvas show at its own resolution."""
         for sight in sights(self._analysis.tiles, self._templates):
-            log_trials = self._next_log_trials() + tiles.LOG_LOOKS
+            log_trials = self._next_log_trials() + windows.LOG_LOOKS
             looks = looks_at(sight, self._analysis.tiles, self._templates, self._carrier)
             for kind, z, placement, window in looks:
                 if self._judge(kind, placement, log_trials, z, window=window):

@@ -38,9 +38,6 @@ MOST_TILES = 320
 Look: TypeAlias = Literal["tiles", "dense tiles"]
 """What tiles show together, placed by its tones; the same with its anchors."""
 
-LOG_LOOKS = math.log(2)
-"""Natural logarithm of the number of looks at one geometry."""
-
 _WORTH_CUTTING = 768  # samples of the long side
 _LEAST_SCALE = 0.2  # samples per unit
 _FLAT = 1.0  # grey levels of spread in a block of 8 x 8

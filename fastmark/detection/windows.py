@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -9,6 +10,9 @@ import numpy as np
 
 from fastmark.detection.placement import Placement
 from fastmark.detection.scores import ScorePlanes
+
+LOG_LOOKS = math.log(2)
+"""Natural logarithm of the number of looks at one geometry in a window: by phases, and by anchors too."""
 
 
 @dataclass(frozen=True, slots=True)

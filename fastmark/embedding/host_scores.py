@@ -9,14 +9,11 @@ import numpy as np
 
 from fastmark.codec.mask import CELL
 from fastmark.codec.plane import Plane
-from fastmark.codec.tables import BLOCK, TORUS
+from fastmark.codec.tables import BLOCK, FIRST_ORIGIN, TORUS
 from fastmark.detection.scores import ScorePlanes, weighted_scores
 from fastmark.detection.soft_bits import ChipBlocks
 from fastmark.detection.torus import TorusSpectrum
 from fastmark.kernels import resample as kernels
-
-FIRST_ORIGIN = BLOCK // 2
-"""Least origin each way: the plane's blocks start at unit (4, 4)."""
 
 MOST_UNITS = 2**19
 """Units of the middle of a plane that are asked at most."""

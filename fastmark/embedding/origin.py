@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from fastmark import fft
 from fastmark.codec.carrier import Carrier
-from fastmark.codec.tables import BLOCK, GRID, N_COEFFICIENTS, TORUS
+from fastmark.codec.tables import BLOCK, FIRST_ORIGIN, GRID, N_COEFFICIENTS, TORUS
+from fastmark.detection.origins import block_surface
 from fastmark.detection.soft_bits import ChipBlocks
-from fastmark.embedding.host_scores import FIRST_ORIGIN, HostScores
+from fastmark.embedding.host_scores import HostScores
 from fastmark.kernels import chips as kernels
 from fastmark.kernels import fourier as fourier_kernels
 
@@ -54,8 +55,6 @@ class Agreement:
 def pilot_surface(values: NDArray[np.complex128], carrier: Carrier) -> NDArray[np.float32]:
     """Return ``Re sum c_i exp(-2 pi i f_i . o / 1024)`` over its standard deviation, at every origin.
 
-    Origins are eight units apart, so that frequencies count modulo 128.
-
     Args:
         values: complex128 ``(n,)``, the tones over the root of their local level.
         carrier: of the key.
@@ -65,12 +64,8 @@ def pilot_surface(values: NDArray[np.complex128], carrier: Carrier) -> NDArray[n
     """
     tones, phases = carrier.tones[: values.size], carrier.phases[: values.size]
     turned = values * np.exp(-1j * (phases + 2 * np.pi * FIRST_ORIGIN / TORUS * tones.sum(axis=1)))
-    spectrum = np.zeros((GRID, GRID), np.complex128)
-    np.add.at(spectrum, tuple((tones % GRID).T), turned.conj())
-    np.add.at(spectrum, tuple((-tones % GRID).T), turned)
-    surface = fft.irfft2(spectrum[:, : GRID // 2 + 1].astype(np.complex64))
     deviation = math.sqrt(max(2 * float(np.vdot(values, values).real), 1e-12))
-    return surface * np.float32(GRID * GRID / deviation)
+    return block_surface(turned, tones) * np.float32(2 / deviation)
 
 
 def chip_surface(blocks: ChipBlocks, carrier: Carrier, codeword: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -31,7 +31,6 @@ FIRST = """
 1.0 jpeg.quantise f4[2C] f4[2C] f4[2C]
 0.3 chips.sum_known f4[3C] i1[3C] i2[3C] f4[1C] i8 i8
 0.8 fourier.spectrum_at c8[2C] i8 i8 f8[2C] f8[2C] c16[1C]
-0.2 fourier.fold_tones c16[1C] i8[2C] c8[2C]
 0.4 chips.sum_anchors f4[3C] i1[3C] i8[2C] f8[1C]
 0.2 bessel.log_i0_sum f8[1C] f8
 0.2 chips.whole_blocks u1[2C] i8 f4[2C]

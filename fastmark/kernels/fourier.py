@@ -45,24 +45,6 @@ def add_correlation(spectrum, pattern, out):
             target[x] += np.complex64(complex(re, im))
 
 
-@kernel
-def fold_tones(values, tones, out):
-    """Add ``N^2 / 2`` times tones and their mirror images to half a spectrum, frequencies modulo N.
-
-    ``values`` complex128 ``(n,)``, ``tones`` int64 ``(n, 2)`` in cycles per N samples, ``out`` complex64
-    ``(N, N // 2 + 1)``: its inverse transform is ``Re sum values_i exp(-2 pi i tones_i . j / N)``.
-    """
-    size, last = out.shape[0], out.shape[1] - 1
-    gain = np.float32(0.5 * size * size)
-    for i in range(values.size):
-        re, im = gain * np.float32(values[i].real), gain * np.float32(values[i].imag)
-        for sign in (-1, 1):
-            # the mirror image of frequency f has the conjugate at -f
-            y, x = (sign * -tones[i, 0]) % size, (sign * -tones[i, 1]) % size
-            if x <= last:
-                out[y, x] += np.complex64(complex(re, im if sign > 0 else -im))
-
-
 def sinc_table() -> NDArray[np.float64]:
     """Weights of a sinc windowed by Kaiser's window (beta 6), 8 taps, at 256 phases: float64 ``(257, 8)``.
 

@@ -10,10 +10,10 @@ from planted import planted
 
 from fastmark.codec.carrier import Carrier
 from fastmark.codec.key import Key
-from fastmark.codec.tables import BLOCK, GRID, TORUS
+from fastmark.codec.tables import BLOCK, FIRST_ORIGIN, GRID, TORUS
 from fastmark.detection import evidence
 from fastmark.detection.analysis import Analysis
-from fastmark.detection.origins import FIRST_ORIGIN, TONES_MISSING, block_surface
+from fastmark.detection.origins import TONES_MISSING, block_surface
 from fastmark.detection.placement import LOG_ORIGINS, LOG_OTHERS, PILOT_WEIGHT
 from fastmark.detection.scores import ScorePlanes
 from fastmark.detection.soft_bits import ChipBlocks
@@ -90,6 +90,32 @@ def test_surfaces_of_whole_blocks_are_sums_of_turned_tones(carrier):
     for place in ((0, 0), (3, 127), (64, 5), (127, 90)):
         turns = np.exp(-2j * np.pi * BLOCK / TORUS * (carrier.tones[:96] @ np.array(place)))
         assert surface[place] == pytest.approx(np.sum(values * turns).real, abs=1e-3)
+
+
+def waves(values, tones):
+    """Place by place, the waves that a surface is of: ``Re sum v exp(-2 pi i f . j / 128)``."""
+    angles = -2j * np.pi * np.tensordot(np.asarray(tones, np.float64), np.indices((GRID, GRID)), 1) / GRID
+    return np.tensordot(values, np.exp(angles), 1).real
+
+
+@pytest.mark.parametrize("n", [0, 1, 50])
+def test_surfaces_are_sums_of_waves_of_any_frequency(n):
+    """Beyond the band, too, either way."""
+    rng = np.random.default_rng(n)
+    values, tones = rng.normal(size=n) + 1j * rng.normal(size=n), rng.integers(-200, 200, (n, 2))
+    np.testing.assert_allclose(block_surface(values, tones), waves(values, tones), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "tone", [(0, 0), (64, 0), (0, 64), (64, 64), (3, 64), (-3, 64), (0, 3), (-5, -9)], ids=str
+)
+def test_tones_of_the_first_and_the_last_column_count_as_much_as_others(tone):
+    """There, a tone and its mirror image are both in the half spectrum."""
+    values, tones = np.array([0.6 - 1.1j]), np.array([tone])
+    surface = block_surface(values, tones)
+    np.testing.assert_allclose(surface, waves(values, tones), rtol=0, atol=1e-5)
+    twice = block_surface(np.repeat(values, 2), np.repeat(tones, 2, axis=0))
+    np.testing.assert_allclose(twice, 2 * surface, rtol=0, atol=1e-6)
 
 
 # ---- missing tones ---------------------------------------------------------------------------------

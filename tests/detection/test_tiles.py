@@ -18,8 +18,8 @@ from fastmark.detection.masking import MaskedPlanes
 from fastmark.detection.placement import LOG_SHIFTS
 from fastmark.detection.reading import AGREES, ChipReader
 from fastmark.detection.scores import ScorePlanes
-from fastmark.detection.tiles import LOG_LOOKS, MOST_TILES, STEP, TILE, Tiles, looks_at, sights
-from fastmark.detection.windows import Window
+from fastmark.detection.tiles import MOST_TILES, STEP, TILE, Tiles, looks_at, sights
+from fastmark.detection.windows import LOG_LOOKS, Window
 
 SHARE, TOP, LEFT = 0.5, 420, 700
 PLANE_UNIT = 2  # of a canvas of 1500 x 1700 pixels

@@ -42,36 +42,6 @@ def test_the_correlation_of_a_shifted_pattern_peaks_at_the_shift():
     assert np.unravel_index(surface.argmax(), surface.shape) == (5, 40 - 11)
 
 
-def draw_tones(n, size, seed=0):
-    """Complex values, and frequencies beyond the band either way, that do not repeat."""
-    rng = np.random.default_rng([seed, n, size])
-    places = rng.permutation(np.argwhere(np.ones((3 * size, 3 * size))))[:n] - 3 * size // 2
-    return rng.normal(size=n) + 1j * rng.normal(size=n), places
-
-
-@pytest.mark.parametrize("size", [8, 24])
-@pytest.mark.parametrize("n", [0, 1, 50])
-def test_fold_tones_is_the_transform_of_the_sum_of_waves_of_its_twin(n, size):
-    values, tones = draw_tones(n, size)
-    out = np.zeros((size, size // 2 + 1), np.complex64)
-    fast.fold_tones(values, tones, out)
-    exact = slow.fold_tones(values, tones, size)
-    np.testing.assert_allclose(np.fft.irfft2(out, s=(size, size)), exact, rtol=0, atol=1e-4)
-
-
-@pytest.mark.parametrize("tone", [(0, 0), (4, 0), (0, 4), (4, 4), (3, 4), (-3, 4), (0, 3), (-5, -9)], ids=str)
-def test_tones_of_the_first_and_the_last_column_count_as_much_as_others(tone):
-    """There, a tone and its mirror image are both in the half spectrum."""
-    values, tones = np.array([0.6 - 1.1j]), np.array([tone])
-    out = np.zeros((8, 5), np.complex64)
-    fast.fold_tones(values, tones, out)
-    exact = slow.fold_tones(values, tones, 8)
-    np.testing.assert_allclose(np.fft.irfft2(out, s=(8, 8)), exact, rtol=0, atol=1e-5)
-    again = out.copy()
-    fast.fold_tones(values, tones, again)
-    np.testing.assert_array_equal(again, 2 * out)
-
-
 def draw_padded(shape, size, seed=0):
     """A picture, and the half spectrum of it at the corner of ``size`` samples."""
     picture = np.random.default_rng([seed, *shape]).normal(size=shape)

@@ -30,13 +30,6 @@ def add_correlation(spectrum, pattern):
     return np.conj(spectrum.astype(np.complex128)) * pattern
 
 
-def fold_tones(values, tones, size):
-    """Place by place, the waves that the spectrum is of: ``Re sum v exp(-2 pi i f . j / N)``."""
-    j = np.indices((size, size))
-    waves = np.exp(-2j * np.pi * np.tensordot(np.asarray(tones, np.float64), j, 1) / size)
-    return np.tensordot(values, waves, 1).real
-
-
 def _windowed_sinc(d):
     """Kaiser's window, beta 6, over four samples either side."""
     return np.sinc(d) * np.i0(6 * np.sqrt(np.maximum(1 - (d / 4) ** 2, 0))) / np.i0(6)
