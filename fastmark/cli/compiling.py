@@ -130,8 +130,9 @@ def warmup(options: argparse.Namespace) -> int:
         print(json.dumps(row | {"seconds": round(did.seconds, 1)}))
     elif not options.quiet:
         if did.compiled:
-            done = f"compiled {_kernels(did.compiled)} in {did.seconds:.0f} s"
-            print(f"{done}, found {did.found}, in {did.folder}")
+            print(
+                f"compiled {_kernels(did.compiled)} in {did.seconds:.0f} s, found {did.found}, in {did.folder}"
+            )
         else:
             print(f"nothing to do: all {did.found} kernels are in {did.folder}")
     return DONE
