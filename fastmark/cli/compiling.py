@@ -45,7 +45,7 @@ class Compiling(logging.Handler):
         self._wipe()
         if self._helper is not None:
             self._helper.close()
-            self._say(f"compiled {_kernels(self._done)} in {time.monotonic() - self._start:.0f} s")
+            self._say(f"compiled {self._done} kernels in {time.monotonic() - self._start:.0f} s")
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show that one more kernel is compiled."""
@@ -95,10 +95,6 @@ class Compiling(logging.Handler):
             print(f"fastmark: {text}", file=sys.stderr, flush=True)
 
 
-def _kernels(n: int) -> str:
-    return "1 kernel" if n == 1 else f"{n} kernels"
-
-
 class _NoHelper:
     """In place of a helper where nothing that it compiles could be kept."""
 
@@ -131,7 +127,7 @@ def warmup(options: argparse.Namespace) -> int:
     elif not options.quiet:
         if did.compiled:
             print(
-                f"compiled {_kernels(did.compiled)} in {did.seconds:.0f} s, found {did.found}, in {did.folder}"
+                f"compiled {did.compiled} kernels in {did.seconds:.0f} s, found {did.found}, in {did.folder}"
             )
         else:
             print(f"nothing to do: all {did.found} kernels are in {did.folder}")
