@@ -17,11 +17,12 @@ from fastmark.kernels import content as kernels
 
 _BLOCK = 4  # samples a side of the blocks that are flat or not
 _CELL = 8  # blocks a side of the cells that are busy or not
-_RANGE_OF_FLAT = 4.0  # grey levels; a block of a smaller range is flat
-_LEAST_FLAT = 0.2  # share of the blocks of a canvas that are, at least
-_BUSY = 0.6  # share of the blocks of a busy cell that are not
+# Grey levels: a block of a smaller range than the first is flat, as no sky is; one of the second is busy.
+_RANGE_OF_FLAT, _RANGE_OF_BUSY = 2.0, 4.0
+_LEAST_FLAT = 0.25  # share of the blocks of a canvas that are flat, at least
+_BUSY = 0.6  # share of the blocks of a busy cell that are busy
 _LEAST_BUSY_SIDE, _MOST_BUSY_SIDE = 160, 1100  # pixels of the short side of a busy part
-_MOST_OF_CANVAS = 0.7  # share of a canvas that is looked at already, at this resolution
+_MOST_OF_CANVAS = 0.7  # share of a canvas; a larger part is seen well enough with the canvas
 
 
 def busy_part(planes: ScorePlanes, step: int) -> Window | None:
@@ -36,9 +37,9 @@ def busy_part(planes: ScorePlanes, step: int) -> Window | None:
     looked = planes.reduced(step)
     ranges = np.empty((looked.shape[0] // _BLOCK, looked.shape[1] // _BLOCK), np.float32)
     kernels.block_ranges(looked, ranges)
-    busy = ranges >= _RANGE_OF_FLAT
-    if busy.mean() > 1 - _LEAST_FLAT:
+    if (ranges < _RANGE_OF_FLAT).mean() < _LEAST_FLAT:
         return None
+    busy = ranges >= _RANGE_OF_BUSY
     n_rows, n_columns = (n // _CELL for n in busy.shape)
     cells = busy[: n_rows * _CELL, : n_columns * _CELL].reshape(n_rows, _CELL, n_columns, _CELL)
     part = _largest(cells.mean(axis=(1, 3)) >= _BUSY)
@@ -51,12 +52,10 @@ def busy_part(planes: ScorePlanes, step: int) -> Window | None:
         min((end + 1) * pixels, n) for end, n in zip((part[1], part[3]), planes.pixels.shape[:2], strict=True)
     ]
     height, width = (end - start for start, end in zip(first, stop, strict=True))
-    if min(height, width) < _LEAST_BUSY_SIDE:
+    canvas = planes.pixels.shape[0] * planes.pixels.shape[1]
+    if min(height, width) < _LEAST_BUSY_SIDE or height * width > _MOST_OF_CANVAS * canvas:
         return None
     unit = 1 if min(height, width) <= _MOST_BUSY_SIDE else planes.unit
-    as_fine = unit == planes.unit and (step == 1 or min(height, width) > _MOST_BUSY_SIDE)
-    if as_fine and height * width > _MOST_OF_CANVAS * planes.pixels.shape[0] * planes.pixels.shape[1]:
-        return None
     rows, columns = (slice(start // unit, end // unit) for start, end in zip(first, stop, strict=True))
     window = planes.window(unit, rows, columns)
     return Window(window, (rows.start, columns.start), unit, planes.unit)

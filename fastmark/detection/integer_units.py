@@ -68,7 +68,7 @@ class WholeUnit:
         return float(self.samples) * np.eye(2)
 
     def looks(
-        self, analysis: Analysis, carrier: Carrier, *, deep: bool = False
+        self, analysis: Analysis, carrier: Carrier, *, sure: bool = False, dense: bool = True
     ) -> Iterator[tuple[Look, float, Placement]]:
         """Yield kinds of look, z of pilot and anchors together, and the placement that each suggests.
 
@@ -78,7 +78,8 @@ class WholeUnit:
         Args:
             analysis: of the image.
             carrier: of the key.
-            deep: whether all looks are made.
+            sure: whether a look by the anchors needs no warrant.
+            dense: whether there is one at all.
         """
         placement, *others = place_by_phases(self, analysis, carrier)
         yield "whole units", 0.0, placement
@@ -86,7 +87,7 @@ class WholeUnit:
             yield from (("whole units", 0.0, other) for other in others)
         warranted = self.score >= _SHOWN_WELL or placement.log_p <= _NEARLY_AGREES
         n_units = math.prod(analysis.planes.shape) / self.samples**2
-        if deep or (warranted and n_units <= _MOST_UNITS):
+        if dense and (sure or (warranted and n_units <= _MOST_UNITS)):
             yield "dense units", *place_densely(self, analysis, carrier)
 
 

@@ -38,11 +38,15 @@ from fastmark.detection.windows import Window
 _ORIGIN_SCORE = 5.0
 _SHIFT_SCORE = 5.4
 # Standard deviations of the tones' power in an image as it is from which on all whole shifts are tried:
-# chance gets there in one image of eight.
-_WORTH_A_CROP = 1.2
+# chance gets there in one image of eight. Small images are likelier to be crops, show less of their tones,
+# and cost little: chance gets there in two of five.
+_WORTH_A_CROP, _WORTH_A_SMALL_CROP = 1.2, 0.2
+_SMALL = 200 * 200  # samples of a plane
 _DENSE_SCORE = 5.6  # z of pilot and anchors together, of two million shifts; by chance, one look of a hundred
 _WORTH_A_DENSE_LOOK = 3.0  # log_p of a candidate's placement that anchors may still save
 _MAX_DENSE_LOOKS = 3
+# Scales of whole units that are asked with anchors, best first: periodic images suggest all of them.
+_MOST_DENSE_UNITS = 2
 _LOG_PARTS = math.log(2)  # all of the image, and the part in which the pilot lies
 _HALF_SHOWS_ALL = 0.75  # samples per unit under which half a sample per unit shows about as much
 # Bent images: the candidates that no one shift fits, and the pieces of the image in which they are placed.
@@ -121,7 +125,9 @@ class Search:
         placement = shown.placement
         self._judge("origin", placement, self._identity_trials, shown.z, _ORIGIN_SCORE)
         excess = shown.view.excess
-        if not self.finding.proven and (sure or excess >= _WORTH_A_CROP or excess <= TONES_MISSING):
+        small = math.prod(self._analysis.planes.shape) <= _SMALL
+        worth = excess >= (_WORTH_A_SMALL_CROP if small else _WORTH_A_CROP)
+        if not self.finding.proven and (sure or worth or excess <= TONES_MISSING):
             placement = min(placement, self._try_shifts(), key=lambda one: one.log_p)
         return placement
 
@@ -137,9 +143,10 @@ class Search:
     def try_whole_units(self, *, deep: bool = False) -> bool:
         """Try scales of whole samples per unit, as crops of large images have them."""
         least = -math.inf if deep else integer_units.SHOWN
-        for unit in whole_units(self._analysis, self._templates, least):
+        for i, unit in enumerate(whole_units(self._analysis, self._templates, least)):
             log_trials = self._next_log_trials() + integer_units.LOG_LOOKS
-            for kind, z, placement in unit.looks(self._analysis, self._carrier, deep=deep):
+            looks = unit.looks(self._analysis, self._carrier, sure=deep, dense=deep or i < _MOST_DENSE_UNITS)
+            for kind, z, placement in looks:
                 if self._judge(kind, placement, log_trials, z):
                     return True
         return False

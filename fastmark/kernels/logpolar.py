@@ -17,15 +17,19 @@ GROUP = 16
 
 
 @kernel
-def add_group(flat, starts, total):
-    """Add 16 runs of bytes of ``flat``, from ``starts`` ``(16,)`` uint64 on, to uint16 ``total`` ``(W,)``."""
+def add_group(flat, starts, few, total):
+    """Add 16 runs of bytes of ``flat``, from ``starts`` ``(16,)`` uint64 on, to uint16 ``total`` ``(W,)``.
+
+    ``few`` uint8 ``(W,)`` becomes the sum of the runs.
+    """
     a0, a1, a2, a3, a4, a5, a6, a7 = (
         starts[0], starts[1], starts[2], starts[3], starts[4], starts[5], starts[6], starts[7]
     )  # fmt: skip
     b0, b1, b2, b3, b4, b5, b6, b7 = (
         starts[8], starts[9], starts[10], starts[11], starts[12], starts[13], starts[14], starts[15]
     )  # fmt: skip
-    for i in range(total.size):
+    # NOTE: a loop of bytes alone: the widest number in a loop decides how many cells make a vector
+    for i in range(few.size):
         # NOTE: unsigned, for signed places are tested for being negative, one by one
         x = np.uint64(i)
         # NOTE: every sum is cast back to a byte, or it would be done in 64 bits
@@ -33,7 +37,9 @@ def add_group(flat, starts, total):
         b = U8(U8(flat[a4 + x] + flat[a5 + x]) + U8(flat[a6 + x] + flat[a7 + x]))
         c = U8(U8(flat[b0 + x] + flat[b1 + x]) + U8(flat[b2 + x] + flat[b3 + x]))
         d = U8(U8(flat[b4 + x] + flat[b5 + x]) + U8(flat[b6 + x] + flat[b7 + x]))
-        total[i] += U16(U8(U8(a + b) + U8(c + d)))
+        few[i] = U8(U8(a + b) + U8(c + d))
+    for i in range(few.size):
+        total[i] += few[i]
 
 
 @kernel
@@ -52,7 +58,7 @@ def scan_rows(
     ``promising[p]``, int32, longer prefixes are not summed, and theirs is -2^30.
     """
     n_scales = gain.shape[1]
-    total = np.empty(n_scales, np.uint16)
+    few, total = np.empty(n_scales, np.uint8), np.empty(n_scales, np.uint16)
     score = np.empty(n_scales, np.int32)
     starts = np.empty(GROUP, np.uint64)
     for h in range(hypotheses.shape[0]):
@@ -62,7 +68,7 @@ def scan_rows(
         for first in range(0, tone_columns.size, GROUP):
             for i in range(GROUP):
                 starts[i] = start_of[rows[first + i] + turn] + tone_columns[first + i]
-            add_group(flat, starts, total)
+            add_group(flat, starts, few, total)
             if first + GROUP == counts[prefix]:
                 high = np.int32(-(2**30))
                 factor, middle = gain[prefix], bias[prefix]

@@ -60,10 +60,17 @@ def page():
     return np.asarray(canvas)
 
 
+def sky():
+    """A scene under a sky with the noise of a camera, which is smooth but not flat."""
+    rng = np.random.default_rng(11)
+    above = 200 + np.linspace(0, 30, 400)[:, None] + rng.normal(0, 1.0, (400, 900))
+    return np.concatenate([above.round().astype(np.uint8), drawn(400, 900)[..., 1]])
+
+
 @pytest.mark.parametrize(
     "image",
-    [photograph("coffee"), drawn(800, 900), page(), np.full((700, 900), 200, np.uint8)],
-    ids=["photograph", "scene", "page", "blank"],
+    [photograph("coffee"), drawn(800, 900), page(), np.full((700, 900), 200, np.uint8), sky()],
+    ids=["photograph", "scene", "page", "blank", "sky"],
 )
 def test_there_is_no_busy_part_without_an_image_on_a_canvas(image):
     assert analysed(image).busy_part is None

@@ -107,7 +107,7 @@ def test_looks_with_anchors_are_made_where_the_first_warrants_them(carrier, othe
     looks = list(unit.looks(analysis, other_carrier))
     assert [look[0] for look in looks] == ["whole units"]
     assert looks[0][2].log_p > 0
-    assert [look[0] for look in unit.looks(analysis, other_carrier, deep=True)] == kinds[2:]
+    assert [look[0] for look in unit.looks(analysis, other_carrier, sure=True)] == kinds[2:]
 
 
 def test_a_piece_of_few_units_is_not_looked_at(carrier, draw_plane):
@@ -122,7 +122,7 @@ def test_a_piece_of_few_units_is_not_looked_at(carrier, draw_plane):
 def test_all_places_are_paid_for(other_carrier, crop_of):
     """Origins of an image that was not cropped are nothing special here."""
     analysis, _, _ = crop_of(2, (7, 12))
-    for look in chosen(analysis, other_carrier, 2).looks(analysis, other_carrier, deep=True):
+    for look in chosen(analysis, other_carrier, 2).looks(analysis, other_carrier, sure=True):
         trials = look[2].log_trials - LOG_SHIFTS
         assert trials == pytest.approx(math.log(2)) or trials == pytest.approx(math.log(6))
     assert pytest.approx(math.log(4)) == LOG_LOOKS

@@ -180,6 +180,35 @@ def test_whole_shifts_are_left_where_no_tones_show(carrier):
     assert [t.kind for t in trials_of(search)] == ["origin", "origin", "shift"]
 
 
+def test_small_images_need_show_less_for_whole_shifts_to_be_tried(carrier):
+    """They are likelier to be crops, and have fewer samples in which tones could show."""
+    noise = np.random.default_rng(3).normal(128, 20, (64, 190, 190)).astype(np.float32)
+    tried = {True: set(), False: set()}
+    for plane in noise:
+        for small, shown in ((True, plane), (False, np.pad(plane, ((0, 0), (0, 40)), mode="reflect"))):
+            search = search_of(np.ascontiguousarray(shown), carrier, None)
+            excess = search._analysis.origins.place(carrier).view.excess
+            if 0.2 <= excess < 1.2:
+                search.try_as_it_is()
+                tried[small].add("shift" in {t.kind for t in trials_of(search)})
+        if all(tried.values()):
+            break
+    assert tried == {True: {True}, False: {False}}
+
+
+def test_periodic_images_do_not_have_every_scale_of_whole_units_asked_with_anchors(carrier, templates):
+    """Their lines are at tones of all of these scales; with ``deep``, each is asked."""
+    y, x = np.mgrid[:640, :640]
+    plane = (128 + 90 * (((y // 16) + (x // 16)) % 2 - 0.5)).astype(np.float32)
+    kinds = {}
+    for deep in (False, True):
+        search = search_of(plane, carrier, templates)
+        search.try_whole_units(deep=deep)
+        kinds[deep] = [t.kind for t in trials_of(search)]
+    assert kinds[False].count("dense units") <= 2
+    assert kinds[True].count("dense units") == 7
+
+
 def test_images_turned_by_180_degrees_are_found_by_the_scan(carrier, templates):
     """The first look is at upright ones alone."""
     plane, _ = planted(grey(photograph("astronaut", 400)).astype(np.float32), carrier)

@@ -69,14 +69,15 @@ class Scan:
 def test_add_group_agrees_with_its_twin(width):
     flat = draw_bytes(1000)
     starts = np.random.default_rng(width).integers(0, 1000 - width + 1, 16).astype(np.uint64)
-    total = np.arange(width).astype(np.uint16)
-    fast.add_group(flat, starts, total)
+    few, total = np.full(width, 7, np.uint8), np.arange(width).astype(np.uint16)
+    fast.add_group(flat, starts, few, total)
+    np.testing.assert_array_equal(few, slow.add_group(flat, starts, width))
     np.testing.assert_array_equal(total, np.arange(width) + slow.add_group(flat, starts, width))
 
 
 def test_a_group_of_the_largest_bytes_does_not_overflow():
-    total = np.full(70, 60_000, np.uint16)
-    fast.add_group(np.full(70, 15, np.uint8), np.zeros(16, np.uint64), total)
+    few, total = np.empty(70, np.uint8), np.full(70, 60_000, np.uint16)
+    fast.add_group(np.full(70, 15, np.uint8), np.zeros(16, np.uint64), few, total)
     np.testing.assert_array_equal(total, 60_000 + 16 * 15)
 
 

@@ -51,10 +51,10 @@ COLLECTED = r"vpinsrb" + ANY
 # Arguments a kernel is compiled for, and the least numbers of instructions: those of one round of its vector
 # loop, whatever the processor. The loops of kernels that it calls have none of these instructions.
 HOT = {
-    # bytes may be half as wide as the words of the total; sums of words or longer would take many more
+    # sums of words or longer, and of half as many bytes, would take many more
     "logpolar.add_group": (
-        (small(999), small(16, dtype=np.uint64), small(64, dtype=np.uint16)),
-        {"vpaddb" + ANY: 15, "vpaddw" + WIDE: 1},
+        (small(999), small(16, dtype=np.uint64), small(64), small(64, dtype=np.uint16)),
+        {"vpaddb" + WIDE: 15, "vpaddw" + WIDE: 1},
     ),
     "dct.dct8": ((real(8, 40), real(8, 40)), {FLOAT: 28}),
     "dct.idct8": ((real(8, 40), real(8, 40)), {FLOAT: 28}),
