@@ -45,8 +45,7 @@ _SMALL = 200 * 200  # samples of a plane
 _DENSE_SCORE = 5.6  # z of pilot and anchors together, of two million shifts; by chance, one look of a hundred
 _WORTH_A_DENSE_LOOK = 3.0  # log_p of a candidate's placement that anchors may still save
 _MAX_DENSE_LOOKS = 3
-# Scales of whole units that are asked with anchors, best first: periodic images suggest all of them.
-_MOST_DENSE_UNITS = 2
+_MOST_DENSE_UNITS = 1  # scales of whole units that are asked with anchors: periodic images suggest more
 _LOG_PARTS = math.log(2)  # all of the image, and the part in which the pilot lies
 _HALF_SHOWS_ALL = 0.75  # samples per unit under which half a sample per unit shows about as much
 # Bent images: the candidates that no one shift fits, and the pieces of the image in which they are placed.
