@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # what type checkers read of _HOME
     from fastmark.detector import detect_all as detect_all
     from fastmark.detector import locate as locate
     from fastmark.errors import AlreadyMarkedError as AlreadyMarkedError
+    from fastmark.errors import CredentialError as CredentialError
     from fastmark.errors import FastmarkError as FastmarkError
     from fastmark.errors import ImageNotFoundError as ImageNotFoundError
     from fastmark.errors import ImageTooFlatError as ImageTooFlatError
@@ -32,12 +33,15 @@ if TYPE_CHECKING:  # what type checkers read of _HOME
     from fastmark.errors import KeyNotFoundError as KeyNotFoundError
     from fastmark.errors import MissingPackageError as MissingPackageError
     from fastmark.errors import OutputError as OutputError
+    from fastmark.errors import RecordError as RecordError
+    from fastmark.errors import RegistryError as RegistryError
     from fastmark.errors import SourceError as SourceError
     from fastmark.errors import SourceNotFoundError as SourceNotFoundError
     from fastmark.errors import UnsupportedImageError as UnsupportedImageError
     from fastmark.explanations import Explanation as Explanation
     from fastmark.explanations import Step as Step
     from fastmark.locations import Location as Location
+    from fastmark.records import Record as Record
     from fastmark.results import Detection as Detection
     from fastmark.results import EmbedReport as EmbedReport
     from fastmark.results import Survival as Survival
@@ -47,6 +51,7 @@ if TYPE_CHECKING:  # what type checkers read of _HOME
 
 _HOME = {
     "AlreadyMarkedError": "errors",
+    "CredentialError": "errors",
     "Detection": "results",
     "Detector": "detector",
     "DetectorKey": "codec.detector_key",
@@ -65,6 +70,9 @@ _HOME = {
     "MissingPackageError": "errors",
     "Outcome": "batches",
     "OutputError": "errors",
+    "Record": "records",
+    "RecordError": "errors",
+    "RegistryError": "errors",
     "SourceError": "errors",
     "SourceNotFoundError": "errors",
     "Step": "explanations",

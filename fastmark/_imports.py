@@ -1,7 +1,7 @@
-"""Imports of packages that import more than is used: processes of fastmark's own leave that out.
+"""Imports of optional packages, and of those that import more than is used.
 
 pyfftw offers its transforms under the names of SciPy's and Dask's, and for that imports both where they are
-installed: a third of a second at each start. In a process that is somebody else's they stay as they are.
+installed: a third of a second at each start. Processes of fastmark's own leave that out.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import importlib
 import sys
 from collections.abc import Iterator
 from types import ModuleType
+
+from fastmark.errors import MissingPackageError
 
 _UNUSED = {"pyfftw": ("scipy.fftpack", "dask.array.fft")}
 """What a package imports, if it is there, that nothing of fastmark needs."""
@@ -32,6 +34,17 @@ def load(name: str) -> ModuleType:
     """
     with _missing(_UNUSED.get(name, ()) if _own else ()):
         return importlib.import_module(name)
+
+
+def package(name: str, purpose: str, extra: str = "bulk") -> ModuleType:
+    """Import an optional package, or raise MissingPackageError that says how to get it."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        root = name.partition(".")[0]
+        raise MissingPackageError(
+            f"{purpose} needs {root}: pip install 'fastmark-watermark[{extra}]'"
+        ) from None
 
 
 @contextlib.contextmanager

@@ -45,6 +45,18 @@ class ImageTooFlatError(FastmarkError, ValueError):
     """The image was tried, and cannot carry the mark with a provable margin."""
 
 
+class RecordError(FastmarkError, ValueError):
+    """A record of an image has a value that it cannot have."""
+
+
+class RegistryError(FastmarkError):
+    """A registry cannot be reached, is of another version, or does not have what is asked of it."""
+
+
+class CredentialError(FastmarkError):
+    """Content credentials cannot be signed or read: a certificate, its key, or a manifest is not in order."""
+
+
 class AlreadyMarkedError(FastmarkError, ValueError):
     """The image carries a watermark of this key already, which was to be respected or could not be replaced.
 

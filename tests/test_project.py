@@ -18,21 +18,25 @@ SPEC = (PACKAGE / "SPEC.md").read_text(encoding="utf-8")
 # Modules and packages of fastmark, from the lowest on. Each imports from the layers below, and from itself.
 # ARCHITECTURE.md draws the same.
 LAYERS = (
-    {"_version", "errors", "_imports", "_unchanging", "kernels"},
-    {"_checks", "_threads", "fft", "results"},
+    {"_version", "errors", "_unchanging", "kernels"},
+    {"_imports"},
+    {"_checks", "_threads", "fft", "records", "results"},
     {"warming"},
     {"explanations", "locations"},
-    {"images", "codec"},  # neither knows the other
+    {"images", "codec", "registry"},  # none knows another
+    {"provenance"},
     {"detection"},
     {"embedding"},  # looks at its work with the detector's eyes
     {"batches"},
     {"watermarker"},
     {"detector"},
+    {"checking", "delivery"},
     {"bulk", "doctor"},
     {"cli"},
     {"__main__"},
 )
 OPTIONAL = {"pyarrow", "fsspec", "tqdm", "ray", "pillow_heif", "pillow_jxl"}
+OPTIONAL |= {"sqlalchemy", "alembic", "imagehash", "c2pa", "cryptography"}
 
 # Privates of others that are used, and why.
 PILLOW = "Pillow's decoders have no public way to this, see the comments there"

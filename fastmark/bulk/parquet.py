@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from fastmark.bulk.storage import open_input, package, printable
+from fastmark._imports import package
+from fastmark.bulk.storage import open_input, printable
 from fastmark.errors import FastmarkError, SourceError
 from fastmark.images.formats import PREFIX_BYTES, format_by_prefix
 

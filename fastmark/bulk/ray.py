@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from fastmark._checks import MAX_PIXELS_EACH
+from fastmark._imports import package
 from fastmark._threads import usable_cores
 from fastmark.bulk.ray_tasks import (
     BATCH_BYTES,
@@ -30,7 +31,7 @@ from fastmark.bulk.ray_tasks import (
 from fastmark.bulk.recorder import Recorder
 from fastmark.bulk.records import STDIN, Entry, Item, Work, add_seconds, failed
 from fastmark.bulk.runner import Stop
-from fastmark.bulk.storage import package, printable
+from fastmark.bulk.storage import printable
 from fastmark.bulk.worker import ScanJob
 from fastmark.codec.key import AnyKey, distinct_keys
 from fastmark.errors import FastmarkError, SourceError

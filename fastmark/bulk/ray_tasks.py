@@ -15,11 +15,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fastmark._imports import package
 from fastmark.bulk.fetching import batches, fetched
 from fastmark.bulk.readers import read
 from fastmark.bulk.records import Entry, Item, Passed, Result, ShardEnd, Work
 from fastmark.bulk.runner import Pool
-from fastmark.bulk.storage import package, printable
+from fastmark.bulk.storage import printable
 from fastmark.bulk.tables import SCAN_COLUMNS, arrow_schema
 from fastmark.bulk.worker import ScanJob
 

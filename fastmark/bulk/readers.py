@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from fastmark._imports import package
 from fastmark.bulk.kinds import key_file_error, kind_by_ending, kind_of_file, stem
 from fastmark.bulk.parquet import cells, choose
 from fastmark.bulk.records import Entry, Item, Passed, ShardEnd
-from fastmark.bulk.storage import is_url, open_input, package, printable, storable
+from fastmark.bulk.storage import is_url, open_input, printable, storable
 from fastmark.bulk.tars import harmless_name, opened_tar, start_of_member, tar_of, whole_member
 from fastmark.errors import SourceError, one_line, reason_of
 from fastmark.images.formats import KEY_BYTES, is_key_file

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from fastmark._checks import MAX_PIXELS_EACH
+from fastmark._imports import package
 from fastmark.bulk._run import check_numbers, recorded
 from fastmark.bulk.fetching import fetched
 from fastmark.bulk.journal import Journal, has_journal, journal_path
@@ -16,7 +17,7 @@ from fastmark.bulk.readers import read
 from fastmark.bulk.recorder import Recorder
 from fastmark.bulk.records import Item
 from fastmark.bulk.sources import AnyPath, Named, check_sources, entries, named
-from fastmark.bulk.storage import exists, package, printable
+from fastmark.bulk.storage import exists, printable
 from fastmark.bulk.tables import SCAN_COLUMNS, check_table
 from fastmark.bulk.worker import ScanJob
 from fastmark.codec.key import AnyKey, distinct_keys

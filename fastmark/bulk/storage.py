@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import IO, Any, cast
 
+from fastmark._imports import package
 from fastmark.errors import MissingPackageError, OutputError, SourceError, one_line, reason_of
 from fastmark.images.encoding import atomic_file
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _LIKE_AN_ESCAPE = re.compile(r"\\(?=x[0-9A-Fa-f]{2})")
-
-
-def package(name: str, purpose: str, extra: str = "bulk") -> ModuleType:
-    """An optional package, or MissingPackageError that says how to get it."""
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        root = name.partition(".")[0]
-        raise MissingPackageError(
-            f"{purpose} needs {root}: pip install 'fastmark-watermark[{extra}]'"
-        ) from None
 
 
 def is_url(path: str) -> bool:

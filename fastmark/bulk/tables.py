@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import IO, Any
 
-from fastmark.bulk.storage import check_folder_of, open_output, package, printable
+from fastmark._imports import package
+from fastmark.bulk.storage import check_folder_of, open_output, printable
 from fastmark.errors import OutputError
 
 ENDINGS = (".jsonl", ".csv", ".parquet")

@@ -1,0 +1,1 @@
+"""One verdict on an image out of its watermark, its registry's entry, and its metadata."""

@@ -1,0 +1,1 @@
+"""A delivered image: watermarked, encoded, labelled, signed and registered, in that order."""
