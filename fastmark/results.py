@@ -152,6 +152,7 @@ class EmbedReport:
         action: ``marked``; ``replaced`` where an earlier watermark of this key was taken off first, or marked
             over, and a detector then read the new message; ``kept`` where the image was left as it is.
         earlier_message: in hex, that of the earlier watermark; None if there was none, or it is not readable.
+        message: in hex, that of the watermark in the result: the earlier one's where it was kept.
     """
 
     psnr_db: float
@@ -165,6 +166,7 @@ class EmbedReport:
     survival: tuple[Survival, ...] = ()
     action: Action = "marked"
     earlier_message: str | None = None
+    message: str | None = None
 
     @property
     def margin(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sized
-from typing import Any, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,12 @@ from fastmark.images.opening import (
 )
 from fastmark.images.reading import Encoded
 from fastmark.locations import Location
+from fastmark.registry.reservation import complete_as_pixels, reserved
 from fastmark.results import Detection, EmbedReport
+
+if TYPE_CHECKING:
+    from fastmark.records import Record
+    from fastmark.registry.store import Registry
 
 MIN_IMAGE_SIDE = 128
 """Pixels; images with a shorter side are refused."""
@@ -128,11 +133,13 @@ class Watermarker(Unchanging):
     def embed(
         self,
         image: NDArray[_Scalar],
-        message: Message,
+        message: Message | None = ...,
         *,
         threads: int = ...,
         bind: bool = ...,
         on_marked: OnMarked = ...,
+        registry: Registry | None = ...,
+        record: Record | None = ...,
         out: NDArray[np.uint8] | None = ...,
         max_pixels: int | None = ...,
     ) -> NDArray[_Scalar]: ...
@@ -140,11 +147,13 @@ class Watermarker(Unchanging):
     def embed(
         self,
         image: Encoded | Image.Image,
-        message: Message,
+        message: Message | None = ...,
         *,
         threads: int = ...,
         bind: bool = ...,
         on_marked: OnMarked = ...,
+        registry: Registry | None = ...,
+        record: Record | None = ...,
         out: None = ...,
         max_pixels: int | None = ...,
     ) -> Image.Image: ...
@@ -152,39 +161,53 @@ class Watermarker(Unchanging):
     def embed(
         self,
         image: ImageInput,
-        message: Message,
+        message: Message | None = ...,
         *,
         threads: int = ...,
         bind: bool = ...,
         on_marked: OnMarked = ...,
+        registry: Registry | None = ...,
+        record: Record | None = ...,
         out: NDArray[np.uint8] | None = ...,
         max_pixels: int | None = ...,
     ) -> Marked: ...
     def embed(
         self,
         image: ImageInput,
-        message: Message,
+        message: Message | None = None,
         *,
         threads: int = 1,
         bind: bool = True,
         on_marked: OnMarked = "replace",
+        registry: Registry | None = None,
+        record: Record | None = None,
         out: NDArray[np.uint8] | None = None,
         max_pixels: int | None = None,
     ) -> Marked:
         """Return the image with the watermark in it; as :meth:`embed_report` without the report."""
         return self.embed_report(
-            image, message, threads=threads, bind=bind, on_marked=on_marked, out=out, max_pixels=max_pixels
+            image,
+            message,
+            threads=threads,
+            bind=bind,
+            on_marked=on_marked,
+            registry=registry,
+            record=record,
+            out=out,
+            max_pixels=max_pixels,
         )[0]
 
     @overload
     def embed_report(
         self,
         image: NDArray[_Scalar],
-        message: Message,
+        message: Message | None = ...,
         *,
         threads: int = ...,
         bind: bool = ...,
         on_marked: OnMarked = ...,
+        registry: Registry | None = ...,
+        record: Record | None = ...,
         out: NDArray[np.uint8] | None = ...,
         max_pixels: int | None = ...,
     ) -> tuple[NDArray[_Scalar], EmbedReport]: ...
@@ -192,11 +215,13 @@ class Watermarker(Unchanging):
     def embed_report(
         self,
         image: Encoded | Image.Image,
-        message: Message,
+        message: Message | None = ...,
         *,
         threads: int = ...,
         bind: bool = ...,
         on_marked: OnMarked = ...,
+        registry: Registry | None = ...,
+        record: Record | None = ...,
         out: None = ...,
         max_pixels: int | None = ...,
     ) -> tuple[Image.Image, EmbedReport]: ...
@@ -204,22 +229,26 @@ class Watermarker(Unchanging):
     def embed_report(
         self,
         image: ImageInput,
-        message: Message,
+        message: Message | None = ...,
         *,
         threads: int = ...,
         bind: bool = ...,
         on_marked: OnMarked = ...,
+        registry: Registry | None = ...,
+        record: Record | None = ...,
         out: NDArray[np.uint8] | None = ...,
         max_pixels: int | None = ...,
     ) -> tuple[Marked, EmbedReport]: ...
     def embed_report(
         self,
         image: ImageInput,
-        message: Message,
+        message: Message | None = None,
         *,
         threads: int = 1,
         bind: bool = True,
         on_marked: OnMarked = "replace",
+        registry: Registry | None = None,
+        record: Record | None = None,
         out: NDArray[np.uint8] | None = None,
         max_pixels: int | None = None,
     ) -> tuple[Marked, EmbedReport]:
@@ -237,7 +266,7 @@ class Watermarker(Unchanging):
                 ``(H, W, 1..4)`` of uint8, uint16 or float in 0..1; at least 128 pixels a side. It is not
                 changed.
             message: ``0 <= int < 2 ** message_bits``; ``message_bits / 8`` bytes, big-endian; or text of
-                ``message_bits / 4`` hex digits, fewer after 0x.
+                ``message_bits / 4`` hex digits, fewer after 0x. None where ``registry`` draws one.
             threads: how many may share the work on this image; the result is the same.
             bind: tie the watermark to what the image shows, so that a copy of it on another image can be told
                 (:attr:`Detection.binding`).
@@ -245,6 +274,10 @@ class Watermarker(Unchanging):
                 cropped since: "replace" takes it off and embeds the new one, "keep" returns the image
                 unchanged, "refuse" raises :class:`AlreadyMarkedError`. The report's ``action`` and
                 ``earlier_message`` say what was done.
+            registry: where the message gets an entry before the image is returned, which is completed with
+                the image's size and perceptual hash after. Without ``message`` an id is drawn that is not
+                taken: the report's ``message``. If this process ends in between, the entry says "reserved".
+            record: what the entry says of the image; None says nothing of it.
             out: for an array ``(H, W)`` or ``(H, W, 3)`` of uint8: where the marked pixels go, C-contiguous
                 and of the same shape; it may be ``image`` itself, which is then changed, unless it is
                 refused.
@@ -261,13 +294,41 @@ class Watermarker(Unchanging):
             ImageTooSmallError, ImageTooFlatError: if the image cannot carry the watermark.
             AlreadyMarkedError: if an earlier watermark of this key is refused, or the detector does not read
                 the new message from an image that had one.
+            RegistryError: if the registry cannot be reached, or the message has an entry already.
             ValueError: if ``out`` does not fit ``image``, or a number is out of range.
         """
         threads, bind = check_count("threads", threads, 1), check_flag("bind", bind)
         on_marked = check_on_marked(on_marked)
         if out is not None:
             check_out(image, out)
-        data = self._code.to_bytes(message)
+        data = None if message is None else self._code.to_bytes(message)
+
+        def embed(chosen: bytes) -> tuple[Marked, EmbedReport]:
+            return self._embed(image, chosen, threads, out, max_pixels, bind=bind, on_marked=on_marked)
+
+        if registry is not None:
+            with reserved(registry, record, data, self.key.id, self.message_bits) as drawn:
+                marked, report = embed(drawn)
+                complete_as_pixels(registry, drawn, marked, report)
+            return marked, report
+        if record is not None:
+            raise ValueError("a record is kept by a registry: give registry too")
+        if data is None:
+            raise InvalidMessageError("no message to embed: give one, or a registry that draws one")
+        return embed(data)
+
+    def _embed(
+        self,
+        image: ImageInput,
+        data: bytes,
+        threads: int,
+        out: NDArray[np.uint8] | None,
+        max_pixels: int | None,
+        *,
+        bind: bool,
+        on_marked: OnMarked,
+    ) -> tuple[Marked, EmbedReport]:
+        """Embed a message; see :meth:`embed_report`."""
         source = open_for_embedding(image, max_pixels=max_pixels)
         height, width = source.pixels.shape[:2]
         if min(height, width) < MIN_IMAGE_SIDE:
@@ -285,8 +346,11 @@ class Watermarker(Unchanging):
             bind=bind,
             on_marked=on_marked,
         )
-        if source.warnings:
-            report = dataclasses.replace(report, warnings=(*source.warnings, *report.warnings))
+        report = dataclasses.replace(
+            report,
+            warnings=(*source.warnings, *report.warnings),
+            message=report.earlier_message if report.action == "kept" else data.hex(),
+        )
         return (source.rebuild(marked) if out is None else out), report
 
     def detect(
