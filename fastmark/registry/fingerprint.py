@@ -1,0 +1,85 @@
+"""Perceptual hashes: whether two images show the same, after encoding, scaling and changes of tone."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from fastmark._imports import package
+from fastmark.errors import RegistryError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL import Image
+
+SAME = 60
+"""Bits of 256 that two images of the same picture differ by at most (``benchmarks/registry.py``)."""
+
+_SIDE = 16
+"""Frequencies a side: 256 bits."""
+
+_FORM = re.compile("phash:[0-9a-f]{64}")
+
+
+def perceptual_hash(image: Image.Image | NDArray[Any]) -> str:
+    """Return the perceptual hash of an image: 256 bits, one for each low frequency above their median.
+
+    Reference: C. Zauner, Implementation and benchmarking of perceptual image hash functions, 2010; by
+    ImageHash's ``phash`` with ``hash_size=16``. It is of the image as it is seen: upright, and what is
+    transparent on white.
+
+    Args:
+        image: a PIL image, or an array ``(H, W)`` or ``(H, W, 1..4)`` of uint8, uint16 or float in 0..1.
+
+    Returns:
+        "phash:" and 64 hex digits.
+
+    Raises:
+        MissingPackageError: if ImageHash is not installed.
+    """
+    imagehash = package("imagehash", "a perceptual hash", "registry")
+    return f"phash:{imagehash.phash(_grey(image), hash_size=_SIDE)}"
+
+
+def distance(a: str, b: str) -> int:
+    """Return by how many of 256 bits two perceptual hashes differ; half of them is what chance gives.
+
+    Raises:
+        RegistryError: if one is no perceptual hash.
+    """
+    for text in (a, b):
+        if not _FORM.fullmatch(text):
+            raise RegistryError(f"{text[:80]!r} is no perceptual hash: phash: and 64 hex digits")
+    return (int(a[6:], 16) ^ int(b[6:], 16)).bit_count()
+
+
+def _grey(image: Image.Image | NDArray[Any]) -> Image.Image:
+    """The image in grey, as it is seen."""
+    from PIL import Image, ImageOps
+
+    if not isinstance(image, Image.Image):
+        image = Image.fromarray(_eight_bits(image))
+    else:
+        image = ImageOps.exif_transpose(image)
+    if image.mode.startswith(("I", "F")):
+        import numpy as np
+
+        samples = np.asarray(image)
+        image = Image.fromarray(_eight_bits(samples if image.mode == "F" else samples.astype(np.uint16)))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("L")
+
+
+def _eight_bits(samples: NDArray[Any]) -> NDArray[Any]:
+    """Samples as uint8, of a shape that Pillow takes."""
+    import numpy as np
+
+    if samples.ndim == 3 and samples.shape[2] == 1:
+        samples = samples[..., 0]
+    if samples.dtype == np.uint16:
+        return (samples >> 8).astype(np.uint8)
+    if samples.dtype != np.uint8:
+        return np.rint(np.clip(samples, 0, 1) * 255).astype(np.uint8)
+    return np.asarray(samples)
