@@ -9,6 +9,7 @@ from fastmark._imports import package
 from fastmark.errors import RegistryError
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
     from PIL import Image
 
@@ -72,14 +73,14 @@ def _grey(image: Image.Image | NDArray[Any]) -> Image.Image:
     return image.convert("L")
 
 
-def _eight_bits(samples: NDArray[Any]) -> NDArray[Any]:
+def _eight_bits(samples: NDArray[Any]) -> NDArray[np.uint8]:
     """Samples as uint8, of a shape that Pillow takes."""
     import numpy as np
 
     if samples.ndim == 3 and samples.shape[2] == 1:
         samples = samples[..., 0]
     if samples.dtype == np.uint16:
-        return (samples >> 8).astype(np.uint8)
-    if samples.dtype != np.uint8:
-        return np.rint(np.clip(samples, 0, 1) * 255).astype(np.uint8)
-    return np.asarray(samples)
+        samples = samples >> 8
+    elif samples.dtype != np.uint8:
+        samples = np.rint(np.clip(samples, 0, 1) * 255)
+    return samples.astype(np.uint8, copy=False)

@@ -33,8 +33,8 @@ class Registry:
     """Entries in SQLite or PostgreSQL.
 
     Nothing is opened before the first use. It can be used by many threads, pickled, and used after a fork:
-    each process has connections of its own. Every method but :meth:`close` raises RegistryError if the database
-    cannot be reached, does not answer in time, or its tables are missing or of another version; and
+    each process has connections of its own. Every method but :meth:`close` raises RegistryError if the
+    database cannot be reached, does not answer in time, or its tables are missing or of another version; and
     MissingPackageError where SQLAlchemy or the driver of PostgreSQL is not installed.
     """
 
