@@ -43,7 +43,10 @@ def insert_new(connection: Connection, table: Table, row: dict[str, Any]) -> boo
     from sqlalchemy.dialects import postgresql, sqlite
 
     insert: Any = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    return connection.execute(insert(table).values(row).on_conflict_do_nothing()).rowcount == 1
+    done = connection.execute(
+        insert(table).values(row).on_conflict_do_nothing(), execution_options={"preserve_rowcount": True}
+    )
+    return done.rowcount == 1
 
 
 def completed(entry: Entry, facts: dict[str, Any]) -> Entry:

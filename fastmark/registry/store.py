@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import itertools
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 from fastmark._checks import MESSAGE_BITS
@@ -27,6 +28,9 @@ _MOST_DRAWS = 64
 
 _PAGE = 1000
 """Rows that are read or written at a time."""
+
+_MOST_TOLD = 10
+"""Lines that an error names; it counts the others."""
 
 
 class Registry:
@@ -276,34 +280,46 @@ class Registry:
 
     # ---- many at once ------------------------------------------------------------------------------------
 
-    def insert(self, batches: Iterable[Sequence[tuple[Entry, bytes | None]]]) -> Iterator[list[int]]:
-        """Insert whole entries, each with its manifest or None, in one transaction.
+    def insert(self, numbered: Iterable[tuple[int, Entry, bytes | None]]) -> int:
+        """Insert whole entries, in one transaction: all of them or none.
 
-        It is committed when the iterator is exhausted, and rolled back where the caller ends it before.
-        Entries that are there already and identical are passed over.
+        Entries that are there already and identical are passed over. Others that write to a registry in SQLite
+        wait meanwhile.
 
-        Yields:
-            For each batch the positions in it of entries whose id is taken by another; they are left out.
+        Args:
+            numbered: number of the line, by which errors name it; entry; its manifest or None.
+
+        Returns:
+            How many entries were not there before.
+
+        Raises:
+            RegistryError: if ids or manifests are taken by others; nothing is inserted then.
         """
-        entries = tables().entries
+        entries, left, inserted = tables().entries, iter(numbered), 0
+        taken: list[str] = []
         with self._transaction(writes=True) as connection:
-            for batch in batches:
-                ids = [entry.id for entry, _ in batch]
-                found = connection.execute(entries.select().where(entries.c.id.in_(ids)))
-                known = {row.id: entry_of(row) for row in found}
-                new, taken = [], []
-                for position, (entry, store) in enumerate(batch):
+            while batch := list(itertools.islice(left, _PAGE)):
+                ids = entries.c.id.in_([entry.id for _, entry, _ in batch])
+                known = {row.id: entry_of(row) for row in connection.execute(entries.select().where(ids))}
+                new = []
+                for number, entry, _ in batch:
                     earlier = known.setdefault(entry.id, entry)
                     if earlier is entry:
-                        new.append((entry, store))
+                        new.append(row_of(entry))
                     elif earlier != entry:
-                        taken.append(position)
-                if new:
-                    connection.execute(entries.insert(), [row_of(entry) for entry, _ in new])
-                for entry, store in new:
-                    if store is not None:
+                        taken.append(f"line {number} (id {entry.id})")
+                if new and not taken:
+                    connection.execute(entries.insert(), new)
+                    inserted += len(new)
+                for _, entry, store in batch:
+                    if store is not None and not taken:
                         keep_manifest(connection, entry.id, str(entry.manifest_id), store)
-                yield taken
+            if taken:
+                more = f" and {len(taken) - _MOST_TOLD} more" if len(taken) > _MOST_TOLD else ""
+                raise RegistryError(
+                    f"ids are taken by other entries, so nothing was added: {', '.join(taken[:_MOST_TOLD])}{more}"
+                )
+        return inserted
 
     # ---- connections -------------------------------------------------------------------------------------
 
