@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from fastmark.images.findings import C2PA_DROPPED, EXIF_DAMAGED, GAIN_MAP_DROPPED, Findings
+from fastmark.images.findings import C2PA_DROPPED, EXIF_DAMAGED, GAIN_MAP_DROPPED, Findings, is_c2pa
 from fastmark.images.ifd import exif_is_damaged, orientation_of
 
 Place = tuple[bytes, int, int]
@@ -123,7 +123,7 @@ def examine_jxl(data: bytes) -> Findings:
             stream = data[start + 4 : start + 68]
         elif kind == b"xml ":
             result.info["xmp"] = data[start:end]
-        elif kind == b"jumb":
+        elif kind == b"jumb" and is_c2pa(data[start : start + 64]):
             result.dropped.append(C2PA_DROPPED)
     if stream[:2] == b"\xff\n":
         bits = _Bits(stream[2:66])

@@ -213,7 +213,7 @@ def open_file(image: Any, label: str, max_pixels: int | None) -> Opened:
     """
     limit = MAX_PIXELS_ALONE if max_pixels is None else max_pixels
     name, data, junk = read_image(image, label, most_bytes(limit))
-    findings = _examine(name, data)
+    findings = examine(name, data)
     if junk:
         findings.damaged.insert(0, f"{junk} bytes before the beginning of the image were left out")
     if findings.size:  # its decoder decodes when it opens
@@ -276,7 +276,12 @@ def _unreadable(label: str, error: Exception) -> InvalidImageError:
     )
 
 
-def _examine(name: str, data: bytes) -> Findings:
+def examine(name: str, data: bytes) -> Findings:
+    """Look at the parts of a file of a format, of Pillow's name.
+
+    Raises:
+        InvalidImageError: if a PNG file has no pixels.
+    """
     if name == "PNG":
         return png.examine(data)
     if name == "JXL":

@@ -9,7 +9,16 @@ C2PA_DROPPED = "Content Credentials (C2PA) were left out; sign the watermarked i
 EXIF_DAMAGED = "the EXIF is damaged and was left out"
 ICC_DAMAGED = "the ICC profile is damaged and was left out"
 XMP_DAMAGED = "the XMP is damaged and was left out"
+XMP_CUT = "the XMP goes on in further segments, which were left out"
 GAIN_MAP_DROPPED = "the gain map (HDR) was left out: the image is written without it"
+
+
+def is_c2pa(jumbf: bytes) -> bool:
+    """Whether a JUMBF box, from a little before its letters on, is a store of content credentials.
+
+    C2PA names its own by "c2pa" in the type and in the label of the description that comes first.
+    """
+    return b"jumd" in jumbf[:64] and b"c2pa" in jumbf[:64]
 
 
 @dataclass(slots=True)

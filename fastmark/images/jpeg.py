@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from fastmark.images.findings import C2PA_DROPPED, EXIF_DAMAGED, GAIN_MAP_DROPPED, ICC_DAMAGED, Findings
+from fastmark.images.findings import (
+    C2PA_DROPPED,
+    EXIF_DAMAGED,
+    GAIN_MAP_DROPPED,
+    ICC_DAMAGED,
+    Findings,
+    is_c2pa,
+)
 from fastmark.images.ifd import exif_is_damaged, orientation_of
 from fastmark.images.png import is_cut_profile
 
@@ -14,7 +21,9 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _CANDIDATES = re.compile(rb"\xff[\xc0-\xc2\xc4\xdb\xdd\xe0-\xef\xfe]")
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _NAMES = {0xE0: "JFIF", 0xED: "Photoshop", 0xEE: "Adobe", _COM: "comment"}
-_XMP = b"http://ns.adobe.com/xap/1.0/\0"
+XMP = b"http://ns.adobe.com/xap/1.0/\0"
+EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
+_MOST_SEGMENTS = 100_000  # that are passed in the search behind a damaged one
 
 
 @dataclass(slots=True)
@@ -45,15 +54,17 @@ def examine(data: bytes, *, bare: bool = False) -> Findings:
     for marker, content in header.segments:
         if marker == 0xE1 and content.startswith(b"Exif\0\0"):
             exif += content[6:] if exif else content
-        elif marker == 0xE1 and content.startswith(_XMP):
-            result.info["xmp"] = content[len(_XMP) :]
+        elif marker == 0xE1 and content.startswith(XMP):
+            result.info["xmp"] = content[len(XMP) :]
+        elif marker == 0xE1 and content.startswith(EXTENDED_XMP) and XMP_CUT not in result.dropped:
+            result.dropped.append(XMP_CUT)
         elif marker == 0xE2 and content.startswith(b"ICC_PROFILE\0"):
             profile.append(content[12:])
         elif marker == 0xE2 and content.startswith(b"MPF\0"):
             odd = True  # Pillow looks for further images where this points to
             if b"hdrgm:" not in data[: header.scan]:
                 result.dropped.append("the file's further images (depth, gain map or preview) were left out")
-        elif marker == 0xEB and b"jumb" in content[:64] and C2PA_DROPPED not in result.dropped:
+        elif marker == 0xEB and is_c2pa(content) and C2PA_DROPPED not in result.dropped:
             result.dropped.append(C2PA_DROPPED)
         elif marker == _COM:
             result.info["comment"] = content
@@ -81,6 +92,13 @@ def examine(data: bytes, *, bare: bool = False) -> Findings:
     if odd:
         result.data = _rebuilt(data, header)
     return result
+
+
+def segments(data: bytes) -> list[tuple[int, bytes]]:
+    """The segments, (marker, content), before the pixels, up to the first that is damaged."""
+    header = _Header()
+    _walk(data, 2, header)
+    return header.segments
 
 
 def completed(data: bytes) -> bytes:
@@ -119,8 +137,13 @@ def _header(data: bytes) -> tuple[_Header | None, bool]:
     # has one too, and is smaller
     start = before.scan + 2
     best: _Header | None = None
+    passed = 0
     for match in _CANDIDATES.finditer(data, start, start + (1 << 20)):
-        chain = _walk(data, match.start(), _Header())
+        tried = _Header()
+        chain = _walk(data, match.start(), tried)
+        passed += 1 + len(tried.segments)
+        if passed > _MOST_SEGMENTS:
+            break
         if chain is not None and (best is None or chain.pixels > best.pixels):
             best = chain
     if best is None:

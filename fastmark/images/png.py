@@ -73,6 +73,25 @@ def examine(data: bytes) -> Findings:
     return _Examination(data, chunks, behind).findings()
 
 
+def texts(data: bytes, most: int) -> tuple[dict[str, str], bytes | None]:
+    """Texts of a PNG file by keyword, the first of each, and its EXIF; damaged and too large ones left out.
+
+    Args:
+        data: the file, from its signature on.
+        most: bytes that all texts may have when inflated.
+    """
+    chunks, _ = _chunks(data)
+    look = _Examination(data, [], 0)
+    look.budget = most
+    found: dict[str, str] = {}
+    for chunk in chunks:
+        if chunk.kind in (b"tEXt", b"zTXt", b"iTXt") and chunk.intact and len(chunk.content) <= most:
+            parsed = look.parsed_text(chunk)
+            if not isinstance(parsed, str):
+                found.setdefault(*parsed)
+    return found, next((chunk.content for chunk in chunks if chunk.kind == b"eXIf" and chunk.intact), None)
+
+
 def insert(data: bytes, chunks: list[tuple[bytes, bytes]]) -> bytes:
     """A sound PNG file with more chunks, (kind, content), right behind its header."""
     header = len(SIGNATURE) + 25
@@ -273,7 +292,7 @@ class _Examination:
 
     def _text(self, chunk: Chunk) -> None:
         """Texts that Pillow takes go to it; larger ones are read here."""
-        parsed = self._parsed_text(chunk)
+        parsed = self.parsed_text(chunk)
         if isinstance(parsed, str):
             key = chunk.content.split(b"\0", 1)[0].decode("latin-1")[:79]
             self._damage(f"the text {key!r} of the PNG file {parsed} and was left out")
@@ -299,7 +318,7 @@ class _Examination:
         self.budget -= len(content)
         return content if inflater.eof else None
 
-    def _parsed_text(self, chunk: Chunk) -> tuple[str, Any] | str:
+    def parsed_text(self, chunk: Chunk) -> tuple[str, Any] | str:
         """Keyword and text of a text chunk, or what is wrong with it."""
         key, _, rest = chunk.content.partition(b"\0")
         name = key.decode("latin-1")

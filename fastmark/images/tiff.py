@@ -52,6 +52,8 @@ def examine(data: bytes, *, bare: bool = False) -> Findings:
         )
     result.frames = max(len(full), 1)
     place, chosen = pages[full[0] if full else 0]
+    if any(entry.tag == _C2PA for _, page in pages for entry in page.entries):
+        result.dropped.append(C2PA_DROPPED)
     unwanted = _unwanted(data, chosen, order, result, bare)
     negative = _deep_negative(data, chosen, order)
     if unwanted or negative or len(pages) > 1 or chosen.next:
@@ -69,8 +71,6 @@ def describe(image: Any, result: Findings) -> None:
     result.unsigned = image.mode == "I" and result.bits == 32 and tags.get(_FORMAT, (1,))[0] == 1
     if _ICC not in tags and (told := [name for tag, name in _COLOUR.items() if tag in tags]):
         result.dropped.append(f"the colour description of the TIFF file ({', '.join(told)}) was left out")
-    if _C2PA in tags:
-        result.dropped.append(C2PA_DROPPED)
     plain = image.mode == "YCbCr" and tags.get(_SUBSAMPLING, (1, 1)) == (1, 1)
     if (
         tags.get(_PHOTOMETRIC) == 6

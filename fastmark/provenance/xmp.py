@@ -111,8 +111,9 @@ class Merged:
 
     Attributes:
         packet: XMP in UTF-8, with its wrapper, without padding.
-        replaced: a sentence for each property that said something else before.
-        kept: a sentence for each that says more than the record, and was left as it was.
+        replaced: for each property that said something else before: its name and what it said, such as
+            "Iptc4xmpExt:AISystemUsed 'Another'".
+        kept: the same for each that says more than the record, and was left as it was.
     """
 
     packet: bytes
@@ -177,7 +178,7 @@ def merge_report(
         if on_damaged == "refuse":
             raise CredentialError(f"{error}: repair it, or have it replaced") from None
         earlier = parse(EMPTY, _NAMES)
-        lost = ("the XMP was damaged and was replaced",)
+        lost = ("nothing that could be read",)
     label = _label(earlier.properties)
     replaced, kept = list(lost), []
     edits: list[tuple[int, int, bytes]] = []
@@ -187,10 +188,9 @@ def merge_report(
         said = [text for found in there for text in found.values]
         if value is not None and _is_stronger(name, label, value):
             value = None
-            kept.append(f"{_named(name)} says {_shown(said)}, which is more than the record, and was kept")
+            kept.append(f"{_called(name)} {_shown(said)}")
         elif value is not None and any(not _is_same(name, text, value) for text in said):
-            how = "replaced" if value else "left out, being that of another system"
-            replaced.append(f"{_named(name)} said {_shown(said)} and was {how}")
+            replaced.append(f"{_called(name)} {_shown(said)}")
         if value is None or (len(there) == 1 and there[0].values == (value,)):
             continue
         for index, found in enumerate(there):
@@ -287,17 +287,17 @@ def _json(text: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _named(name: Name) -> str:
-    return f"{_PREFIXES[name[0]]}:{name[1]} of the XMP"
+def _called(name: Name) -> str:
+    return f"{_PREFIXES[name[0]]}:{name[1]}"
 
 
 def _shown(texts: list[str]) -> str:
-    """Texts for a sentence: of one line, and not long."""
+    """Texts as part of a sentence: of one line, and not long."""
     return " and ".join(repr(text if len(text) <= 80 else text[:77] + "...") for text in texts[:3])
 
 
 def _element(name: Name, value: str) -> bytes:
-    called = f"{_PREFIXES[name[0]]}:{name[1]}"
+    called = _called(name)
     return f'<{called} xmlns:{_PREFIXES[name[0]]}="{name[0]}">{escaped(value)}</{called}>'.encode()
 
 
