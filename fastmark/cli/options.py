@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from fastmark._checks import MAX_PIXELS_ALONE, MAX_PIXELS_EACH, MESSAGE_BITS, ON_MARKED, redacted
 from fastmark._version import VERSION
-from fastmark.cli import compiling, explaining, locating, many, registering, single
+from fastmark.cli import compiling, explaining, locating, many, provenance, registering, single
 from fastmark.cli.codes import ERROR
 
 SOURCES = (
@@ -38,6 +38,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     for add in (_add_keygen, _add_embed, _add_detect, _add_locate, _add_scan, _add_doctor, _add_warmup):
         add(verbs)
+    provenance.add(verbs)
     registering.add(verbs)
     return parser
 

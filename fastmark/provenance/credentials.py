@@ -187,8 +187,9 @@ def _anchors(place: Place | None) -> str | None:
     """Return trusted certificates as PEM. What is no PEM is refused: the library would trust nobody."""
     if place is None:
         return None
-    pem = read_pem(place, "the trusted certificates")
-    parse_chain(pem, "the trusted certificates")
+    what = "the trusted certificates"
+    pem = read_pem(place, what)
+    parse_chain(pem, what if isinstance(place, bytes) else f"{what} {place!s}")
     return pem.decode("utf-8", "replace")
 
 
