@@ -32,8 +32,7 @@ def export_lines(registry: Registry, *, private: bool = False) -> Iterator[str]:
     for entry in registry.entries():
         if private:
             store = None if entry.manifest_id is None else registry.manifest(entry.manifest_id)
-            text = None if store is None else base64.b64encode(store).decode("ascii")
-            yield _line(entry.to_dict() | {"manifest": text})
+            yield entry_line(entry, store)
         elif entry.state != "reserved":
             yield _line(entry.public.to_dict())
 
@@ -67,6 +66,12 @@ def import_lines(registry: Registry, lines: Iterable[str | bytes]) -> tuple[int,
 
     new = registry.insert(entries())
     return seen, new
+
+
+def entry_line(entry: Entry, store: bytes | None) -> str:
+    """Return the line of a whole entry, with its manifest if there is one."""
+    text = None if store is None else base64.b64encode(store).decode("ascii")
+    return _line(entry.to_dict() | {"manifest": text})
 
 
 def _line(values: dict[str, Any]) -> str:

@@ -283,8 +283,8 @@ class Registry:
     def insert(self, numbered: Iterable[tuple[int, Entry, bytes | None]]) -> int:
         """Insert whole entries, in one transaction: all of them or none.
 
-        Entries that are there already and identical are passed over. Others that write to a registry in SQLite
-        wait meanwhile.
+        Entries that are there already and identical are passed over. Others that write to a registry in
+        SQLite wait meanwhile.
 
         Args:
             numbered: number of the line, by which errors name it; entry; its manifest or None.
@@ -316,9 +316,8 @@ class Registry:
                         keep_manifest(connection, entry.id, str(entry.manifest_id), store)
             if taken:
                 more = f" and {len(taken) - _MOST_TOLD} more" if len(taken) > _MOST_TOLD else ""
-                raise RegistryError(
-                    f"ids are taken by other entries, so nothing was added: {', '.join(taken[:_MOST_TOLD])}{more}"
-                )
+                lines = ", ".join(taken[:_MOST_TOLD]) + more
+                raise RegistryError(f"ids are taken by other entries, so nothing was added: {lines}")
         return inserted
 
     # ---- connections -------------------------------------------------------------------------------------

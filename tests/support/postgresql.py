@@ -58,10 +58,11 @@ def call(options: dict[str, Any], *command: object) -> None:
         raise NoServerError(f"{Path(str(command[0])).name}: {done.stdout.decode(errors='replace')[-300:]}")
 
 
-def start(folder: Path) -> str:
+def start(folder: Path, *, durable: bool = False) -> str:
     """Start a server in a new folder; the URL of its database, with the password.
 
-    It listens on a port of this machine only, and does not wait for the disk: what it keeps is thrown away.
+    It listens on a port of this machine only. Unless it is durable it does not wait for the disk, as what it
+    keeps is thrown away.
     """
     tools = binaries()
     folder.mkdir(mode=0o755)
@@ -75,7 +76,8 @@ def start(folder: Path) -> str:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    settings = f"-p {port} -h 127.0.0.1 -c unix_socket_directories='' -c fsync=off -c max_connections=60"
+    settings = f"-p {port} -h 127.0.0.1 -c unix_socket_directories='' -c max_connections=60"
+    settings += "" if durable else " -c fsync=off"
     with (folder / "start.log").open("wb"):
         pass
     if options:
@@ -94,7 +96,7 @@ def stop(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[str]:
+def running(*, durable: bool = False) -> Iterator[str]:
     """The URL of a server: that of the variable FASTMARK_TEST_POSTGRESQL, or one that runs meanwhile."""
     if given := os.environ.get("FASTMARK_TEST_POSTGRESQL"):
         yield given
@@ -103,7 +105,7 @@ def running() -> Iterator[str]:
     folder = Path(tempfile.mkdtemp(prefix="fastmark-postgresql-"))
     folder.chmod(0o755)
     try:
-        yield start(folder / "server")
+        yield start(folder / "server", durable=durable)
     finally:
         stop(folder / "server")
         shutil.rmtree(folder, ignore_errors=True)
