@@ -10,6 +10,7 @@ from fastmark.images.findings import (
     EXIF_DAMAGED,
     GAIN_MAP_DROPPED,
     ICC_DAMAGED,
+    XMP_CUT,
     Findings,
     is_c2pa,
 )
