@@ -35,6 +35,7 @@ _SETTINGS: dict[str, Any] = {
 }
 _NO_HOSTS: dict[str, Any] = {"core": {"decode_identity_assertions": False, "allowed_network_hosts": []}}
 
+_BAD_STAMP = "the time stamp authority's answer is not in order: try another, or sign without (no --tsa)"
 # what native errors have in them, in the order they are looked for; what that means; what to do
 _MEANINGS = (
     (
@@ -47,10 +48,9 @@ _MEANINGS = (
         " authority's after it",
     ),
     ("http resolver", "the time stamp authority did not answer: look at its URL, or sign without (no --tsa)"),
-    (
-        "timestamp",
-        "the time stamp authority's answer is not in order: try another, or sign without (no --tsa)",
-    ),
+    ("timestamp", _BAD_STAMP),
+    ("service responded", "the time stamp authority refused: look at its URL, or sign without (no --tsa)"),
+    ("invalid signature value", "the signature is not one by the key of the first certificate"),
     ("does not match the provided data", "the signature is not one by the key of the first certificate"),
     ("cose signature invalid", "nothing that is a signature came back from the signer"),
     (
@@ -92,23 +92,44 @@ def context(trust_anchors: str | None = None, *, network: bool = False) -> Any:
 def media_type(data: bytes) -> str | None:
     """Return the media type of an image; None where its format has no place for content credentials."""
     name = format_by_prefix(data[:PREFIX_BYTES])
-    return None if name is None else MIME_TYPES.get(name)
+    return None if name is None or is_bare(data) else MIME_TYPES.get(name)
+
+
+def is_bare(data: bytes) -> bool:
+    """Whether an image is JPEG XL without a container, which alone has a place for metadata."""
+    return data[:2] == b"\xff\n"
+
+
+def contained(data: bytes) -> bytes:
+    """Return JPEG XL in a container, ISO/IEC 18181-2: signature, type, and the codestream in one box."""
+    if not is_bare(data):
+        return data
+    size = len(data) + 16
+    head = b"\0\0\0\x0cJXL \r\n\x87\n\0\0\0\x14ftypjxl \0\0\0\0jxl "
+    return head + b"\0\0\0\x01jxlc" + size.to_bytes(8, "big") + data
 
 
 @contextlib.contextmanager
-def translated(failed: str) -> Iterator[None]:
-    """Raise errors of c2pa-python and of what it calls as CredentialError that begins with ``failed``."""
+def translated(failed: str, *, stamped: bool = False) -> Iterator[None]:
+    """Raise errors of c2pa-python and of what it calls as CredentialError.
+
+    Args:
+        failed: what its text begins with.
+        stamped: whether a time stamp authority is asked, which then is the cause of what is not known.
+    """
     try:
         yield
     except (FastmarkError, MemoryError):
         raise
     except Exception as error:
-        raise CredentialError(f"{failed}: {_meaning_of(error)}") from error
+        raise CredentialError(f"{failed}: {_meaning_of(error, stamped)}") from error
 
 
-def _meaning_of(error: Exception) -> str:
+def _meaning_of(error: Exception, stamped: bool) -> str:
     said = one_line(error) or type(error).__name__
     for part, meaning in _MEANINGS:
         if part in said.lower():
             return meaning
+    if stamped and "internal error" in said:
+        return _BAD_STAMP
     return f"c2pa says: {said[:300]}"

@@ -248,7 +248,8 @@ def sign(
     the original has are kept. The record's owner is private, and not in the manifest.
 
     Args:
-        data: encoded image; content credentials in it give way, those of ``parent`` are kept.
+        data: encoded image, JPEG XL is put into a container; content credentials in it give way, those of
+            ``parent`` are kept.
         format_name: of the image, as Pillow names it.
         record: what is said of it.
         message: in its watermark; None says nothing of one.
@@ -282,7 +283,7 @@ def sign(
     c2pa = native.load()
     signed = io.BytesIO()
     with (
-        native.translated("content credentials cannot be signed"),
+        native.translated("content credentials cannot be signed", stamped=signer.tsa_url is not None),
         native.context(network=True) as context,
         c2pa.Builder(manifest, context) as builder,
         signer.opened() as opened,
@@ -293,7 +294,7 @@ def sign(
             with native.translated("the original of the image cannot be kept in its content credentials"):
                 kind = native.media_type(original) or native.ANY_TYPE
                 builder.add_ingredient(PARENT, kind, io.BytesIO(original))
-        store = builder.sign(opened.native, mime, io.BytesIO(data), signed)
+        store = builder.sign(opened.native, mime, io.BytesIO(native.contained(data)), signed)
         return Signed(signed.getvalue(), store, _active_id(c2pa, store, context))
 
 

@@ -1,0 +1,497 @@
+"""Content credentials: who signs and what is signed, looked at with c2pa-python's own reader."""
+
+import base64
+import contextlib
+import datetime as dt
+import io
+import json
+import multiprocessing
+import pickle
+import socket
+import threading
+import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from pictures import drawn
+from PIL import Image
+
+c2pa = pytest.importorskip("c2pa", reason="the extra c2pa is not installed")
+
+from certificates import PEM, UNLOCKED, make  # noqa: E402
+from cryptography.hazmat.primitives import hashes, serialization  # noqa: E402
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa  # noqa: E402
+
+from fastmark._version import VERSION  # noqa: E402
+from fastmark.errors import CredentialError  # noqa: E402
+from fastmark.images.encoding import encode_image  # noqa: E402
+from fastmark.provenance.credentials import read  # noqa: E402
+from fastmark.provenance.signing import Signer, check_soft_binding, sign  # noqa: E402
+from fastmark.records import Record  # noqa: E402
+
+OWNER = "Zacharias Owner"
+RECORD = Record(
+    provider="Provider Inc",
+    system="System",
+    system_version="3.1",
+    model="model-x",
+    owner=OWNER,
+    policy="no-training",
+)
+MESSAGE = bytes.fromhex("0123456789abcdef")
+WHEN = dt.datetime(2026, 11, 26, 12, tzinfo=dt.UTC)
+MIME = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "TIFF": "image/tiff",
+        "AVIF": "image/avif", "HEIF": "image/heic", "JXL": "image/jxl"}  # fmt: skip
+PLUGINS = {"HEIF": "pillow_heif", "JXL": "pillow_jxl"}
+
+
+@pytest.fixture(scope="module")
+def made():
+    return make()
+
+
+@pytest.fixture(scope="module")
+def signer(made):
+    return Signer(made.chain, made.key)
+
+
+def image(format_name="JPEG", seed=1, quality=None):
+    return encode_image(Image.fromarray(drawn(96, 128, seed)), format_name, quality=quality)
+
+
+def report(data, mime, root=None):
+    """Everything c2pa-python's reader says."""
+    settings = {"verify": {"verify_trust": True, "remote_manifest_fetch": False, "ocsp_fetch": False}}
+    if root is not None:
+        settings["trust"] = {"trust_anchors": root.decode()}
+    with (
+        c2pa.Context.from_dict(settings) as context,
+        c2pa.Reader(mime, io.BytesIO(data), context=context) as r,
+    ):
+        return json.loads(r.json())
+
+
+def active(data, mime="image/jpeg", root=None):
+    said = report(data, mime, root)
+    return said["manifests"][said["active_manifest"]]
+
+
+def assertions(data, mime="image/jpeg"):
+    return {entry["label"]: entry["data"] for entry in active(data, mime)["assertions"]}
+
+
+# ---- what is signed --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", MIME)
+def test_every_format_goes_there_and_back_through_the_librarys_reader(name, made, signer):
+    if name in PLUGINS:
+        pytest.importorskip(PLUGINS[name])
+    plain = image(name)
+    signed = sign(plain, name, RECORD, MESSAGE, signer, when=WHEN, title="A title")
+    said = report(signed.data, MIME[name], made.root)
+    assert (said["validation_state"], said["active_manifest"]) == ("Trusted", signed.manifest_id)
+    assert signed.manifest_id.startswith("urn:c2pa:")
+    assert report(signed.data, MIME[name])["validation_state"] == "Valid"
+    manifest = said["manifests"][signed.manifest_id]
+    assert manifest["title"] == "A title"
+    assert manifest["claim_generator_info"][0]["name"] == "fastmark"
+    assert manifest["claim_generator_info"][0]["version"] == VERSION
+    assert "thumbnail" not in manifest
+    found = {entry["label"]: entry["data"] for entry in manifest["assertions"]}
+    assert found["c2pa.actions.v2"]["actions"] == [
+        {
+            "action": "c2pa.created",
+            "when": "2026-11-26T12:00:00Z",
+            "digitalSourceType": "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia",
+            "softwareAgent": {"name": "System", "version": "3.1"},
+            "parameters": {"fastmark.provider": "Provider Inc", "fastmark.model": "model-x"},
+        },
+        {
+            "action": "c2pa.watermarked.bound",
+            "when": "2026-11-26T12:00:00Z",
+            "softwareAgent": {"name": "fastmark", "version": VERSION},
+        },
+    ]
+    (block,) = found["c2pa.soft-binding"]["blocks"]
+    assert found["c2pa.soft-binding"]["alg"] == "fastmark.v1"
+    assert block == {"scope": {}, "value": base64.b64encode(MESSAGE).decode()}
+    before, after = (np.asarray(opened(data, name)) for data in (plain, signed.data))
+    assert np.array_equal(before, after)
+    assert read(signed.data, trust_anchors=made.root).state == "trusted"
+
+
+def opened(data, name):
+    if name in PLUGINS:
+        from fastmark.images.formats import register_plugin
+
+        register_plugin(name, "the image")
+    return Image.open(io.BytesIO(data))
+
+
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+def test_the_owner_is_in_no_byte_of_file_and_store(name, signer):
+    signed = sign(image(name), name, RECORD, MESSAGE, signer, parent=image())
+    for spelled in (OWNER, "Zacharias"):
+        for encoding in ("utf-8", "utf-16-le", "utf-16-be"):
+            assert spelled.encode(encoding) not in signed.data
+            assert spelled.encode(encoding) not in signed.manifest
+    assert b"Provider Inc" in signed.data  # is looked for in the right place
+
+
+@pytest.mark.parametrize(
+    ("policy", "entries"),
+    [
+        ("none", None),
+        ("no-training", ["cawg.ai_generative_training", "cawg.ai_training"]),
+        ("no-generative-training", ["cawg.ai_generative_training"]),
+    ],
+)
+def test_a_policy_is_told_in_the_entries_of_cawg(policy, entries, signer):
+    data = sign(image(), "JPEG", Record(policy=policy), MESSAGE, signer).data
+    told = assertions(data).get("cawg.training-mining")
+    assert (None if told is None else sorted(told["entries"])) == entries
+    assert told is None or all(entry == {"use": "notAllowed"} for entry in told["entries"].values())
+    assert read(data).opted_out is (policy != "none")
+
+
+def test_without_a_message_nothing_is_said_of_a_watermark(made, signer):
+    data = sign(image(), "JPEG", Record(source_type="digitalCapture"), None, signer).data
+    assert list(assertions(data)) == ["c2pa.actions.v2"]
+    (action,) = assertions(data)["c2pa.actions.v2"]["actions"]
+    assert action["digitalSourceType"].endswith("/digitalCapture")
+    assert "softwareAgent" not in action
+    assert read(data, trust_anchors=made.root).soft_bindings == ()
+
+
+@pytest.mark.parametrize("length", [2, 4, 8, 12, 16])
+def test_a_soft_binding_is_the_base64_of_the_message(length, signer):
+    message = bytes(range(250, 250 - length, -1))
+    data = sign(image(), "JPEG", RECORD, message, signer, soft_binding="com.example.mark-1").data
+    told = assertions(data)["c2pa.soft-binding"]
+    assert (told["alg"], base64.b64decode(told["blocks"][0]["value"])) == ("com.example.mark-1", message)
+    assert read(data).soft_bindings == (("com.example.mark-1", message),)
+
+
+@pytest.mark.parametrize(
+    "name", ["fastmark", "a.b", "com..mark", ".com.mark", "com.-mark", "com.mark!", "", 5]
+)
+def test_names_of_soft_bindings_have_the_lists_pattern(name, signer):
+    with pytest.raises(CredentialError, match="cannot be the name of a soft binding"):
+        sign(image(), "JPEG", RECORD, MESSAGE, signer, soft_binding=name)
+    check_soft_binding("com.adobe.trustmark.Q")
+
+
+@pytest.mark.parametrize("name", ["BMP", "PPM", "ppm"])
+def test_formats_without_a_place_for_them_are_refused_by_name(name, signer):
+    with pytest.raises(CredentialError, match=rf"{name.upper()} has no place .* write JPEG, PNG"):
+        sign(image(name), name, RECORD, MESSAGE, signer)
+
+
+@pytest.mark.parametrize("data", [b"", b"no image", image()[:300], image("PNG")])
+def test_what_is_no_such_image_is_refused_in_plain_words(data, signer):
+    with pytest.raises(CredentialError, match=r"^content credentials cannot be signed: the image"):
+        sign(data, "JPEG", RECORD, MESSAGE, signer)
+
+
+def test_a_time_without_zone_is_refused(signer):
+    with pytest.raises(CredentialError, match="with its zone"):
+        sign(image(), "JPEG", RECORD, MESSAGE, signer, when=dt.datetime(2026, 1, 1))
+
+
+# ---- images made from others -----------------------------------------------------------------------------
+
+
+def test_a_parent_and_its_credentials_are_kept(made, signer):
+    first = sign(image(), "JPEG", RECORD, b"12345678", signer)
+    record = Record(action="altered", system="Editor", operation="inpainting")
+    second = sign(image(seed=2), "JPEG", record, MESSAGE, signer, parent=first.data)
+    said = report(second.data, "image/jpeg", made.root)
+    assert said["validation_state"] == "Trusted"
+    assert set(said["manifests"]) == {first.manifest_id, second.manifest_id}
+    manifest = said["manifests"][second.manifest_id]
+    (ingredient,) = manifest["ingredients"]
+    assert (ingredient["relationship"], ingredient["active_manifest"]) == ("parentOf", first.manifest_id)
+    opened_, edited, marked = assertions(second.data)["c2pa.actions.v2"]["actions"]
+    assert opened_["action"] == "c2pa.opened"
+    assert len(opened_["parameters"]["ingredients"]) == 1
+    assert (edited["action"], marked["action"]) == ("c2pa.edited", "c2pa.watermarked.bound")
+    assert edited["digitalSourceType"].endswith("/compositeWithTrainedAlgorithmicMedia")
+    assert edited["parameters"] == {"fastmark.operation": "inpainting"}
+    credential = read(second.data, trust_anchors=made.root)
+    assert (credential.state, credential.system) == ("trusted", "Editor")
+    assert credential.digital_source_type == "compositeWithTrainedAlgorithmicMedia"
+    assert credential.soft_bindings == (("fastmark.v1", MESSAGE),)
+
+
+def test_a_created_image_with_a_parent_is_opened(made, signer):
+    data = sign(image(), "JPEG", RECORD, MESSAGE, signer, parent=image("PNG")).data
+    opened_, marked = assertions(data)["c2pa.actions.v2"]["actions"]
+    assert (opened_["action"], marked["action"]) == ("c2pa.opened", "c2pa.watermarked.bound")
+    assert opened_["parameters"]["fastmark.provider"] == "Provider Inc"
+    assert read(data, trust_anchors=made.root).digital_source_type == "trainedAlgorithmicMedia"
+
+
+@pytest.mark.parametrize("parent", [None, image("PNG"), image("BMP"), image("PPM")])
+def test_an_altered_image_has_an_ingredient_whatever_its_original_is(parent, made, signer):
+    data = sign(image(), "JPEG", Record(action="altered"), None, signer, parent=parent).data
+    assert report(data, "image/jpeg", made.root)["validation_state"] == "Trusted"
+    assert [entry["relationship"] for entry in active(data)["ingredients"]] == ["parentOf"]
+
+
+def test_a_damaged_parent_is_told_as_such(signer):
+    with pytest.raises(
+        CredentialError, match=r"^the original of the image cannot be kept .*: the image is damaged"
+    ):
+        sign(image(), "JPEG", RECORD, MESSAGE, signer, parent=image()[:300])
+
+
+# ---- keys and certificates -------------------------------------------------------------------------------
+
+KEYS = {
+    "es256": lambda: ec.generate_private_key(ec.SECP256R1()),
+    "es384": lambda: ec.generate_private_key(ec.SECP384R1()),
+    "es512": lambda: ec.generate_private_key(ec.SECP521R1()),
+    "ps256": lambda: rsa.generate_private_key(65537, 2048),
+    "ed25519": ed25519.Ed25519PrivateKey.generate,
+}
+
+
+@pytest.mark.parametrize("algorithm", KEYS)
+def test_keys_of_every_kind_sign(algorithm):
+    made = make(KEYS[algorithm]())
+    signer = Signer(made.chain, made.key)
+    assert signer.algorithm == algorithm
+    data = sign(image(), "JPEG", RECORD, MESSAGE, signer).data
+    assert report(data, "image/jpeg", made.root)["validation_state"] == "Trusted"
+    if algorithm == "ps256":
+        data = sign(image(), "JPEG", RECORD, MESSAGE, Signer(made.chain, made.key, algorithm="ps384")).data
+        assert read(data, trust_anchors=made.root).state == "trusted"
+    else:
+        with pytest.raises(CredentialError, match=f"leave the algorithm out, or take {algorithm}"):
+            Signer(made.chain, made.key, algorithm="ps384")
+
+
+def test_keys_come_from_files_bytes_and_variables(tmp_path, made, monkeypatch):
+    (tmp_path / "chain.pem").write_bytes(made.chain)
+    old = made.private.private_bytes(PEM, serialization.PrivateFormat.TraditionalOpenSSL, UNLOCKED)
+    (tmp_path / "key.pem").write_bytes(old)
+    monkeypatch.setenv("SIGNING_KEY", made.key.decode())
+    monkeypatch.setenv("ONE_LINE", made.key.decode().replace("\n", "\\n"))
+    signers = [
+        Signer(str(tmp_path / "chain.pem"), tmp_path / "key.pem"),
+        Signer(made.chain, "env:SIGNING_KEY"),
+        Signer(tmp_path / "chain.pem", "env:ONE_LINE"),
+    ]
+    for signer in signers:
+        data = sign(image(), "JPEG", RECORD, MESSAGE, signer).data
+        assert read(data, trust_anchors=made.root).state == "trusted"
+    assert len({repr(signer) for signer in signers}) == 1
+
+
+def refused(words, chain, key, **options):
+    with pytest.raises(CredentialError, match=words) as caught:
+        Signer(chain, key, **options)
+    for error in (caught.value, caught.value.__cause__):
+        if error is not None:
+            assert "PRIVATE KEY-----\n" not in str(error)
+            assert not isinstance(key, bytes) or key[40:60].decode("latin1") not in str(error)
+    assert "\n" not in str(caught.value)
+
+
+def test_certificates_and_keys_that_are_not_in_order_are_refused_at_once(tmp_path, made, monkeypatch):
+    other = make()
+    refused("not that of the chain's first certificate", made.chain, other.key)
+    refused("not that of the chain's first", made.root + made.chain, made.key)
+    expired, early = make(days=(-10, -5)), make(days=(1, 5))
+    refused(r"Test Signer expired at 20\d\d-.*Z: get a new one", expired.chain, expired.key)
+    refused(r"Test Signer is not valid before 20\d\d-.*Z: wait", early.chain, early.key)
+    refused("no certificates can be read", b"nothing", made.key)
+    refused("no certificates can be read", made.chain[:200], made.key)
+    refused("private key cannot be read", made.chain, made.key[:100])
+    refused("private key cannot be read", made.chain, made.chain)
+    locked = made.private.private_bytes(
+        PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"password")
+    )
+    refused("locked with a password", made.chain, locked)
+    refused("chain of certificates .*gone.pem cannot be read", tmp_path / "gone.pem", made.key)
+    refused("private key .*gone.pem cannot be read: No such file", made.chain, str(tmp_path / "gone.pem"))
+    refused("private key .* cannot be read: Is a directory", made.chain, tmp_path)
+    refused("given as a text", made.chain, made.key.decode())
+    monkeypatch.delenv("NOT_SET", raising=False)
+    refused("environment variable NOT_SET is not set", made.chain, "env:NOT_SET")
+    refused("must be one of es256", made.chain, made.key, algorithm="rs256")
+    refused("must be a URL", made.chain, made.key, tsa_url="ftp://tsa")
+    small = make(rsa.generate_private_key(65537, 1024))
+    refused("1024 bits, RSA keys need 2048", small.chain, small.key)
+    odd = make(ec.generate_private_key(ec.SECP256K1()))
+    refused("C2PA takes no such key", odd.chain, odd.key)
+
+
+def test_a_certificate_that_expires_meanwhile_is_refused_then():
+    made = make(days=(-1, 2 / 86400))
+    signer = Signer(made.chain, made.key)
+    time.sleep(max(0, (signer.expires - dt.datetime.now(dt.UTC)).total_seconds()) + 0.1)
+    with pytest.raises(CredentialError, match="Test Signer expired at"):
+        sign(image(), "JPEG", RECORD, MESSAGE, signer)
+
+
+def test_a_certificate_for_something_else_is_refused_in_plain_words():
+    from cryptography.x509.oid import ExtendedKeyUsageOID
+
+    made = make(purpose=ExtendedKeyUsageOID.SERVER_AUTH)
+    with pytest.raises(CredentialError, match="the certificates are not such as C2PA takes"):
+        sign(image(), "JPEG", RECORD, MESSAGE, Signer(made.chain, made.key))
+
+
+def test_a_signer_does_not_change_shows_no_secret_and_goes_to_processes(made, signer):
+    with pytest.raises(AttributeError):
+        signer.name = "other"
+    secret = made.key.splitlines()[1][:20].decode()
+    assert repr(signer).startswith("Signer('Test Signer', es256, tsa_url=None, chain=")
+    assert secret not in repr(signer) and secret not in str(signer)
+    again = pickle.loads(pickle.dumps(signer))
+    assert repr(again) == repr(signer)
+    data = sign(image(), "JPEG", RECORD, MESSAGE, again).data
+    assert read(data, trust_anchors=made.root).state == "trusted"
+    other = make()
+    assert repr(Signer(other.chain, other.key)) != repr(signer)
+
+
+# ---- callbacks -------------------------------------------------------------------------------------------
+
+
+def test_a_callback_signs_and_stays_in_its_process(made):
+    asked = []
+
+    def callback(data):
+        asked.append(len(data))
+        return made.private.sign(data, ec.ECDSA(hashes.SHA256()))
+
+    signer = Signer.from_callback(callback, "es256", made.chain)
+    data = sign(image(), "JPEG", RECORD, MESSAGE, signer).data
+    assert report(data, "image/jpeg", made.root)["validation_state"] == "Trusted"
+    assert len(asked) >= 1
+    with pytest.raises(CredentialError, match="cannot be sent to another process"):
+        pickle.dumps(signer)
+    with pytest.raises(CredentialError, match="must be a function"):
+        Signer.from_callback(b"key", "es256", made.chain)
+    with pytest.raises(CredentialError, match="take es256"):
+        Signer.from_callback(callback, "ed25519", made.chain)
+
+
+def test_a_callback_that_fails_signs_nothing(made, caplog):
+    def raising(data):
+        raise ConnectionError("the service\nis down")
+
+    with pytest.raises(
+        CredentialError, match=r"callback failed: ConnectionError: the service is down"
+    ) as caught:
+        sign(image(), "JPEG", RECORD, MESSAGE, Signer.from_callback(raising, "es256", made.chain))
+    assert isinstance(caught.value.__cause__, ConnectionError)
+    for answer in (None, b"", "text"):
+        signer = Signer.from_callback(lambda _, answer=answer: answer, "es256", made.chain)
+        with pytest.raises(CredentialError, match="callback failed: TypeError: it returned"):
+            sign(image(), "JPEG", RECORD, MESSAGE, signer)
+    for answer in (b"x" * 64, b"x" * 7, b"x" * 100_000):
+        signer = Signer.from_callback(lambda _, answer=answer: answer, "es256", made.chain)
+        with pytest.raises(
+            CredentialError, match=r"cannot be signed: (the signature is not|nothing that is a)"
+        ):
+            sign(image(), "JPEG", RECORD, MESSAGE, signer)
+    assert caplog.text == ""
+
+
+def test_an_interrupt_in_a_callback_is_one_outside(made):
+    def interrupted(data):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sign(image(), "JPEG", RECORD, MESSAGE, Signer.from_callback(interrupted, "es256", made.chain))
+
+
+# ---- threads and processes -------------------------------------------------------------------------------
+
+
+def signed_in_process(signer, number):
+    return sign(image(seed=number), "JPEG", RECORD, bytes([number] * 8), signer).data
+
+
+def test_threads_share_a_signer(made, signer):
+    def work(number):
+        data = signed_in_process(signer, number)
+        return read(data, trust_anchors=made.root)
+
+    with ThreadPoolExecutor(4) as pool:
+        credentials = list(pool.map(work, range(24)))
+    assert {credential.state for credential in credentials} == {"trusted"}
+    assert [c.soft_bindings[0][1] for c in credentials] == [bytes([n] * 8) for n in range(24)]
+    assert len({credential.manifest_id for credential in credentials}) == 24
+
+
+def test_a_fresh_process_signs_with_a_signer_it_is_sent(made, signer):
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        data = pool.submit(signed_in_process, signer, 7).result(timeout=120)
+    credential = read(data, trust_anchors=made.root)
+    assert (credential.state, credential.soft_bindings[0][1]) == ("trusted", bytes([7] * 8))
+
+
+# ---- time stamp authorities ------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def server(answer):
+    """A server on this machine that answers each connection in its own way; yields its URL."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    kept = []
+
+    def serve():
+        with contextlib.suppress(OSError):  # closed
+            while True:
+                connection, _ = listening.accept()
+                kept.append(connection)
+                answer(connection)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/tsa"
+    finally:
+        listening.shutdown(socket.SHUT_RDWR)
+        listening.close()
+        for connection in kept:
+            connection.close()
+        thread.join(10)
+
+
+def rubbish(connection):
+    connection.recv(65536)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/timestamp-reply\r\n"
+                       b"Content-Length: 4\r\nConnection: close\r\n\r\nxxxx")  # fmt: skip
+    connection.close()
+
+
+def refusing(connection):
+    connection.recv(65536)
+    connection.sendall(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+    connection.close()
+
+
+@pytest.mark.parametrize("answer", [rubbish, refusing, socket.socket.close])
+def test_a_time_stamp_authority_that_fails_is_named_as_the_cause(answer, made):
+    with server(answer) as url:
+        signer = Signer(made.chain, made.key, tsa_url=url)
+        with pytest.raises(
+            CredentialError, match=r"^content credentials cannot be signed: the time stamp authority"
+        ):
+            sign(image(), "JPEG", RECORD, MESSAGE, signer)
+
+
+def test_a_time_stamp_authority_that_never_answers_is_given_up():
+    made = make()  # NOTE: takes the 30 seconds that the library waits
+    with server(lambda _: None) as url:
+        signer = Signer(made.chain, made.key, tsa_url=url)
+        with pytest.raises(CredentialError, match="the time stamp authority did not answer"):
+            sign(image(), "JPEG", RECORD, MESSAGE, signer)
