@@ -100,15 +100,20 @@ def fingerprints(folders: list[Path]) -> None:
 
     changed: dict[str, list[int]] = {kind: [] for kind in KINDS}
     hashes: list[tuple[int, str]] = []
-    costs = []
+    costs, smooth = [], []
     pictures = find_pictures(folders)
     for number, path in enumerate(pictures):
         rgb = reduced(read_rgb(path))
         own = perceptual_hash(rgb)
+        if own is None:
+            smooth.append(path.name)
+            continue
         costs.append(cpu_ms(lambda rgb=rgb: perceptual_hash(rgb)) / (rgb.size / 3e6))
-        hashes += [(number, own), *((number, perceptual_hash(part)) for part in quarters(rgb))]
+        hashes += [(number, own)]
+        hashes += [(number, part) for part in map(perceptual_hash, quarters(rgb)) if part is not None]
         for kind, picture in attacked(rgb):
-            changed[kind].append(distance(own, perceptual_hash(picture)))
+            if (other := perceptual_hash(picture)) is not None:
+                changed[kind].append(distance(own, other))
         print(f"{number + 1} of {len(pictures)}", file=sys.stderr)
     others = [distance(a, b) for (n, a), (m, b) in itertools.combinations(hashes, 2) if n != m]
     changed["different pictures"] = others
@@ -128,7 +133,8 @@ def fingerprints(folders: list[Path]) -> None:
     print_table(f"thresholds; same: {', '.join(SAME_KINDS)}", sweep)
     head = header("registry.py fingerprints", 1, pictures=len(pictures), SAME=SAME)
     head.append(f"{np.median(costs):.1f} ms of processor time per megapixel, median")
-    print(head[-1])
+    head.append(f"too smooth for a hash: {', '.join(smooth)}")
+    print(*head[-2:], sep="\n")
     write_csv(RESULTS / "registry-fingerprints.csv", head, rows + sweep)
 
 

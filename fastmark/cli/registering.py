@@ -122,9 +122,8 @@ def export(options: argparse.Namespace) -> int:
             part = target.with_name(f".{target.name}.part")
             try:
                 part.unlink(missing_ok=True)
-                file = ends.enter_context(
-                    open(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb")
-                )
+                descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+                file = ends.enter_context(os.fdopen(descriptor, "wb"))
             except OSError as error:
                 raise OutputError(f"{target} cannot be written: {reason_of(error)}") from None
             ends.callback(part.unlink, missing_ok=True)

@@ -102,7 +102,7 @@ def transaction(engine: Engine, place: Place, timeout: float, *, writes: bool) -
         with contextlib.ExitStack() as ends:
             connection = ends.enter_context(engine.connect())
             if place.path is None:
-                connection = _alive(engine, connection, timeout, ends)
+                connection = _alive(engine, connection, place, timeout, ends)
                 patience = connection.get_execution_options()["fastmark_patience"]
             connection = connection.execution_options(fastmark_writes=writes)
             with connection.begin():
@@ -115,7 +115,9 @@ def transaction(engine: Engine, place: Place, timeout: float, *, writes: bool) -
         raise told(error, place, timeout) from None
 
 
-def _alive(engine: Engine, connection: Connection, timeout: float, ends: contextlib.ExitStack) -> Connection:
+def _alive(
+    engine: Engine, connection: Connection, place: Place, timeout: float, ends: contextlib.ExitStack
+) -> Connection:
     """The connection, watched; another one where a restart of the server has ended those that were kept."""
     import sqlalchemy.exc
 
@@ -126,7 +128,9 @@ def _alive(engine: Engine, connection: Connection, timeout: float, ends: context
             connection.exec_driver_sql("SELECT 1")
             connection.rollback()
         except sqlalchemy.exc.DBAPIError as error:
-            if last or patience.ended or not error.connection_invalidated:
+            if patience.ended:
+                raise _slow(place, timeout) from None
+            if last or not error.connection_invalidated:
                 raise
             connection = ends.enter_context(engine.connect())
         else:

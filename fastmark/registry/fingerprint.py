@@ -16,13 +16,16 @@ if TYPE_CHECKING:
 SAME = 60
 """Bits of 256 that two images of the same picture differ by at most (``benchmarks/registry.py``)."""
 
-_SIDE = 16
-"""Frequencies a side: 256 bits."""
+LEAST_SPREAD = 2.0
+"""Grey levels, of the lowest frequencies: rounding gives 0.2, and images of clear skies have less than 1."""
+
+_SIDE, _REDUCED = 16, 64
+"""Frequencies a side: 256 bits; pixels a side that they are taken of."""
 
 _FORM = re.compile("phash:[0-9a-f]{64}")
 
 
-def perceptual_hash(image: Image.Image | NDArray[Any]) -> str:
+def perceptual_hash(image: Image.Image | NDArray[Any]) -> str | None:
     """Return the perceptual hash of an image: 256 bits, one for each low frequency above their median.
 
     Reference: C. Zauner, Implementation and benchmarking of perceptual image hash functions, 2010; by
@@ -33,13 +36,19 @@ def perceptual_hash(image: Image.Image | NDArray[Any]) -> str:
         image: a PIL image, or an array ``(H, W)`` or ``(H, W, 1..4)`` of uint8, uint16 or float in 0..1.
 
     Returns:
-        "phash:" and 64 hex digits.
+        "phash:" and 64 hex digits; None for an image so smooth that it would be a hash of rounding errors,
+        and like that of any other such image.
 
     Raises:
         MissingPackageError: if ImageHash is not installed.
     """
     imagehash = package("imagehash", "a perceptual hash", "registry")
-    return f"phash:{imagehash.phash(_grey(image), hash_size=_SIDE)}"
+    from PIL import Image
+
+    small = _grey(image).resize((_REDUCED, _REDUCED), Image.Resampling.LANCZOS)  # as phash does
+    if _spread(small) < LEAST_SPREAD:
+        return None
+    return f"phash:{imagehash.phash(small, hash_size=_SIDE)}"
 
 
 def distance(a: str, b: str) -> int:
@@ -52,6 +61,17 @@ def distance(a: str, b: str) -> int:
         if not _FORM.fullmatch(text):
             raise RegistryError(f"{text[:80]!r} is no perceptual hash: phash: and 64 hex digits")
     return (int(a[6:], 16) ^ int(b[6:], 16)).bit_count()
+
+
+def _spread(small: Image.Image) -> float:
+    """Median distance of the lowest frequencies from their median, by the orthonormal DCT."""
+    import numpy as np
+
+    positions = np.arange(_REDUCED) + 0.5
+    waves = np.cos(np.pi / _REDUCED * np.arange(_SIDE)[:, None] * positions) * (2 / _REDUCED) ** 0.5
+    waves[0] *= 0.5**0.5
+    low = waves @ np.asarray(small, np.float64) @ waves.T
+    return float(np.median(np.abs(low - np.median(low))))
 
 
 def _grey(image: Image.Image | NDArray[Any]) -> Image.Image:

@@ -7,6 +7,7 @@ import datetime as dt
 import itertools
 import os
 import secrets
+import weakref
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
@@ -59,6 +60,7 @@ class Registry:
         self._place = find_place(url)
         self._engines: dict[int, Engine] = {}  # by process: a connection must not be shared after a fork
         self._checked: set[int] = set()
+        weakref.finalize(self, _disposed, self._engines)
 
     def __repr__(self) -> str:
         """Name it, without the password."""
@@ -84,8 +86,7 @@ class Registry:
     def close(self) -> None:
         """Close the connections of this process; a later use opens new ones."""
         self._checked.discard(os.getpid())
-        if (engine := self._engines.pop(os.getpid(), None)) is not None:
-            engine.dispose()
+        _disposed(self._engines)
 
     def init(self) -> None:
         """Make the registry, or bring its tables up to date; where they are, nothing is done.
@@ -342,6 +343,12 @@ class Registry:
 
     def _unknown(self, name: str) -> RegistryError:
         return RegistryError(f"the registry {self.name} has no entry {name}")
+
+
+def _disposed(engines: dict[int, Engine]) -> None:
+    """Close the connections of this process."""
+    if (engine := engines.pop(os.getpid(), None)) is not None:
+        engine.dispose()
 
 
 def _remade(kind: type[Registry], url: str, timeout: float) -> Registry:

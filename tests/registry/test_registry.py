@@ -51,16 +51,12 @@ def test_an_id_is_reserved_then_marked_then_delivered(registry, bits):
 
     marked = registry.complete(message, width=640, height=480, perceptual_hash=HASH)
     assert marked == registry.get(message)
-    assert marked == dataclasses.replace(
-        entry, state="marked", width=640, height=480, perceptual_hash=HASH
-    )
+    assert marked == dataclasses.replace(entry, state="marked", width=640, height=480, perceptual_hash=HASH)
     delivered = registry.complete(
         message, width=640, height=480, sha256=SHA, manifest_id="urn:c2pa:1", manifest=b"\0store"
     )
     assert delivered == registry.get(message)
-    assert delivered == dataclasses.replace(
-        marked, state="delivered", sha256=SHA, manifest_id="urn:c2pa:1"
-    )
+    assert delivered == dataclasses.replace(marked, state="delivered", sha256=SHA, manifest_id="urn:c2pa:1")
     assert registry.find(SHA) == [delivered]
     assert registry.find(OTHER_SHA) == []
     assert registry.manifest("urn:c2pa:1") == registry.find_manifest(message) == b"\0store"
