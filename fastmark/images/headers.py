@@ -169,7 +169,9 @@ _READERS = {
 
 
 def _behind_offset(content: bytes) -> bytes:
-    """EXIF in a box: behind the number of bytes to leave out."""
+    """EXIF in a box: behind the number of bytes to leave out, which some writers forget."""
+    if content.startswith((b"II*\0", b"MM\0*")):
+        return content
     return content[4 + int.from_bytes(content[:4], "big") :]
 
 
