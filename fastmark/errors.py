@@ -54,7 +54,7 @@ class RegistryError(FastmarkError):
 
 
 class CredentialError(FastmarkError):
-    """Content credentials cannot be signed or read: a certificate, its key, or a manifest is not in order."""
+    """Provenance metadata cannot be written or read: a certificate, key, manifest or XMP is not in order."""
 
 
 class AlreadyMarkedError(FastmarkError, ValueError):
