@@ -34,10 +34,11 @@ Place = str | bytes | os.PathLike[str]
 
 _CHANGED = "the file was changed since it was signed"
 _CHANGED_RECOVERED = (
-    "the file is not the one that was signed: pixels or metadata have changed since, or were encoded anew"
+    "the file is not the one that was signed: pixels or metadata were changed since, or encoded anew"
 )
 _EDITED_MANIFEST = "the credentials themselves were changed since they were signed"
 _DAMAGED = "the credentials are damaged or incomplete"
+_UNKNOWN = ("", native.DAMAGED)
 _NOT_ON_LIST = "signed by somebody who is not on the list of trusted authorities"
 _NO_LIST = "no list of trusted authorities was given: the signer's name is what the signer says"
 _HASHES = (
@@ -146,7 +147,10 @@ def read(data: bytes, *, trust_anchors: Place | None = None) -> Credential | Non
     if mime is None:
         return None
     c2pa = native.load()
-    with native.translated("the content credentials cannot be read"), native.context(anchors) as context:
+    with (
+        native.translated("the content credentials cannot be read", _UNKNOWN),
+        native.context(anchors) as context,
+    ):
         reader = c2pa.Reader.try_create(mime, io.BytesIO(data), context=context)
         if reader is None:
             return None
@@ -173,7 +177,7 @@ def recover(data: bytes, manifest: bytes, *, trust_anchors: Place | None = None)
     anchors = _anchors(trust_anchors)
     c2pa = native.load()
     with (
-        native.translated("the content credentials in the registry cannot be read"),
+        native.translated("the content credentials in the registry cannot be read", _UNKNOWN),
         native.context(anchors) as context,
         c2pa.Reader(
             native.media_type(data) or native.ANY_TYPE, io.BytesIO(data), bytes(manifest), context=context
@@ -230,7 +234,7 @@ def _judged(report: dict[str, Any], anchors: str | None, *, recovered: bool) -> 
         provider=text_of(dict_of(making.get("parameters")).get("fastmark.provider")),
         soft_bindings=soft_bindings_of(manifest),
         opted_out=opted_out(manifest),
-        problems=_problems(results, failed, anchors is not None, recovered),
+        problems=_problems(results, manifest, failed, anchors is not None, recovered),
     )
 
 
@@ -238,13 +242,21 @@ def _codes(results: dict[str, Any], kind: str) -> list[str]:
     return [text_of(entry.get("code")) or "" for entry in dicts_of(results.get(kind))]
 
 
-def _problems(results: dict[str, Any], failed: list[str], listed: bool, recovered: bool) -> tuple[str, ...]:
-    """Say each failure once; those of ingredients too, apart from who signed them."""
+def _problems(
+    results: dict[str, Any], manifest: dict[str, Any], failed: list[str], listed: bool, recovered: bool
+) -> tuple[str, ...]:
+    """Say each failure once; those of ingredients too, then and now, apart from who signed them."""
     said = [_words(code, listed, recovered) for code in failed]
-    for delta in dicts_of(results.get("ingredientDeltas")):
-        codes = _codes(dict_of(delta.get("validationDeltas")), "failure")
-        said += [f"of an image that it was made from: {_words(code, listed, False)}"
-                 for code in codes if code != _UNTRUSTED]  # fmt: skip
+    of_parents = [
+        dict_of(delta.get("validationDeltas")) for delta in dicts_of(results.get("ingredientDeltas"))
+    ]
+    of_parents += [
+        dict_of(dict_of(parent.get("validation_results")).get("activeManifest"))
+        for parent in dicts_of(manifest.get("ingredients"))
+    ]
+    for found in of_parents:
+        codes = [code for code in _codes(found, "failure") if code != _UNTRUSTED]
+        said += [f"of an image that it was made from: {_words(code, listed, False)}" for code in codes]
     return tuple(dict.fromkeys(said))
 
 

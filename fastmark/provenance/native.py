@@ -35,7 +35,8 @@ _SETTINGS: dict[str, Any] = {
 }
 _NO_HOSTS: dict[str, Any] = {"core": {"decode_identity_assertions": False, "allowed_network_hosts": []}}
 
-_BAD_STAMP = "the time stamp authority's answer is not in order: try another, or sign without (no --tsa)"
+BAD_STAMP = "the time stamp authority's answer is not in order: try another, or sign without (no --tsa)"
+DAMAGED = "the manifest is damaged"
 # what native errors have in them, in the order they are looked for; what that means; what to do
 _MEANINGS = (
     (
@@ -48,7 +49,7 @@ _MEANINGS = (
         " authority's after it",
     ),
     ("http resolver", "the time stamp authority did not answer: look at its URL, or sign without (no --tsa)"),
-    ("timestamp", _BAD_STAMP),
+    ("timestamp", BAD_STAMP),
     ("service responded", "the time stamp authority refused: look at its URL, or sign without (no --tsa)"),
     ("invalid signature value", "the signature is not one by the key of the first certificate"),
     ("does not match the provided data", "the signature is not one by the key of the first certificate"),
@@ -61,9 +62,9 @@ _MEANINGS = (
     ("must fetch remote", "its manifest lies elsewhere, and is not fetched"),
     ("could not be parsed", "the image is damaged, or not of the format that it is said to be"),
     ("type is unsupported", "the image's format has no place for them"),
-    ("jumbf", "the manifest is damaged"),
-    ("jumd", "the manifest is damaged"),
-    ("cbor", "the manifest is damaged"),
+    ("jumbf", DAMAGED),
+    ("jumd", DAMAGED),
+    ("cbor", DAMAGED),
 )
 
 
@@ -110,26 +111,24 @@ def contained(data: bytes) -> bytes:
 
 
 @contextlib.contextmanager
-def translated(failed: str, *, stamped: bool = False) -> Iterator[None]:
+def translated(failed: str, *more: tuple[str, str]) -> Iterator[None]:
     """Raise errors of c2pa-python and of what it calls as CredentialError.
 
     Args:
         failed: what its text begins with.
-        stamped: whether a time stamp authority is asked, which then is the cause of what is not known.
+        more: of errors that are not known, what they may have in them and what it means here.
     """
     try:
         yield
     except (FastmarkError, MemoryError):
         raise
     except Exception as error:
-        raise CredentialError(f"{failed}: {_meaning_of(error, stamped)}") from error
+        raise CredentialError(f"{failed}: {_meaning_of(error, more)}") from error
 
 
-def _meaning_of(error: Exception, stamped: bool) -> str:
+def _meaning_of(error: Exception, more: tuple[tuple[str, str], ...]) -> str:
     said = one_line(error) or type(error).__name__
-    for part, meaning in _MEANINGS:
+    for part, meaning in (*_MEANINGS, *more):
         if part in said.lower():
             return meaning
-    if stamped and "internal error" in said:
-        return _BAD_STAMP
     return f"c2pa says: {said[:300]}"

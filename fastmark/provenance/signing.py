@@ -282,8 +282,9 @@ def sign(
     )
     c2pa = native.load()
     signed = io.BytesIO()
+    stamp = () if signer.tsa_url is None else (("internal error", native.BAD_STAMP),)
     with (
-        native.translated("content credentials cannot be signed", stamped=signer.tsa_url is not None),
+        native.translated("content credentials cannot be signed", *stamp),
         native.context(network=True) as context,
         c2pa.Builder(manifest, context) as builder,
         signer.opened() as opened,
