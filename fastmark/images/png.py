@@ -25,6 +25,7 @@ MOST_TEXT = 64 << 20
 CHUNKS = "png_chunks"
 """Under which name ``Image.info`` has the colour description as in the file: (kind, content) pairs."""
 
+_MOST_CHECKED = 1 << 30  # bytes behind damage, over all that look like chunks: half a second
 _COLOUR = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4, b"mDCV": 24, b"cLLI": 8}  # and their lengths
 _SHORTEST = {b"pHYs": 9, b"acTL": 8}
 _ANIMATION = (b"acTL", b"fcTL", b"fdAT")
@@ -101,7 +102,7 @@ def insert(data: bytes, chunks: list[tuple[bytes, bytes]]) -> bytes:
 def _chunks(data: bytes) -> tuple[list[Chunk], int]:
     """All chunks up to IEND, and how many bytes come behind it."""
     chunks = []
-    place = len(SIGNATURE)
+    place, left = len(SIGNATURE), _MOST_CHECKED
     while place + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, place)
         end = place + 8 + length
@@ -111,7 +112,7 @@ def _chunks(data: bytes) -> tuple[list[Chunk], int]:
         cut = not whole
         if not intact and (cut or not _plausible(data, end + 4)):
             # the length itself may be wrong: on from the next chunk that is in order
-            following = _next_intact(data, place + 8)
+            following, left = _next_intact(data, place + 8, left)
             if following is not None:
                 content, end, cut = data[place + 8 : following - 4], following - 4, False
         chunks.append(Chunk(kind, content, intact, cut))
@@ -126,15 +127,21 @@ def _plausible(data: bytes, place: int) -> bool:
     return place >= len(data) or _NAMED.fullmatch(data[place + 4 : place + 8]) is not None
 
 
-def _next_intact(data: bytes, start: int) -> int | None:
-    for match in _KNOWN.finditer(data, start + 4):
+def _next_intact(data: bytes, start: int, left: int) -> tuple[int | None, int]:
+    """Where the next chunk begins that is in order, and of how many more bytes checksums may be computed.
+
+    Where there is none it is 0: nor will there be one further on.
+    """
+    for match in _KNOWN.finditer(data, start + 4) if left > 0 else ():
         place = match.start() - 4
         end = match.end() + int.from_bytes(data[place : place + 4], "big")
-        if end + 4 <= len(data) and zlib.crc32(data[match.start() : end]) == int.from_bytes(
-            data[end : end + 4], "big"
-        ):
-            return place
-    return None
+        if end + 4 <= len(data):
+            left -= end - place
+            if zlib.crc32(data[match.start() : end]) == int.from_bytes(data[end : end + 4], "big"):
+                return place, left
+            if left <= 0:
+                break
+    return None, 0
 
 
 class _Examination:

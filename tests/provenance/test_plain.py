@@ -397,6 +397,14 @@ def test_a_damaged_segment_before_many_others_takes_no_time_of_their_square():
     assert metadata_of(data) == Plain()
 
 
+@pytest.mark.parametrize("chunk", [b"\0\0\0\0", b"\0\x0f\0\0IDAT\0\0\0\0"])
+def test_a_damaged_chunk_before_many_others_takes_no_time_of_their_square(chunk):
+    # before it was bounded, each place was one from which the rest was searched, or its checksum computed
+    data = png_with()[:33] + b"\x7f\0\0\0tEXt" + chunk * (3 << 20 >> 3)
+    assert not c2pa_present(data)
+    assert metadata_of(data) == Plain()
+
+
 def test_the_file_is_not_read_as_a_file(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(png_with(parameters=A1111))
