@@ -156,11 +156,10 @@ def row_of(kind: str, distances: list[int], same: int) -> Row:
 # ---- rates -----------------------------------------------------------------------------------------
 
 
-def lines(rows: int) -> Iterator[str]:
-    """A private export of so many entries, as files are delivered."""
+def entries(rows: int) -> Iterator[Any]:
+    """So many entries, as when files are delivered."""
     from fastmark.records import Record
     from fastmark.registry.entries import Entry
-    from fastmark.registry.exchange import entry_line
 
     draw = random.Random(7)
     said = Record(
@@ -173,7 +172,7 @@ def lines(rows: int) -> Iterator[str]:
             created_at=when, record=said, width=1024, height=1024, sha256=draw.randbytes(32).hex(),
             perceptual_hash=f"phash:{draw.randbytes(32).hex()}",
         )  # fmt: skip
-        yield entry_line(entry, None)
+        yield entry
 
 
 def spent(work: Any, arguments: list[Any]) -> tuple[float, float, float]:
@@ -188,17 +187,27 @@ def spent(work: Any, arguments: list[Any]) -> tuple[float, float, float]:
 
 def measure(url: str, label: str, options: argparse.Namespace) -> Iterator[Row]:
     from fastmark.records import Record
-    from fastmark.registry.exchange import import_lines
+    from fastmark.registry.exchange import entry_line, import_lines
     from fastmark.registry.store import Registry
+
+    def bulk(work: str, count: int, call: Any) -> Row:
+        start = time.perf_counter()
+        call()
+        rate = count / (time.perf_counter() - start)
+        row = {"database": label, "work": work, "n": count, "a_second": rate}
+        return row | {"p50_ms": None, "p99_ms": None}
 
     draw = random.Random(7)
     made = [(draw.randbytes(8), draw.randbytes(32).hex(), draw.randbytes(32)) for _ in range(options.rows)]
+    imported = min(options.imported, options.rows)
     with Registry(url, timeout=60) as registry:
         registry.init()
-        start = time.perf_counter()
-        import_lines(registry, lines(options.rows))
-        seconds = time.perf_counter() - start
-        yield {"database": label, "work": "import", "n": options.rows, "a_second": options.rows / seconds}
+        lines = [entry_line(entry, None) for entry in entries(imported)]
+        yield bulk("import of lines", imported, lambda: import_lines(registry, lines))
+        left = (
+            (number, entry, None) for number, entry in enumerate(entries(options.rows)) if number >= imported
+        )
+        yield bulk("insert of entries", options.rows - imported, lambda: registry.insert(left))
 
         some = random.Random(8).sample(made, min(options.lookups, len(made)))
         ids, sums = [message for message, _, _ in some], [sha256 for _, sha256, _ in some]
@@ -227,21 +236,20 @@ def measure(url: str, label: str, options: argparse.Namespace) -> Iterator[Row]:
 def rates(options: argparse.Namespace) -> None:
     from postgresql import NoServerError, database, running
 
+    head = header("registry.py rates", 1, rows=options.rows)
     results: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="fastmark-registry-") as folder:
         results += measure(f"sqlite:///{folder}/registry.db", "sqlite", options)
         size = sum(path.stat().st_size for path in Path(folder).iterdir())
-    print(f"sqlite: {size / (options.rows + options.reserved):.0f} bytes an entry", file=sys.stderr)
+    head.append(f"sqlite: {size / (options.rows + options.reserved):.0f} bytes an entry")
+    write_csv(RESULTS / "registry.csv", head, results)
     try:
         with running(durable=True) as server, database(server) as url:
             results += measure(url, "postgresql", options)
     except NoServerError as error:
         print(f"postgresql: left out, {error}", file=sys.stderr)
-    for row in results:
-        row.setdefault("p50_ms", None)
-        row.setdefault("p99_ms", None)
-    print_table(f"{options.rows} entries", results)
-    write_csv(RESULTS / "registry.csv", header("registry.py rates", 1, rows=options.rows), results)
+    print_table(f"{options.rows} entries; {head[-1]}", results)
+    write_csv(RESULTS / "registry.csv", head, results)
 
 
 def main() -> None:
@@ -253,6 +261,7 @@ def main() -> None:
     hashes.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
     kept = tables.add_parser("rates")
     kept.add_argument("--rows", type=int, default=1_000_000)
+    kept.add_argument("--imported", type=int, default=20_000, help="of the rows, as lines of JSON")
     kept.add_argument("--reserved", type=int, default=3000)
     kept.add_argument("--lookups", type=int, default=5000)
     options = parser.parse_args()

@@ -105,7 +105,7 @@ def transaction(engine: Engine, place: Place, timeout: float, *, writes: bool) -
                 connection = _alive(engine, connection, place, timeout, ends)
                 patience = connection.get_execution_options()["fastmark_patience"]
             connection = connection.execution_options(fastmark_writes=writes)
-            with connection.begin():
+            with connection.get_transaction() or connection.begin():
                 yield connection
     except sqlalchemy.exc.SQLAlchemyError as error:
         if patience is not None and patience.ended:
@@ -125,8 +125,7 @@ def _alive(
         patience = ends.enter_context(Patience(connection, timeout + _LATE))
         connection = connection.execution_options(fastmark_patience=patience)
         try:
-            connection.exec_driver_sql("SELECT 1")
-            connection.rollback()
+            connection.exec_driver_sql("SELECT 1")  # begins the transaction
         except sqlalchemy.exc.DBAPIError as error:
             if patience.ended:
                 raise _slow(place, timeout) from None

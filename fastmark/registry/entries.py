@@ -130,11 +130,10 @@ class Entry:
         Raises:
             RegistryError: if a name or a value is none of an entry.
         """
-        names = [field.name for field in dataclasses.fields(cls)]
-        if missing := [name for name in names if name not in values]:
+        if missing := [name for name in _NAMES if name not in values]:
             raise RegistryError(f"no whole entry: {', '.join(missing)} missing")
-        if unknown := sorted(set(values) - set(names)):
-            raise RegistryError(f"an entry has no {', '.join(map(str, unknown))}: it has {', '.join(names)}")
+        if unknown := sorted(set(values) - set(_NAMES)):
+            raise RegistryError(f"an entry has no {', '.join(map(str, unknown))}: it has {', '.join(_NAMES)}")
         given = dict(values)
         if not isinstance(given["record"], Mapping) or not isinstance(given["created_at"], str):
             raise RegistryError("no entry: its record must be an object, and created_at a text")
@@ -147,9 +146,11 @@ class Entry:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON values, the record within it, what is private too."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        values = {name: getattr(self, name) for name in _NAMES}
         return values | {"created_at": format_time(self.created_at), "record": self.record.to_dict()}
 
+
+_NAMES = tuple(field.name for field in dataclasses.fields(Entry))
 
 FACTS = ("width", "height", "sha256", "perceptual_hash", "manifest_id")
 """What is known of an image once it is watermarked."""

@@ -15,13 +15,13 @@ from fastmark.registry.tables import tables
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
 
+_ENTRY_FIELDS = tuple(field.name for field in dataclasses.fields(Entry) if field.name != "record")
 _RECORD_FIELDS = tuple(field.name for field in dataclasses.fields(Record))
 
 
 def row_of(entry: Entry) -> dict[str, Any]:
     """The columns of an entry."""
-    names = [field.name for field in dataclasses.fields(Entry) if field.name != "record"]
-    row = {name: getattr(entry, name) for name in names}
+    row = {name: getattr(entry, name) for name in _ENTRY_FIELDS}
     row |= {name: getattr(entry.record, name) for name in _RECORD_FIELDS}
     if row["expires"] is not None:
         row["expires"] = row["expires"].astimezone(dt.UTC).replace(microsecond=0)
