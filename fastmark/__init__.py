@@ -14,9 +14,13 @@ from fastmark import _version
 if TYPE_CHECKING:  # what type checkers read of _HOME
     from fastmark import bulk as bulk
     from fastmark.batches import Outcome as Outcome
+    from fastmark.checking.check import Check as Check
+    from fastmark.checking.check import check as check
+    from fastmark.checking.findings import Finding as Finding
     from fastmark.codec.detector_key import DetectorKey as DetectorKey
     from fastmark.codec.key import Key as Key
     from fastmark.codec.key import load_key as load_key
+    from fastmark.companions import Companions as Companions
     from fastmark.detector import Detector as Detector
     from fastmark.detector import detect as detect
     from fastmark.detector import detect_all as detect_all
@@ -51,6 +55,8 @@ if TYPE_CHECKING:  # what type checkers read of _HOME
 
 _HOME = {
     "AlreadyMarkedError": "errors",
+    "Check": "checking.check",
+    "Companions": "companions",
     "CredentialError": "errors",
     "Detection": "results",
     "Detector": "detector",
@@ -58,6 +64,7 @@ _HOME = {
     "EmbedReport": "results",
     "Explanation": "explanations",
     "FastmarkError": "errors",
+    "Finding": "checking.findings",
     "ImageNotFoundError": "errors",
     "ImageTooFlatError": "errors",
     "ImageTooSmallError": "errors",
@@ -80,6 +87,7 @@ _HOME = {
     "UnsupportedImageError": "errors",
     "Warmup": "warming",
     "Watermarker": "watermarker",
+    "check": "checking.check",
     "detect": "detector",
     "detect_all": "detector",
     "load_key": "codec.key",

@@ -1,1 +1,234 @@
-"""A delivered image: watermarked, encoded, labelled, signed and registered, in that order."""
+"""A delivered image: registered, watermarked, labelled, encoded and signed, in that order, then written.
+
+The registry's entry is there before the file is, and is completed after: whatever happens in between, an id
+in a file has an entry, if only one that says "reserved".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from fastmark._checks import OnMarked
+from fastmark.companions import NOTHING, Companions
+from fastmark.errors import FastmarkError, InvalidMessageError, OutputError, RegistryError, one_line
+from fastmark.images.encoding import losses
+from fastmark.records import Record
+from fastmark.registry.reservation import reserved
+from fastmark.watermarker import Watermarker, encode_result, read_back
+
+if TYPE_CHECKING:
+    from fastmark.provenance.signing import Signer
+    from fastmark.registry.store import Registry
+    from fastmark.results import Detection, EmbedReport
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """An image on its way out.
+
+    Attributes:
+        data: the whole file.
+        size: width and height in pixels.
+        message: in the watermark; None where an earlier one was kept that is not readable.
+        report: of embedding, with warnings of what the file has no room for.
+        verified: the detection in the file, where it was read back.
+        manifest_id: of its content credentials, ``urn:c2pa:...``; None without.
+    """
+
+    data: bytes
+    size: tuple[int, int]
+    message: bytes | None
+    report: EmbedReport
+    verified: Detection | None = None
+    manifest_id: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a manifest says of it, as JSON values; without the key and the place."""
+        width, height = self.size
+        return {
+            "width": width,
+            "height": height,
+            "state": "kept" if self.kept else "marked",
+            "verified_log10_p": None if self.verified is None else self.verified.log10_p,
+            **self.report.to_dict(),
+            "manifest_id": self.manifest_id,
+        }
+
+    @property
+    def kept(self) -> bool:
+        """Whether the image was left as it was, for a watermark that it had."""
+        return self.report.action == "kept"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How images are watermarked, encoded and accompanied.
+
+    Attributes:
+        marker: that embeds.
+        companions: what goes beside the watermark.
+        bind, on_marked: as for ``Watermarker.embed_report``.
+        verify: whether the message is read back from the file before it is written.
+        max_pixels: as there.
+        advice: added to errors of encoding.
+    """
+
+    marker: Watermarker
+    companions: Companions = NOTHING
+    bind: bool = True
+    on_marked: OnMarked = "replace"
+    verify: bool = False
+    max_pixels: int | None = None
+    advice: str = ""
+
+    def deliver(
+        self,
+        image: str | bytes,
+        message: bytes | None,
+        format_name: str,
+        encoding: Mapping[str, Any],
+        write: Callable[[Delivered], None] | None = None,
+        lap: Callable[[str], None] = lambda _: None,
+    ) -> Delivered:
+        """Watermark an image and hand its file to ``write``.
+
+        Args:
+            image: path or encoded bytes.
+            message: to embed; None where the registry draws one.
+            format_name: to encode to.
+            encoding: options of ``encode_image``.
+            write: called once, with all that is known; its errors are passed on, and the registry's entry
+                then says "reserved".
+            lap: called with the name of each stage when it is done.
+
+        Raises:
+            FastmarkError: as embedding, encoding and signing do; then nothing is written.
+            RegistryError: if the registry cannot be reached; where the image was written before, it says so.
+        """
+        registry, record = self.companions.registry, self.companions.record
+        if registry is None:
+            if message is None:
+                raise InvalidMessageError("no message to embed: give one, or a registry that draws one")
+            ready, _, _ = self._prepare(image, message, format_name, encoding, lap)
+            if write is not None:
+                write(ready)
+            return ready
+        bits = self.marker.message_bits
+        with reserved(registry, record, message, self.marker.key.id, bits) as drawn:
+            ready, marked, manifest = self._prepare(image, drawn, format_name, encoding, lap)
+            if ready.kept:
+                registry.release(drawn)
+        # NOTE: from here on the file may be there, and the entry must stay
+        if write is not None:
+            write(ready)
+        if not ready.kept:
+            self._complete(registry, drawn, ready, marked, manifest, written=write is not None)
+        return ready
+
+    def _prepare(
+        self,
+        image: str | bytes,
+        message: bytes,
+        format_name: str,
+        encoding: Mapping[str, Any],
+        lap: Callable[[str], None],
+    ) -> tuple[Delivered, Image.Image, bytes | None]:
+        """Return what is to be written, its pixels, and the manifest store of its credentials."""
+        marked, report = self.marker.embed_report(
+            image, message, bind=self.bind, on_marked=self.on_marked, max_pixels=self.max_pixels
+        )
+        assert isinstance(marked, Image.Image)
+        lap("marking")
+        kept = report.action == "kept"
+        signer = None if kept else self.companions.signer
+        source = b""
+        if kept or signer is not None:
+            source = image if isinstance(image, bytes) else Path(image).read_bytes()
+        notes = () if kept else self._label(marked, message)
+        try:
+            data = encode_result(marked, report, source, format_name, encoding)
+        except OutputError as error:
+            raise OutputError(f"{error}{self.advice}") from None
+        if data is not source:
+            notes += losses(marked, format_name)
+        lap("encoding")
+        manifest, manifest_id = None, None
+        if signer is not None:
+            data, manifest, manifest_id = self._sign(data, format_name, message, source, signer)
+            lap("signing")
+        verified = None
+        if not kept and (self.verify or report.action == "replaced"):
+            verified = read_back(self.marker, data, message, format_name, report, max_pixels=self.max_pixels)
+            lap("verifying")
+        report = dataclasses.replace(report, warnings=(*report.warnings, *notes))
+        inside = None if report.message is None else bytes.fromhex(report.message)
+        return Delivered(data, marked.size, inside, report, verified, manifest_id), marked, manifest
+
+    def _label(self, marked: Image.Image, message: bytes) -> tuple[str, ...]:
+        """Put the record into the image's XMP; return what it replaced there, in sentences."""
+        if not self.companions.xmp:
+            return ()
+        record = self.companions.record or Record()
+        from fastmark.provenance.xmp import merge_report
+
+        earlier = marked.info.get("xmp") or marked.info.get("XML:com.adobe.xmp")
+        packet = earlier.encode() if isinstance(earlier, str) else earlier
+        merged = merge_report(packet, record, message)
+        marked.info["xmp"] = merged.packet
+        marked.info.pop("XML:com.adobe.xmp", None)
+        return tuple(f"the XMP said {what}, which was replaced" for what in merged.replaced)
+
+    def _sign(
+        self, data: bytes, format_name: str, message: bytes, source: bytes, signer: Signer
+    ) -> tuple[bytes, bytes, str]:
+        from fastmark.provenance.plain import c2pa_present
+        from fastmark.provenance.signing import sign
+
+        record = self.companions.record or Record()
+        parent = source if record.action == "altered" or c2pa_present(source) else None
+        signed = sign(
+            data,
+            format_name,
+            record,
+            message,
+            signer,
+            parent=parent,
+            soft_binding=self.companions.soft_binding,
+        )
+        return signed.data, signed.manifest, signed.manifest_id
+
+    def _complete(
+        self,
+        registry: Registry,
+        message: bytes,
+        ready: Delivered,
+        marked: Image.Image,
+        manifest: bytes | None,
+        *,
+        written: bool,
+    ) -> None:
+        from fastmark.registry.fingerprint import perceptual_hash
+
+        width, height = ready.size
+        try:
+            registry.complete(
+                message,
+                width=width,
+                height=height,
+                perceptual_hash=perceptual_hash(marked),
+                sha256=hashlib.sha256(ready.data).hexdigest(),
+                manifest_id=ready.manifest_id,
+                manifest=manifest,
+            )
+        except FastmarkError as error:
+            where = "the image was written, but " if written else ""
+            raise RegistryError(
+                f"{where}the registry's entry {message.hex()} stays reserved: {one_line(error)}"
+            ) from error

@@ -25,7 +25,7 @@ LAYERS = (
     {"explanations", "locations"},
     {"images", "codec", "registry"},  # none knows another
     {"provenance"},
-    {"detection"},
+    {"companions", "detection"},
     {"embedding"},  # looks at its work with the detector's eyes
     {"batches"},
     {"watermarker"},

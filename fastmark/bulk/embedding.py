@@ -20,7 +20,7 @@ from fastmark.bulk._run import check_numbers, recorded
 from fastmark.bulk.fetching import fetched
 from fastmark.bulk.journal import Journal, has_journal, journal_path
 from fastmark.bulk.kinds import IMAGE_ENDINGS, ending_of
-from fastmark.bulk.messages import Constant, Counter, Messages, messages_of
+from fastmark.bulk.messages import DRAWN, RANDOM, Constant, Counter, Messages, messages_of
 from fastmark.bulk.outputs import check_output_of, open_output_of
 from fastmark.bulk.progress import Summary
 from fastmark.bulk.readers import read
@@ -31,6 +31,7 @@ from fastmark.bulk.storage import exists, printable
 from fastmark.bulk.tables import MANIFEST_COLUMNS, check_table
 from fastmark.bulk.worker import EmbedJob
 from fastmark.codec.key import Key, check_secret_key
+from fastmark.companions import NOTHING, Companions
 from fastmark.errors import InvalidMessageError, OutputError
 from fastmark.images.encoding import DEFAULTS, check_encoding
 from fastmark.images.formats import PREFIX_BYTES, format_by_prefix
@@ -43,7 +44,7 @@ def embed(
     sources: AnyPath | Sequence[AnyPath],
     output: AnyPath,
     key: Key,
-    messages: str | bytes | int = "random",
+    messages: str | bytes | int | None = None,
     *,
     lists: AnyPath | Sequence[AnyPath] = (),
     message_bits: int = 64,
@@ -61,6 +62,7 @@ def embed(
     workers: int = 0,
     force: bool = False,
     quiet: bool = True,
+    companions: Companions | None = None,
 ) -> Summary:
     """Watermark many images, and write a manifest with a row for each.
 
@@ -76,7 +78,8 @@ def embed(
         lists: as for ``scan``.
         output: a folder, or a file that ends in .tar; a URL of a folder where fsspec is installed.
         key: the secret key to embed with.
-        messages: "random" (one per image, recorded in the manifest), "counter" (0, 1, 2, ...), a path: of a
+        messages: None for one per image, drawn by the registry of ``companions``, "random" without one;
+            "random" (one per image, recorded in the manifest), "counter" (0, 1, 2, ...), a path: of a
             text file with one in hex per line, in the order of the sources (folders are read by name), or of
             a .csv or .jsonl with ``source`` and ``message``, as manifests have; bytes or an int: the same
             message for all.
@@ -98,6 +101,9 @@ def embed(
         workers: processes; 0 for one per core.
         force: write into a folder that holds files, replacing those of the same names; replace a tar.
         quiet: print nothing; otherwise progress goes to stderr where that is a terminal.
+        companions: what goes beside every watermark: a registry's entry, XMP, content credentials. What is
+            reserved for an image that then fails is given back; what a killed run reserved stays "reserved",
+            and its image gets another id when the run is resumed.
 
     Returns:
         The counts of images per state. ``errors`` is the number that were not watermarked: each is a row.
@@ -117,13 +123,20 @@ def embed(
     options: dict[str, Any] = {"quality": quality, "subsampling": subsampling, "lossless": lossless}
     check_encoding(format, **options)
     encoding = {name: DEFAULTS[name] if value is None else value for name, value in options.items()}
-    job = EmbedJob(key, message_bits, strength, max_pixels, format, encoding, verify, None, bind, on_marked)
+    beside = NOTHING if companions is None else companions
+    job = EmbedJob(
+        key, message_bits, strength, max_pixels, format, encoding, verify, None, bind, on_marked, beside
+    )
     check_sources(given, column)
     check_output_of(target, known=has_journal(target), force=force)
     table = _manifest(target, manifest, force=force)
+    if messages is None:
+        messages = DRAWN if beside.registry is not None else RANDOM
     constant = None if isinstance(messages, str) else message_bytes(messages, message_bits)
     chosen = messages_of(messages, message_bits) if isinstance(messages, str) else None
     wording = printable(str(messages)) if constant is None else constant.hex()
+    if beside.registry is not None:
+        beside.registry.check()
     journal = _journal(target, table, job, wording, column, force=force)
     with recorded(
         target,
@@ -182,6 +195,8 @@ def _journal(
         settings["bind"] = job.bind
     if job.on_marked != "replace":
         settings["on_marked"] = job.on_marked
+    if job.companions != NOTHING:
+        settings["companions"] = job.companions.fingerprint
     return Journal(journal_path(target), settings, output=target, force=force)
 
 

@@ -18,7 +18,7 @@ from fastmark.bulk.storage import open_input, printable, storable
 from fastmark.bulk.texts import text_lines
 from fastmark.errors import InvalidMessageError, SourceError, SourceNotFoundError, reason_of
 
-RANDOM, COUNTER = "random", "counter"
+RANDOM, COUNTER, DRAWN = "random", "counter", "registry"
 
 
 class Messages(Protocol):
@@ -51,6 +51,16 @@ class Constant:
     def of(self, item: Item, index: int) -> str:
         """The message that all images get."""
         return self._hex
+
+
+class Drawn:
+    """None yet: the registry draws one for each image when it is watermarked."""
+
+    in_order = False
+
+    def of(self, item: Item, index: int) -> str:
+        """No message."""
+        return ""
 
 
 class Random:
@@ -206,4 +216,6 @@ def messages_of(choice: str, message_bits: int) -> Messages | None:
     """The source that ``--messages`` names, "random" or a file; None for "counter", which needs a journal."""
     if choice == COUNTER:
         return None
+    if choice == DRAWN:
+        return Drawn()
     return Random(message_bits) if choice == RANDOM else Listed(choice, message_bits)

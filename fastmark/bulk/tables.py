@@ -70,6 +70,7 @@ MANIFEST_COLUMNS: Columns = {
     "action": "string",
     "earlier_message": "string",
     "verified_log10_p": "float64",
+    "manifest_id": "string",
     "key_id": "string",
     "warnings": "string",
     "ms": "float64",

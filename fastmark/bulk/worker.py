@@ -21,13 +21,15 @@ from fastmark._imports import own_process
 from fastmark.bulk.records import Item, Result, Work, add_seconds, failed
 from fastmark.bulk.storage import printable, storable, unwritable
 from fastmark.codec.key import AnyKey, Key
+from fastmark.companions import NOTHING, Companions
 from fastmark.errors import FastmarkError, InvalidImageError, OutputError, one_line
 from fastmark.images.formats import PREFIX_BYTES, format_by_prefix
 from fastmark.images.reading import most_bytes, too_large
 
 if TYPE_CHECKING:
     from fastmark._checks import OnMarked
-    from fastmark.results import Detection, EmbedReport
+    from fastmark.delivery import Delivered
+    from fastmark.results import Detection
 
 # no other image could be written either: the run ends, and can be resumed
 _FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
@@ -185,6 +187,7 @@ class EmbedJob:
         folder: where the worker writes images; None if it hands their bytes over.
         bind: tie watermarks to what their images show.
         on_marked: the answer to an earlier watermark of the key.
+        companions: what goes beside the watermarks.
     """
 
     key: Key
@@ -197,6 +200,7 @@ class EmbedJob:
     folder: str | None = None
     bind: bool = True
     on_marked: OnMarked = "replace"
+    companions: Companions = NOTHING
 
     def worker(self) -> EmbedWorker:
         """Derive the carrier of the key."""
@@ -208,59 +212,40 @@ class EmbedWorker(Worker):
 
     def __init__(self, job: EmbedJob) -> None:
         """Derive the carriers."""
+        from fastmark.delivery import Delivery
         from fastmark.watermarker import Watermarker
 
         super().__init__()
         self.job = job
         self.max_pixels = job.max_pixels
-        self.marker = Watermarker(job.key, job.message_bits, job.strength)
+        marker = Watermarker(job.key, job.message_bits, job.strength)
+        self.delivery = Delivery(
+            marker,
+            job.companions,
+            job.bind,
+            job.on_marked,
+            job.verify,
+            job.max_pixels,
+            " (choose one with --format)" if job.format is None else "",
+        )
 
     def work(self, data: bytes, item: Item) -> tuple[str, dict[str, Any], bytes | None]:
         """Watermark one image."""
-        from fastmark.images.encoding import fitting, losses
-        from fastmark.watermarker import encode_result
+        from fastmark.images.encoding import fitting
 
-        job, message = self.job, bytes.fromhex(item.message)
+        job, message = self.job, bytes.fromhex(item.message) if item.message else None
         name = job.format or format_by_prefix(data[:PREFIX_BYTES]) or ""
-        marked, report = self.marker.embed_report(
-            data, message, bind=job.bind, on_marked=job.on_marked, max_pixels=job.max_pixels
-        )
-        self.lap("marking")
-        try:
-            # of a mix of formats, some may not have every option
-            encoded = encode_result(marked, report, data, name, fitting(name, job.encoding))
-        except OutputError as error:
-            raise OutputError(
-                f"{error} (choose one with --format)" if job.format is None else error
-            ) from None
-        self.lap("encoding")
-        kept = report.action == "kept"
-        # a file that is kept as it is loses nothing
-        lost = () if encoded is data else losses(marked, name)
-        warnings = "; ".join((*report.warnings, *lost))
-        columns = {
-            "output": printable(item.name),
-            "width": marked.width,
-            "height": marked.height,
-            "message": report.earlier_message if kept else item.message,
-            **report.to_dict(),
-            "key_id": job.key.id,
-            "warnings": warnings or None,
-        }
-        if report.action == "replaced" or (job.verify and not kept):
-            columns["verified_log10_p"] = self._verify(encoded, message, name, report)
-        state = "kept" if kept else "marked"
-        if job.folder is None:
-            return state, columns, encoded
-        self._write(os.path.join(job.folder, item.name), encoded)
-        return state, columns, None
+        folder = job.folder
 
-    def _verify(self, encoded: bytes, message: bytes, name: str, report: EmbedReport) -> float:
-        from fastmark.watermarker import read_back
+        def write(ready: Delivered) -> None:
+            if folder is not None:
+                self._write(os.path.join(folder, item.name), ready.data)
 
-        found = read_back(self.marker, encoded, message, name, report, max_pixels=self.job.max_pixels)
-        self.lap("verifying")
-        return found.log10_p
+        # of a mix of formats, some may not have every option
+        encoding = fitting(name, job.encoding)
+        done = self.delivery.deliver(data, message, name, encoding, write, self.lap)
+        columns = {"output": printable(item.name), **done.to_dict(), "key_id": job.key.id}
+        return columns.pop("state"), columns, done.data if folder is None else None
 
     def _write(self, path: str, data: bytes) -> None:
         from fastmark.images.encoding import write_atomically

@@ -9,9 +9,10 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fastmark._checks import MAX_PIXELS_EACH, parse_message
+from fastmark._checks import MAX_PIXELS_EACH
+from fastmark.cli.accompanying import companions_of
 from fastmark.cli.codes import DONE, ERROR, INTERRUPTED, PARTLY, fail
-from fastmark.cli.single import embed_one, load_key, load_secret_key
+from fastmark.cli.single import embed_one, load_key, load_secret_key, message_of
 from fastmark.errors import FastmarkError, OutputError, SourceError
 
 if TYPE_CHECKING:
@@ -57,10 +58,8 @@ def embed(options: argparse.Namespace) -> int:
         return embed_one(options)
     if options.output == "-":
         raise OutputError("many images go to a folder or a .tar, not to stdout")
-    if options.message is not None:
-        messages: str | bytes = parse_message(options.message, options.message_bits)
-    else:
-        messages = options.messages
+    messages = message_of(options) if options.messages is None else options.messages
+    companions = companions_of(options)
     key = load_secret_key(options.key)
 
     from fastmark import bulk
@@ -87,6 +86,7 @@ def embed(options: argparse.Namespace) -> int:
         workers=options.workers or 0,
         force=options.force,
         quiet=options.quiet,
+        companions=companions,
     )
     return _end(summary, STATES, options, to_stdout=False)
 

@@ -6,9 +6,20 @@ import argparse
 import contextlib
 from typing import Any, NoReturn
 
-from fastmark._checks import MAX_PIXELS_ALONE, MAX_PIXELS_EACH, MESSAGE_BITS, ON_MARKED, redacted
+from fastmark._checks import MAX_PIXELS_ALONE, MAX_PIXELS_EACH, ON_MARKED, redacted
 from fastmark._version import VERSION
-from fastmark.cli import compiling, explaining, locating, many, provenance, registering, single
+from fastmark.cli import (
+    accompanying,
+    checking,
+    compiling,
+    explaining,
+    locating,
+    many,
+    provenance,
+    registering,
+    single,
+)
+from fastmark.cli.arguments import add_max_pixels, add_message_bits
 from fastmark.cli.codes import ERROR
 
 SOURCES = (
@@ -38,8 +49,8 @@ def make_parser() -> argparse.ArgumentParser:
 
     for add in (_add_keygen, _add_embed, _add_detect, _add_locate, _add_scan, _add_doctor, _add_warmup):
         add(verbs)
-    provenance.add(verbs)
-    registering.add(verbs)
+    for module in (checking, provenance, registering):
+        module.add(verbs)
     return parser
 
 
@@ -90,7 +101,7 @@ def _add_embed(verbs: Any) -> None:
         " for many images: a folder or a .tar",
     )
     _add_key(embed, many=False)
-    message = embed.add_mutually_exclusive_group(required=True)
+    message = embed.add_mutually_exclusive_group()
     message.add_argument("--message", metavar="HEX", help="message in hex, e.g. 0x1f; one for all images")
     message.add_argument(
         "--messages",
@@ -98,7 +109,7 @@ def _add_embed(verbs: Any) -> None:
         help="for many images: one message per image. FILE has one per line, in the order of the images,"
         " or is a .csv or .jsonl with source and message",
     )
-    _add_message_bits(embed)
+    add_message_bits(embed)
     embed.add_argument(
         "--strength",
         type=_strength,
@@ -143,9 +154,10 @@ def _add_embed(verbs: Any) -> None:
         action="store_true",
         help="read the message back from the encoded image; write nothing if that fails",
     )
-    _add_max_pixels(embed, f"{MAX_PIXELS_ALONE} for one image, {MAX_PIXELS_EACH} for each of many")
+    add_max_pixels(embed, f"{MAX_PIXELS_ALONE} for one image, {MAX_PIXELS_EACH} for each of many")
     embed.add_argument("--json", action="store_true", help="print the report as one JSON object")
     embed.add_argument("--quiet", action="store_true", help="print no progress, report or summary")
+    accompanying.add(embed)
     only_many = embed.add_argument_group("many images")
     only_many.add_argument(
         "--manifest",
@@ -166,7 +178,7 @@ def _add_detect(verbs: Any) -> None:
     )
     detect.add_argument("inputs", nargs="+", metavar="IN", help="an image file; - is stdin")
     _add_key(detect, many=True)
-    _add_message_bits(detect)
+    add_message_bits(detect)
     detect.add_argument("--deep", action="store_true", help="search harder, for tampered images; slow")
     detect.add_argument(
         "--all",
@@ -178,7 +190,7 @@ def _add_detect(verbs: Any) -> None:
         action="store_true",
         help="print what is looked at in one image, how long each step takes, and what comes of it",
     )
-    _add_max_pixels(detect, str(MAX_PIXELS_ALONE))
+    add_max_pixels(detect, str(MAX_PIXELS_ALONE))
     detect.add_argument(
         "--json",
         action="store_true",
@@ -204,10 +216,10 @@ def _add_locate(verbs: Any) -> None:
         " watermark is detected",
     )
     _add_key(locate, many=True)
-    _add_message_bits(locate)
+    add_message_bits(locate)
     locate.add_argument("--deep", action="store_true", help="search harder, for tampered images; slow")
     locate.add_argument("--force", action="store_true", help="replace what exists")
-    _add_max_pixels(locate, str(MAX_PIXELS_ALONE))
+    add_max_pixels(locate, str(MAX_PIXELS_ALONE))
     locate.add_argument("--json", action="store_true", help="print one JSON object, of the most certain key")
     locate.set_defaults(run=locating.locate)
 
@@ -229,11 +241,11 @@ def _add_scan(verbs: Any) -> None:
         help="table with one row per image: .jsonl, .csv or .parquet; - prints JSON Lines",
     )
     _add_key(scan, many=True)
-    _add_message_bits(scan)
+    add_message_bits(scan)
     scan.add_argument("--hits-only", action="store_true", help="write only detections and errors")
     scan.add_argument("--deep", action="store_true", help="search harder, for tampered images; slow")
     scan.add_argument("--force", action="store_true", help="replace OUT, and start over")
-    _add_max_pixels(scan, str(MAX_PIXELS_EACH))
+    add_max_pixels(scan, str(MAX_PIXELS_EACH))
     scan.add_argument("--json", action="store_true", help="print the summary as one JSON object")
     scan.add_argument("--quiet", action="store_true", help="print no progress and no summary")
     _add_many(scan)
@@ -279,25 +291,6 @@ def _add_key(parser: argparse.ArgumentParser, *, many: bool) -> None:
     )
 
 
-def _add_message_bits(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--message-bits",
-        type=int,
-        choices=MESSAGE_BITS,
-        default=64,
-        help="length of the messages, which embedding and detecting must agree on; default: %(default)s",
-    )
-
-
-def _add_max_pixels(parser: argparse.ArgumentParser, default: str) -> None:
-    parser.add_argument(
-        "--max-pixels",
-        type=_positive,
-        metavar="N",
-        help=f"refuse images with more pixels (guards against decompression bombs); default: {default}",
-    )
-
-
 def _add_many(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     parser.add_argument(
         "--list",
@@ -313,12 +306,6 @@ def _count(text: str) -> int:
     if text.isdecimal():
         return int(text)
     raise argparse.ArgumentTypeError(f"must be a number, not {text!r}")
-
-
-def _positive(text: str) -> int:
-    if text.replace("_", "").isdecimal() and int(text) > 0:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"must be a number above 0, not {text!r}")
 
 
 def _strength(text: str) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import math
 import os
@@ -15,12 +14,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastmark._checks import parse_message, redacted
 from fastmark.cli.codes import DONE, ERROR, NOT_FOUND, fail
-from fastmark.errors import FastmarkError, InvalidImageError, KeyFormatError, OutputError, one_line
+from fastmark.errors import (
+    FastmarkError,
+    InvalidImageError,
+    InvalidMessageError,
+    KeyFormatError,
+    OutputError,
+    one_line,
+)
 
 if TYPE_CHECKING:
-    from fastmark import Detection, EmbedReport, Key, Location
+    from fastmark import Detection, Key, Location
     from fastmark.bulk.tables import Columns
+    from fastmark.checking.beside import BesidePixels
     from fastmark.codec.key import AnyKey
+    from fastmark.delivery import Delivered
 
 _Key = TypeVar("_Key")
 
@@ -91,7 +99,6 @@ def keygen(options: argparse.Namespace) -> int:
 
 def embed_one(options: argparse.Namespace) -> int:
     """``fastmark embed`` of one image."""
-    message = parse_message(options.message, options.message_bits)
     (path,) = options.inputs
     to_stdout = options.output == "-"
     if to_stdout != (options.format is not None):
@@ -108,63 +115,72 @@ def embed_one(options: argparse.Namespace) -> int:
                 f"--{name} goes with many images (a folder, a list, a tar, a Parquet file), and {path} is one"
             )
 
-    from fastmark.images.encoding import check_encoding, check_output, losses, write_output
+    from fastmark.cli.accompanying import companions_of
+    from fastmark.images.encoding import check_encoding, check_output, write_output
 
     # what can be refused is refused before the slow imports and the work
     encoding = {name: getattr(options, name) for name in ("quality", "subsampling", "lossless")}
     name = options.format if to_stdout else check_output(options.output, overwrite=options.force)
     check_encoding(name, **encoding)
+    message = message_of(options)
+    companions = companions_of(options)
     key = load_secret_key(options.key)
     image = read_input(path)
 
     from fastmark import Watermarker
     from fastmark.bulk.tables import MANIFEST_COLUMNS
-    from fastmark.watermarker import encode_result, read_back
+    from fastmark.delivery import Delivery
+
+    def write(ready: Delivered) -> None:
+        if to_stdout:
+            sys.stdout.buffer.write(ready.data)
+            sys.stdout.buffer.flush()
+        else:
+            write_output(options.output, ready.data, overwrite=options.force)
 
     start = time.perf_counter()
     marker = Watermarker(key, message_bits=options.message_bits, strength=options.strength)
-    marked, report = marker.embed_report(
-        image, message, bind=options.bind, on_marked=options.on_marked, max_pixels=options.max_pixels
+    delivery = Delivery(
+        marker, companions, options.bind, options.on_marked, options.verify, options.max_pixels
     )
-    kept = report.action == "kept"
-    source = b""
-    if kept:
-        source = image if isinstance(image, bytes) else Path(image).read_bytes()
-    data = encode_result(marked, report, source, name, encoding)
-    verified = None
-    if not kept and (options.verify or report.action == "replaced"):
-        verified = read_back(marker, data, message, name, report, max_pixels=options.max_pixels).log10_p
-    if to_stdout:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-    else:
-        write_output(options.output, data, overwrite=options.force)
+    done = delivery.deliver(image, message, name, encoding, write)
     ms = (time.perf_counter() - start) * 1e3
 
-    if data is not source:
-        report = dataclasses.replace(report, warnings=(*report.warnings, *losses(marked, name)))
     talk = sys.stderr if to_stdout else sys.stdout
     if options.json:
-        row = {"source": path, "output": options.output, "width": marked.width, "height": marked.height}
-        row |= {"state": "kept" if kept else "marked", "verified_log10_p": verified, **report.to_dict()}
-        row["message"] = report.earlier_message if kept else message.hex()
-        print(_json_row(row | {"key_id": key.id, "ms": round(ms, 1)}, MANIFEST_COLUMNS), file=talk)
+        row = {"source": path, "output": options.output, **done.to_dict(), "key_id": key.id}
+        print(_json_row(row | {"ms": round(ms, 1)}, MANIFEST_COLUMNS), file=talk)
     elif not options.quiet:
-        print(f"{options.output}: {_embed_line(report, message, key, verified)}", file=talk)
+        print(f"{options.output}: {_embed_line(done, key)}", file=talk)
     if not options.json:
-        for warning in report.warnings:
+        for warning in done.report.warnings:
             print(f"fastmark: warning: {warning}", file=sys.stderr)
     return DONE
 
 
-def _embed_line(report: EmbedReport, message: bytes, key: Key, verified: float | None) -> str:
-    key_name = _key_name(key.id, key.name)
+def message_of(options: argparse.Namespace) -> bytes | None:
+    """The message of --message; None where the registry draws one.
+
+    Raises:
+        InvalidMessageError: if it is none, or there is neither.
+    """
+    if options.message is not None:
+        return parse_message(options.message, options.message_bits)
+    if options.registry is None:
+        raise InvalidMessageError(
+            "no message: give --message HEX, --messages for many images, or --registry, which draws an id"
+        )
+    return None
+
+
+def _embed_line(done: Delivered, key: Key) -> str:
+    report, key_name = done.report, _key_name(key.id, key.name)
     if report.action == "kept":
         return f"kept as it is, message {report.earlier_message or 'not readable'}, key {key_name}"
-    read = "" if verified is None else f", read back ({_bound(verified)})"
+    read = "" if done.verified is None else f", read back ({_bound(done.verified.log10_p)})"
     replaced = f" in place of {report.earlier_message or 'another'}" if report.action == "replaced" else ""
     return (
-        f"marked, message {message.hex()}{replaced}{read}, PSNR {report.psnr_db:.1f} dB,"
+        f"marked, message {report.message}{replaced}{read}, PSNR {report.psnr_db:.1f} dB,"
         f" strength {report.strength:.2f}, {report.tones} tones, key {key_name}"
     )
 
@@ -184,14 +200,16 @@ def detect(options: argparse.Namespace) -> int:
     for path in options.inputs:
         start = time.perf_counter()
         try:
+            image = read_input(path)
             luma = open_for_detection(
-                read_input(path), unit=pixels_per_unit, max_pixels=options.max_pixels, native=options.deep
+                image, unit=pixels_per_unit, max_pixels=options.max_pixels, native=options.deep
             )
             if options.all:
                 places = detector.detect_all_opened(luma, deep=options.deep)
                 results = [place.detection for place in places]
             else:
                 places, results = [], detector.detect_opened(luma, deep=options.deep)
+            beside = beside_pixels(image, results[0]) if results else None
         except FastmarkError as error:  # one bad image does not keep the others from being looked at
             any_error = True
             if options.json:
@@ -208,14 +226,26 @@ def detect(options: argparse.Namespace) -> int:
         elif options.json:
             for found in results:
                 size = {"source": path, "width": luma.width, "height": luma.height}
-                print(_json_row(size | found.to_dict() | {"ms": round(ms, 1)}, SCAN_COLUMNS))
+                row = size | found.to_dict() | {"ms": round(ms, 1)}
+                more = {"metadata": beside and beside.to_dict(), "agree": beside and beside.agree}
+                print_row(row, SCAN_COLUMNS, **more)
         else:
             # one line per image: the best key; further keys only where they found something
             for index, found in enumerate(results):
                 if index == 0 or found.state != "absent":
                     words = place_words(places[index]) if places else ""
                     print(f"{redacted(path)}: {detect_line(found, names[found.key_id], words)}")
+            for line in beside.lines() if beside is not None else ():
+                print(f"{redacted(path)}: {redacted(line)}")
     return ERROR if any_error else DONE if any_detected else NOT_FOUND
+
+
+def beside_pixels(image: str | bytes, found: Detection) -> BesidePixels:
+    """What the metadata of an image say, beside its most certain watermark."""
+    from fastmark.checking.beside import read_beside
+
+    data = image if isinstance(image, bytes) else Path(image).read_bytes()
+    return read_beside(data, found)
 
 
 def _json_row(row: dict[str, Any], columns: Columns) -> str:

@@ -23,6 +23,7 @@ from fastmark._checks import parse_message
 from fastmark.bulk.tables import MANIFEST_COLUMNS, SCAN_COLUMNS
 from fastmark.errors import InvalidMessageError
 
+DETECT_COLUMNS = [*SCAN_COLUMNS, "metadata", "agree"]  # of the tables of scan, and what goes with one image
 HEAVY = {"numpy", "numba", "llvmlite", "pyfftw", "PIL"}
 
 
@@ -69,7 +70,8 @@ def test_help_imports_nothing_heavy():
         (["destroy"], "invalid choice"),
         (["embed", "a.png"], "--key"),
         (["detect", "a.png"], "--key"),
-        (["embed", "a.png", "-o", "b.png", "--key", "k", "--mess", "00"], "--message"),
+        (["embed", "a.png", "-o", "b.png", "--key", "k", "--mess", "00"], "unrecognized arguments: --mess"),
+        (["embed", "a.png", "-o", "b.png", "--key", "k"], "no message: give --message HEX"),
         (
             ["embed", "a.png", "-o", "b.png", "--key", "k", "--message", "00", "--strength", "nan"],
             "0.25 to 4",
@@ -184,7 +186,7 @@ def test_a_detector_key_detects_and_does_not_embed(bench, tmp_path):
     assert "absent" in plain
     assert "by a detector key. No watermark" in plain
     (row,) = rows(run("detect", bench.marked, "--json", "--key", path).stdout)
-    assert (row["key_id"], row["message"], list(row)[2:]) == (key.id, MESSAGE, list(SCAN_COLUMNS))
+    assert (row["key_id"], row["message"], list(row)[2:]) == (key.id, MESSAGE, DETECT_COLUMNS)
     # with the key itself at hand, the detector key adds nothing
     done = run("detect", bench.marked, "--key", path, "--key", bench.key)
     assert f"key {key.id} (ours)\n" in done.stdout.decode()
@@ -268,7 +270,7 @@ def test_detect_with_several_keys_in_json(bench):
     assert [row["state"] for row in found] == ["absent", "absent", "detected", "absent"]
     assert [row["message"] for row in found] == [None, None, MESSAGE, None]
     for row in found:
-        assert list(row) == ["schema", "path", *SCAN_COLUMNS]  # as the tables of scan
+        assert list(row) == ["schema", "path", *DETECT_COLUMNS]
         assert (row["schema"], row["source"]) == (2, row["path"])
         assert 0 <= row["p_value"] <= 1
         assert row["ms"] > 0

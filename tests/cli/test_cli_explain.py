@@ -48,6 +48,7 @@ def test_json_has_the_explanation_beside_the_columns_of_detect(place):
     plain = run("detect", "marked.png", "--key", "my.key", "--json", cwd=place)
     ((row,), (other,)) = rows(done.stdout), rows(plain.stdout)
     explained = row.pop("explanation")
+    assert (other.pop("metadata"), other.pop("agree")) == ([], None)
     assert row | {"ms": 0} == other | {"ms": 0}
     assert set(explained) == {"plan", "steps", "ms"}
     assert {step["name"] for step in explained["steps"]} > {"open", "image as it is", "scan"}

@@ -1,0 +1,181 @@
+"""An image and what was registered of it: the same file, the same image changed, or another one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastmark.checking.findings import Finding
+from fastmark.checking.verdicts import Likeness
+from fastmark.provenance.xmp import is_generated
+
+if TYPE_CHECKING:
+    from fastmark.images.opening import DetectorInput
+    from fastmark.registry.entries import Entry
+    from fastmark.results import Detection
+
+# What the detector says of an image that was not changed differs from 1, and from 0 degrees, by less.
+_SCALE, _DEGREES = 0.01, 0.5
+# Share of a side by which an image may be smaller than all of the registered one for hashes to be compared.
+_SIDE = 0.03
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What a registry says of an image.
+
+    Attributes:
+        entry: of the watermark's id; None where there is none, or no registry was asked.
+        findings: what the registry found.
+        same_file: whether the file is the one that was delivered; None if that is not known.
+        likeness: of the image to the registered one; None without an entry that knows.
+        altered_shape: whether the image was scaled, turned, mirrored, inverted or cropped.
+        changes: what was done to it, in words.
+        known_file: whether the file was delivered with any id.
+        manifest: store of the content credentials that were delivered with the image; None without.
+    """
+
+    entry: Entry | None = None
+    findings: tuple[Finding, ...] = ()
+    same_file: bool | None = None
+    likeness: Likeness | None = None
+    altered_shape: bool = False
+    changes: tuple[str, ...] = ()
+    known_file: bool = False
+    manifest: bytes | None = None
+
+    def contradictions(
+        self, told: Sequence[tuple[str, bool | None, bytes | None]], message: bytes | None
+    ) -> tuple[str, ...]:
+        """Return what metadata say that cannot be true of this watermark, or of one another.
+
+        Args:
+            told: by whom, whether a trained model made the image, and the message of its watermark.
+            message: that was read; None where none was.
+        """
+        said = []
+        registered = None
+        if self.entry is not None:
+            registered = is_generated(self.entry.record.digital_source_type)
+        for name, generated, told_message in told:
+            if message is not None and told_message is not None and told_message != message:
+                said.append(f"the pixels carry the message {message.hex()}, {name} name {told_message.hex()}")
+            if registered is not None and generated is not None and generated != registered:
+                said.append(f"{_made(registered)} as the registry says, {_made(generated)} as {name} say")
+        answers = {generated for _, generated, _ in told if generated is not None}
+        if len(answers) > 1 and not said:
+            said.append("XMP and content credentials differ in how the image was made")
+        return tuple(said)
+
+
+def compare(
+    found: Detection | None,
+    entry: Entry | None,
+    files: Sequence[Entry],
+    luma: DetectorInput,
+    sha256: str | None,
+    manifest: bytes | None,
+) -> Comparison:
+    """Compare an image with what the registry keeps.
+
+    Args:
+        found: its most certain watermark.
+        entry: of that watermark's id.
+        files: entries of the very file.
+        luma: the image as the detector sees it.
+        sha256: of the file; None where there is no file.
+        manifest: of the entry, where it is kept.
+    """
+    changes = _changes(found)
+    seen = found is not None and found.detected
+    if entry is None:
+        findings: list[Finding] = []
+        if files:
+            says = f"This file was delivered with the id {files[0].id}."
+            findings.append(Finding("registry", "same file", says, {"id": files[0].id}))
+        elif found is not None and seen and found.message_hex is not None:
+            says = f"The registry has no entry for the message {found.message_hex}."
+            findings.append(Finding("registry", "unknown", says))
+        return Comparison(
+            findings=tuple(findings), altered_shape=bool(changes), changes=changes, known_file=bool(files)
+        )
+    assert found is not None
+    if entry.state == "reserved":
+        says = f"The id {entry.id} was reserved, and no image was registered with it."
+        return Comparison(
+            entry,
+            (Finding("registry", "reserved", says, {"id": entry.id}),),
+            altered_shape=bool(changes),
+            changes=changes,
+        )
+    same_file = None if entry.sha256 is None or sha256 is None else entry.sha256 == sha256
+    whole = _is_whole(found, entry, luma)
+    if not whole and not changes:
+        changes = ("it was cropped, or added to",)
+    likeness: Likeness | None = None
+    if entry.perceptual_hash is not None:
+        likeness = _likeness(entry.perceptual_hash, luma) if whole else "not comparable"
+    if same_file is False and likeness == "same" and not changes:
+        changes = ("the file was written anew or edited",)
+    state, says = _words(same_file, likeness)
+    finding = Finding("registry", state, says, {"id": entry.id, "manifest_id": entry.manifest_id})
+    altered = bool(changes) and same_file is not True
+    return Comparison(entry, (finding,), same_file, likeness, altered, changes, bool(files), manifest)
+
+
+def _words(same_file: bool | None, likeness: Likeness | None) -> tuple[str, str]:
+    if same_file:
+        return "same file", "The file is the one that was registered."
+    if likeness == "same":
+        return "same image", "The image is the one that was registered, by its perceptual hash."
+    if likeness == "other":
+        return "other image", "The image is not the one that was registered, by its perceptual hash."
+    if likeness == "not comparable":
+        says = "The id is registered; the image was cropped or turned, which cannot be compared."
+        return "known", says
+    return "known", "The id is registered; what its image looks like is not known."
+
+
+def _changes(found: Detection | None) -> tuple[str, ...]:
+    """Return in words how the image's shape was changed since it was watermarked."""
+    if found is None or not found.detected or found.scale is None:
+        return ()
+    changes = []
+    if abs(found.scale - 1) > _SCALE:
+        changes.append(f"it was scaled to {found.scale:.2g} times its size")
+    if found.rotation_deg is not None and abs(found.rotation_deg) > _DEGREES:
+        changes.append(f"it was turned by {found.rotation_deg:.0f} degrees")
+    if found.aspect is not None and abs(found.aspect - 1) > 2 * _SCALE:
+        changes.append("it was stretched")
+    if found.mirrored:
+        changes.append("it was mirrored")
+    if found.inverted:
+        changes.append("its greys were inverted")
+    return tuple(changes)
+
+
+def _is_whole(found: Detection, entry: Entry, luma: DetectorInput) -> bool:
+    """Whether the image is all of the registered one, upright, whatever its size."""
+    if found.scale is None or found.mirrored or found.inverted or not entry.width or not entry.height:
+        return False
+    if found.rotation_deg is not None and abs(found.rotation_deg) > _DEGREES:
+        return False
+    stretch = (found.aspect or 1.0) ** 0.5
+    expected = entry.width * found.scale * stretch, entry.height * found.scale / stretch
+    sides = luma.width, luma.height
+    return all(abs(side / wanted - 1) <= _SIDE for side, wanted in zip(sides, expected, strict=True))
+
+
+def _likeness(registered: str, luma: DetectorInput) -> Likeness:
+    from fastmark.registry.fingerprint import SAME, distance, perceptual_hash
+
+    # what the detector sees is on 0..255, floats too
+    pixels = np.rint(luma.pixels).clip(0, 255).astype(np.uint8)
+    return "same" if distance(perceptual_hash(pixels), registered) <= SAME else "other"
+
+
+def _made(generated: bool) -> str:
+    return "a trained model made the image" if generated else "no trained model made the image"

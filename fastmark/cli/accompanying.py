@@ -1,0 +1,148 @@
+"""Options for what goes beside a watermark: record, registry, XMP, content credentials."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastmark.errors import CredentialError, RecordError, reason_of
+from fastmark.provenance import SOFT_BINDING
+
+if TYPE_CHECKING:
+    from fastmark.companions import Companions
+    from fastmark.records import Record
+    from fastmark.registry.store import Registry
+
+_TEXTS = {
+    "provider": "who offers the system that made the image",
+    "system": "the system's name",
+    "system_version": "the system's version",
+    "model": "the model in it",
+    "owner": "whose image it is; private: only the registry keeps it",
+}
+"""Options that are texts of a record, and what they tell."""
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the options of what goes beside a watermark."""
+    group = parser.add_argument_group("record, registry and metadata")
+    group.add_argument(
+        "--registry",
+        metavar="URL",
+        help="keep an entry for every image here: a file that ends in .db, or sqlite:// or postgresql://;"
+        " without a message, ids are drawn that are not taken (see 'fastmark registry init')",
+    )
+    group.add_argument(
+        "--record",
+        metavar="FILE",
+        help="JSON object with what is said of the images, for the registry and the metadata;"
+        " the options below go before it",
+    )
+    for name, meaning in _TEXTS.items():
+        group.add_argument(_spelled(name), metavar="TEXT", help=meaning)
+    group.add_argument(
+        "--action",
+        choices=("created", "altered"),
+        help="whether the system created the images or altered them; default: created",
+    )
+    group.add_argument(
+        "--policy",
+        choices=("none", "no-training", "no-generative-training"),
+        help="whether models may be trained on the images; default: none, which says nothing",
+    )
+    group.add_argument("--xmp", action="store_true", help="write the record as XMP; what is there is kept")
+    group.add_argument(
+        "--sign",
+        metavar="CHAIN",
+        help="sign content credentials (C2PA) with this PEM chain of certificates"
+        " (see 'fastmark provenance init')",
+    )
+    group.add_argument(
+        "--sign-key",
+        metavar="FILE",
+        help="PEM private key of the chain's first certificate, or env:NAME for a variable that holds it",
+    )
+    group.add_argument("--tsa", metavar="URL", help="time stamp authority (RFC 3161) for --sign")
+    group.add_argument(
+        "--soft-binding",
+        metavar="NAME",
+        help="name of the watermark in content credentials; default:"
+        f" {SOFT_BINDING}, which is not registered",
+    )
+
+
+def companions_of(options: argparse.Namespace) -> Companions:
+    """Return what the options say goes beside the watermark.
+
+    Raises:
+        CredentialError: if --sign and its options do not go together, or certificates are not in order.
+        RecordError: if the record cannot be read.
+        RegistryError: if the registry's URL is none.
+    """
+    from fastmark.companions import Companions
+
+    record = _record_of(options)
+    signer = None
+    if options.sign is None:
+        for name in ("sign_key", "tsa", "soft_binding"):
+            if getattr(options, name) is not None:
+                raise CredentialError(f"{_spelled(name)} goes with --sign, which names the certificates")
+    elif options.sign_key is None:
+        raise CredentialError("--sign needs --sign-key, the private key of the chain's first certificate")
+    else:
+        from fastmark.provenance.signing import Signer, check_soft_binding
+
+        signer = Signer(options.sign, options.sign_key, tsa_url=options.tsa)
+        if options.soft_binding is not None:
+            check_soft_binding(options.soft_binding)
+    registry = None if options.registry is None else registry_of(options.registry)
+    if record is not None and registry is None and signer is None and not options.xmp:
+        raise RecordError("a record is written nowhere: add --registry, --xmp or --sign")
+    return Companions(
+        record=record,
+        registry=registry,
+        xmp=options.xmp,
+        signer=signer,
+        soft_binding=options.soft_binding or SOFT_BINDING,
+    )
+
+
+def registry_of(url: str) -> Registry:
+    """Return the registry at a URL or in a file that ends in .db.
+
+    Raises:
+        RegistryError: if the URL is none.
+    """
+    from fastmark.registry.store import Registry
+
+    return Registry(url)
+
+
+def _record_of(options: argparse.Namespace) -> Record | None:
+    """Return the record, None where nothing is said."""
+    from fastmark.records import Record
+
+    values: dict[str, Any] = {} if options.record is None else _read_record(options.record)
+    given = {name: getattr(options, name) for name in (*_TEXTS, "action", "policy")}
+    values |= {name: value for name, value in given.items() if value is not None}
+    return Record.from_dict(values) if values else None
+
+
+def _read_record(path: str) -> dict[str, Any]:
+    try:
+        values = json.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise RecordError(f"the record {path} cannot be read: {reason_of(error)}") from None
+    except ValueError:
+        raise RecordError(
+            f'the record {path} is not JSON: write an object such as {{"provider": "...", "system": "..."}}'
+        ) from None
+    if not isinstance(values, dict):
+        raise RecordError(f"the record {path} must be one JSON object, not a {type(values).__name__}")
+    return values
+
+
+def _spelled(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

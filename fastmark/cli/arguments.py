@@ -1,0 +1,34 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+import argparse
+
+from fastmark._checks import MESSAGE_BITS
+
+
+def add_message_bits(parser: argparse.ArgumentParser) -> None:
+    """Add the option of the length of messages."""
+    parser.add_argument(
+        "--message-bits",
+        type=int,
+        choices=MESSAGE_BITS,
+        default=64,
+        help="length of the messages, which embedding and detecting must agree on; default: %(default)s",
+    )
+
+
+def add_max_pixels(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add the option of the most pixels; ``default`` is told in its help."""
+    parser.add_argument(
+        "--max-pixels",
+        type=_positive,
+        metavar="N",
+        help=f"refuse images with more pixels (guards against decompression bombs); default: {default}",
+    )
+
+
+def _positive(text: str) -> int:
+    if text.replace("_", "").isdecimal() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"must be a number above 0, not {text!r}")
