@@ -119,6 +119,20 @@ def _actions(record: Record, message: bytes | None, when: dt.datetime, edited: b
     return actions
 
 
+def active_id(store: bytes) -> str:
+    """Return the id of the active manifest in a store that was just signed: the last (C2PA 2.4, 11.1.4).
+
+    Boxes (JUMBF, ISO/IEC 19566-5) have length, type and content; a superbox's first box describes it:
+    type, 16 bytes; toggles, 1 byte; label, ended by a zero.
+    """
+    place, last = 8, 8
+    while place + 8 <= len(store):
+        last = place
+        place += max(int.from_bytes(store[place : place + 4], "big"), 8)
+    label = last + 8 + 8 + 16 + 1
+    return store[label : store.index(b"\0", label)].decode()
+
+
 # ---- read ------------------------------------------------------------------------------------------------
 # Whatever a foreign manifest says: values of other types count as not said, texts are cut to one line.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import io
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from fastmark.provenance.certificates import (
     plain_pem,
     read_pem,
 )
-from fastmark.provenance.manifest import PARENT, check_soft_binding, describe
+from fastmark.provenance.manifest import PARENT, active_id, check_soft_binding, describe
 from fastmark.records import Record
 
 if TYPE_CHECKING:
@@ -109,11 +108,7 @@ class Signer(Unchanging):
     ) -> None:
         """Read and check everything."""
         native.load()
-        chain = read_pem(certificates, "the chain of certificates")
-        key = parse_key(read_pem(private_key, "the private key"))
-        self._fill(chain, algorithm, tsa_url)
-        check_match(self._leaf, key)
-        self._settle(_key=plain_pem(key))
+        self._fill(certificates, algorithm, tsa_url, private_key, None)
 
     @classmethod
     def from_callback(
@@ -134,12 +129,25 @@ class Signer(Unchanging):
             raise CredentialError(f"the callback must be a function, not {type(callback).__name__}")
         native.load()
         signer = cls.__new__(cls)
-        signer._fill(read_pem(certificates, "the chain of certificates"), algorithm, tsa_url)
-        signer._settle(_callback=callback)
+        signer._fill(certificates, algorithm, tsa_url, None, callback)
         return signer
 
-    def _fill(self, chain: bytes, algorithm: str | None, tsa_url: str | None) -> None:
-        leaf = parse_chain(chain, "the chain of certificates")[0]
+    def _fill(
+        self,
+        certificates: Place,
+        algorithm: str | None,
+        tsa_url: str | None,
+        private_key: Place | None,
+        callback: Callback | None,
+    ) -> None:
+        what = "the chain of certificates"
+        chain = read_pem(certificates, what)
+        leaf = parse_chain(chain, what)[0]
+        key = None
+        if private_key is not None:
+            private = parse_key(read_pem(private_key, "the private key"))
+            check_match(leaf, private)
+            key = plain_pem(private)
         check_time(leaf)
         if tsa_url is not None and not tsa_url.startswith(("http://", "https://")):
             raise CredentialError(
@@ -148,8 +156,8 @@ class Signer(Unchanging):
         self._settle(
             _chain=chain,
             _leaf=leaf,
-            _key=None,
-            _callback=None,
+            _key=key,
+            _callback=callback,
             _identity=hashlib.sha256(chain).hexdigest()[:16],
             algorithm=algorithm_of(leaf.public_key(), algorithm),
             tsa_url=tsa_url,
@@ -296,10 +304,4 @@ def sign(
                 kind = native.media_type(original) or native.ANY_TYPE
                 builder.add_ingredient(PARENT, kind, io.BytesIO(original))
         store = builder.sign(opened.native, mime, io.BytesIO(native.contained(data)), signed)
-        return Signed(signed.getvalue(), store, _active_id(c2pa, store, context))
-
-
-def _active_id(c2pa: Any, store: bytes, context: Any) -> str:
-    """Return the id of a store's active manifest."""
-    with c2pa.Reader("application/c2pa", io.BytesIO(store), context=context) as reader:
-        return str(json.loads(reader.json())["active_manifest"])
+        return Signed(signed.getvalue(), store, active_id(store))
