@@ -30,7 +30,7 @@ def row_of(entry: Entry) -> dict[str, Any]:
 
 def entry_of(row: Any) -> Entry:
     """The entry of a row; SQLite keeps times without their zone, which is UTC."""
-    values = dict(row._mapping)
+    values = {name: getattr(row, name) for name in (*_ENTRY_FIELDS, *_RECORD_FIELDS)}
     for name in ("created_at", "expires"):
         if values[name] is not None and values[name].tzinfo is None:
             values[name] = values[name].replace(tzinfo=dt.UTC)
