@@ -17,7 +17,7 @@ from fastmark.checking.comparing import Comparison, compare
 from fastmark.checking.findings import Finding
 from fastmark.checking.metadata import Metadata, message_of, of_credential, read_metadata
 from fastmark.checking.sentences import Words, sentence
-from fastmark.checking.verdicts import LIMITS, Facts, Verdict, decide, is_found
+from fastmark.checking.verdicts import LIMITS, Facts, Verdict, decide
 from fastmark.codec.plane import pixels_per_unit
 from fastmark.detector import Detector, Sought
 from fastmark.images.opening import DetectorInput, ImageInput, open_for_detection
@@ -300,7 +300,7 @@ def _judge(
         _BANDS[state],
         found,
         location,
-        entry if is_found(verdict) else None,
+        entry,
         key_name,
         sha256,
     )

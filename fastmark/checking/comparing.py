@@ -174,7 +174,11 @@ def _likeness(registered: str, luma: DetectorInput) -> Likeness:
 
     # what the detector sees is on 0..255, floats too
     pixels = np.rint(luma.pixels).clip(0, 255).astype(np.uint8)
-    return "same" if distance(perceptual_hash(pixels), registered) <= SAME else "other"
+    ours = perceptual_hash(pixels)
+    if ours is None:
+        # too smooth for a hash, while the registered image was not
+        return "not comparable"
+    return "same" if distance(ours, registered) <= SAME else "other"
 
 
 def _made(generated: bool) -> str:

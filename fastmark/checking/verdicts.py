@@ -84,11 +84,6 @@ def _decide_detected(facts: Facts) -> Verdict:
     return "genuine, changed since" if changed else "genuine"
 
 
-def is_found(verdict: Verdict) -> bool:
-    """Whether a verdict rests on a watermark that was detected."""
-    return verdict.startswith("genuine") or verdict in ("not genuine", "metadata and pixels disagree")
-
-
 LIMITS = (
     "A watermark shows that an image passed through a system that holds the key; it does not show who made it"
     " or whether what it shows is true. Where none is found, that is no evidence that the image was made by a"
