@@ -75,6 +75,7 @@ _WORDS = (
     ("assertion.action", "what it says was done to the image breaks the rules of C2PA"),
     ("assertion", _DAMAGED),
     ("claim", _DAMAGED),
+    ("manifest.inaccessible", "the credentials lie elsewhere, and were not fetched"),
     ("manifest", _DAMAGED),
     ("general", _DAMAGED),
     ("algorithm", "it uses an algorithm that is not known or not safe"),

@@ -293,7 +293,7 @@ def sign(
     stamp = () if signer.tsa_url is None else (("internal error", native.BAD_STAMP),)
     with (
         native.translated("content credentials cannot be signed", *stamp),
-        native.context(network=True) as context,
+        native.context(network=signer.tsa_url is not None) as context,
         c2pa.Builder(manifest, context) as builder,
         signer.opened() as opened,
     ):

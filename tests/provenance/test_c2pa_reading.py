@@ -300,6 +300,11 @@ def test_nothing_is_fetched_from_addresses_in_a_file():
         signer = Signer(made.chain, made.key)
         again = sign(image(), "JPEG", RECORD, MESSAGE, signer, parent=both)
         assert read(again.data, trust_anchors=made.root).state == "trusted"
+        again = sign(image(), "JPEG", RECORD, MESSAGE, signer, parent=elsewhere)
+        credential = read(again.data, trust_anchors=made.root)
+        assert credential.problems == (
+            "of an image that it was made from: the credentials lie elsewhere, and were not fetched",
+        )
     assert callers == []
 
 

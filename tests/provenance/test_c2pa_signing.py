@@ -7,7 +7,10 @@ import io
 import json
 import multiprocessing
 import pickle
+import re
+import shutil
 import socket
+import subprocess
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -464,6 +467,64 @@ def server(answer):
         for connection in kept:
             connection.close()
         thread.join(10)
+
+
+def stamping(folder):
+    """How an authority answers that openssl is; its certificate's root is in the folder."""
+    from cryptography.x509.oid import ExtendedKeyUsageOID
+
+    made = make(rsa.generate_private_key(65537, 2048), purpose=ExtendedKeyUsageOID.TIME_STAMPING)
+    for name in ("chain", "key", "root"):
+        (folder / f"{name}.pem").write_bytes(getattr(made, name))
+    (folder / "openssl.cnf").write_text(
+        "[tsa]\ndefault_tsa = stamp\n[stamp]\nserial = serial\nsigner_cert = chain.pem\ncerts = chain.pem\n"
+        "signer_key = key.pem\nsigner_digest = sha256\ndefault_policy = 1.2.3.4\n"
+        "digests = sha256, sha384, sha512\n"
+    )
+    (folder / "serial").write_text("01")
+
+    def answer(connection):
+        request = b""
+        while True:
+            head, _, body = request.partition(b"\r\n\r\n")
+            length = re.search(rb"(?i)content-length: *(\d+)", head)
+            if length and len(body) >= int(length[1]):
+                break
+            request += connection.recv(65536)
+        (folder / "query").write_bytes(body)
+        command = [
+            "openssl",
+            "ts",
+            "-reply",
+            "-config",
+            "openssl.cnf",
+            "-queryfile",
+            "query",
+            "-out",
+            "reply",
+        ]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=60)
+        reply = (folder / "reply").read_bytes()
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/timestamp-reply\r\nConnection: close\r\n"
+        connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(reply) + reply)
+        connection.close()
+
+    return answer
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl, to be a time stamp authority")
+def test_a_time_stamp_is_asked_for_and_its_time_is_read(made, tmp_path):
+    with server(stamping(tmp_path)) as url:
+        signer = Signer(made.chain, made.key, tsa_url=url)
+        data = sign(image(), "JPEG", RECORD, MESSAGE, signer, when=WHEN).data
+    roots = made.root + (tmp_path / "root.pem").read_bytes()
+    credential = read(data, trust_anchors=roots)
+    assert (credential.state, credential.problems) == ("trusted", ())
+    assert abs(credential.when - dt.datetime.now(dt.UTC)) < dt.timedelta(minutes=5)
+    assert (
+        read(sign(image(), "JPEG", RECORD, MESSAGE, Signer(made.chain, made.key), when=WHEN).data).when
+        == WHEN
+    )
 
 
 def rubbish(connection):
