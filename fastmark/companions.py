@@ -33,17 +33,38 @@ class Companions:
     signer: Signer | None = None
     soft_binding: str = SOFT_BINDING
 
-    @property
-    def fingerprint(self) -> str:
-        """Return 16 hex digits that differ where what is written differs, without telling what it is."""
-        told = (
-            None if self.record is None else self.record.to_dict(),
-            repr(self.registry),
-            self.xmp,
-            repr(self.signer),
-            self.soft_binding,
-        )
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+    def fingerprints(self) -> dict[str, str]:
+        """Return 16 hex digits for each option that is given, which differ where its value does.
+
+        They do not tell the value. The registry's is that of its URL without password and parameters, the
+        signer's of the certificates.
+        """
+        told = {
+            "record": None if self.record is None else self.record.to_dict(),
+            "registry": None if self.registry is None else self.registry.name,
+            "xmp": self.xmp or None,
+            "sign": None if self.signer is None else repr(self.signer),
+            "soft_binding": None if self.soft_binding == SOFT_BINDING else self.soft_binding,
+        }
+        return {
+            name: hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+            for name, value in told.items()
+            if value is not None
+        }
+
+    def check_format(self, format_name: str) -> None:
+        """Refuse a format that cannot be signed where images are, before any work.
+
+        Args:
+            format_name: as Pillow names it.
+
+        Raises:
+            CredentialError: if it has no place for content credentials.
+        """
+        if self.signer is not None:
+            from fastmark.provenance.signing import check_signable
+
+            check_signable(format_name)
 
 
 NOTHING = Companions()

@@ -7,6 +7,7 @@ in a file has an entry, if only one that says "reserved".
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,15 +18,15 @@ from PIL import Image
 
 from fastmark._checks import OnMarked
 from fastmark.companions import NOTHING, Companions
-from fastmark.errors import FastmarkError, InvalidMessageError, OutputError, RegistryError, one_line
+from fastmark.errors import FastmarkError, InvalidImageError, InvalidMessageError, OutputError, reason_of
 from fastmark.images.encoding import losses
+from fastmark.images.findings import C2PA_DROPPED
 from fastmark.records import Record
-from fastmark.registry.reservation import reserved
+from fastmark.registry.reservation import reserved, stays_reserved
 from fastmark.watermarker import Watermarker, encode_result, read_back
 
 if TYPE_CHECKING:
     from fastmark.provenance.signing import Signer
-    from fastmark.registry.store import Registry
     from fastmark.results import Detection, EmbedReport
 
 
@@ -78,6 +79,7 @@ class Delivery:
         verify: whether the message is read back from the file before it is written.
         max_pixels: as there.
         advice: added to errors of encoding.
+        abandoned_before: see ``fastmark.registry.reservation.reserved``.
     """
 
     marker: Watermarker
@@ -87,6 +89,7 @@ class Delivery:
     verify: bool = False
     max_pixels: int | None = None
     advice: str = ""
+    abandoned_before: dt.datetime | None = None
 
     def deliver(
         self,
@@ -105,7 +108,7 @@ class Delivery:
             format_name: to encode to.
             encoding: options of ``encode_image``.
             write: called once, with all that is known; its errors are passed on, and the registry's entry
-                then says "reserved".
+                then says "reserved", as nobody knows how much was written.
             lap: called with the name of each stage when it is done.
 
         Raises:
@@ -116,20 +119,25 @@ class Delivery:
         if registry is None:
             if message is None:
                 raise InvalidMessageError("no message to embed: give one, or a registry that draws one")
-            ready, _, _ = self._prepare(image, message, format_name, encoding, lap)
+            ready, _ = self._prepare(image, message, format_name, encoding, lap)
             if write is not None:
                 write(ready)
             return ready
         bits = self.marker.message_bits
-        with reserved(registry, record, message, self.marker.key.id, bits) as drawn:
-            ready, marked, manifest = self._prepare(image, drawn, format_name, encoding, lap)
+        with reserved(registry, record, message, self.marker.key.id, bits, self.abandoned_before) as drawn:
+            ready, facts = self._prepare(image, drawn, format_name, encoding, lap)
             if ready.kept:
                 registry.release(drawn)
         # NOTE: from here on the file may be there, and the entry must stay
         if write is not None:
             write(ready)
         if not ready.kept:
-            self._complete(registry, drawn, ready, marked, manifest, written=write is not None)
+            try:
+                registry.complete(drawn, **facts)
+            except FastmarkError as error:
+                where = "" if write is None else "the image was written, but "
+                raise stays_reserved(drawn, error, where) from error
+            lap("registering")
         return ready
 
     def _prepare(
@@ -139,8 +147,8 @@ class Delivery:
         format_name: str,
         encoding: Mapping[str, Any],
         lap: Callable[[str], None],
-    ) -> tuple[Delivered, Image.Image, bytes | None]:
-        """Return what is to be written, its pixels, and the manifest store of its credentials."""
+    ) -> tuple[Delivered, dict[str, Any]]:
+        """Return what is to be written, and what the registry will know of it."""
         marked, report = self.marker.embed_report(
             image, message, bind=self.bind, on_marked=self.on_marked, max_pixels=self.max_pixels
         )
@@ -150,7 +158,7 @@ class Delivery:
         signer = None if kept else self.companions.signer
         source = b""
         if kept or signer is not None:
-            source = image if isinstance(image, bytes) else Path(image).read_bytes()
+            source = image if isinstance(image, bytes) else _read(image)
         notes = () if kept else self._label(marked, message)
         try:
             data = encode_result(marked, report, source, format_name, encoding)
@@ -160,16 +168,21 @@ class Delivery:
             notes += losses(marked, format_name)
         lap("encoding")
         manifest, manifest_id = None, None
+        dropped: tuple[str, ...] = ()
         if signer is not None:
             data, manifest, manifest_id = self._sign(data, format_name, message, source, signer)
+            dropped = (C2PA_DROPPED,)  # they were: they are those of the parent now
             lap("signing")
         verified = None
         if not kept and (self.verify or report.action == "replaced"):
             verified = read_back(self.marker, data, message, format_name, report, max_pixels=self.max_pixels)
             lap("verifying")
-        report = dataclasses.replace(report, warnings=(*report.warnings, *notes))
+        warnings = (*(one for one in report.warnings if one not in dropped), *notes)
+        report = dataclasses.replace(report, warnings=warnings)
         inside = None if report.message is None else bytes.fromhex(report.message)
-        return Delivered(data, marked.size, inside, report, verified, manifest_id), marked, manifest
+        ready = Delivered(data, marked.size, inside, report, verified, manifest_id)
+        # before anything is written: none of this may fail after
+        return ready, {} if kept else self._facts(ready, marked, manifest)
 
     def _label(self, marked: Image.Image, message: bytes) -> tuple[str, ...]:
         """Put the record into the image's XMP; return what it replaced there, in sentences."""
@@ -204,31 +217,25 @@ class Delivery:
         )
         return signed.data, signed.manifest, signed.manifest_id
 
-    def _complete(
-        self,
-        registry: Registry,
-        message: bytes,
-        ready: Delivered,
-        marked: Image.Image,
-        manifest: bytes | None,
-        *,
-        written: bool,
-    ) -> None:
+    def _facts(self, ready: Delivered, marked: Image.Image, manifest: bytes | None) -> dict[str, Any]:
+        """Return the arguments of ``Registry.complete``; none without a registry."""
+        if self.companions.registry is None:
+            return {}
         from fastmark.registry.fingerprint import perceptual_hash
 
         width, height = ready.size
-        try:
-            registry.complete(
-                message,
-                width=width,
-                height=height,
-                perceptual_hash=perceptual_hash(marked),
-                sha256=hashlib.sha256(ready.data).hexdigest(),
-                manifest_id=ready.manifest_id,
-                manifest=manifest,
-            )
-        except FastmarkError as error:
-            where = "the image was written, but " if written else ""
-            raise RegistryError(
-                f"{where}the registry's entry {message.hex()} stays reserved: {one_line(error)}"
-            ) from error
+        return {
+            "width": width,
+            "height": height,
+            "perceptual_hash": perceptual_hash(marked),
+            "sha256": hashlib.sha256(ready.data).hexdigest(),
+            "manifest_id": ready.manifest_id,
+            "manifest": manifest,
+        }
+
+
+def _read(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise InvalidImageError(f"{path} cannot be read any more: {reason_of(error)}") from None

@@ -276,7 +276,8 @@ class Watermarker(Unchanging):
                 ``earlier_message`` say what was done.
             registry: where the message gets an entry before the image is returned, which is completed with
                 the image's size and perceptual hash after. Without ``message`` an id is drawn that is not
-                taken: the report's ``message``. If this process ends in between, the entry says "reserved".
+                taken: the report's ``message``. Where embedding fails it is given back; if this process or
+                the registry ends in between, the entry says "reserved".
             record: what the entry says of the image; None says nothing of it.
             out: for an array ``(H, W)`` or ``(H, W, 3)`` of uint8: where the marked pixels go, C-contiguous
                 and of the same shape; it may be ``image`` itself, which is then changed, unless it is
@@ -309,7 +310,7 @@ class Watermarker(Unchanging):
         if registry is not None:
             with reserved(registry, record, data, self.key.id, self.message_bits) as drawn:
                 marked, report = embed(drawn)
-                complete_as_pixels(registry, drawn, marked, report)
+            complete_as_pixels(registry, drawn, marked, report)
             return marked, report
         if record is not None:
             raise ValueError("a record is kept by a registry: give registry too")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
+import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import PurePath
@@ -20,7 +22,7 @@ from fastmark.bulk._run import check_numbers, recorded
 from fastmark.bulk.fetching import fetched
 from fastmark.bulk.journal import Journal, has_journal, journal_path
 from fastmark.bulk.kinds import IMAGE_ENDINGS, ending_of
-from fastmark.bulk.messages import DRAWN, RANDOM, Constant, Counter, Messages, messages_of
+from fastmark.bulk.messages import RANDOM, Constant, Counter, Drawn, Listed, Messages, Random, messages_of
 from fastmark.bulk.outputs import check_output_of, open_output_of
 from fastmark.bulk.progress import Summary
 from fastmark.bulk.readers import read
@@ -32,7 +34,7 @@ from fastmark.bulk.tables import MANIFEST_COLUMNS, check_table
 from fastmark.bulk.worker import EmbedJob
 from fastmark.codec.key import Key, check_secret_key
 from fastmark.companions import NOTHING, Companions
-from fastmark.errors import InvalidMessageError, OutputError
+from fastmark.errors import CredentialError, InvalidMessageError, OutputError
 from fastmark.images.encoding import DEFAULTS, check_encoding
 from fastmark.images.formats import PREFIX_BYTES, format_by_prefix
 from fastmark.images.reading import most_bytes
@@ -102,15 +104,17 @@ def embed(
         force: write into a folder that holds files, replacing those of the same names; replace a tar.
         quiet: print nothing; otherwise progress goes to stderr where that is a terminal.
         companions: what goes beside every watermark: a registry's entry, XMP, content credentials. What is
-            reserved for an image that then fails is given back; what a killed run reserved stays "reserved",
-            and its image gets another id when the run is resumed.
+            reserved for an image that cannot be watermarked is given back; what a killed run reserved stays
+            "reserved", and its image gets another id when the run is resumed, that of a list the same.
 
     Returns:
         The counts of images per state. ``errors`` is the number that were not watermarked: each is a row.
 
     Raises:
         SourceError, OutputError, MissingPackageError: as ``scan``.
-        InvalidMessageError: if a message does not fit ``message_bits``.
+        InvalidMessageError: if a message does not fit ``message_bits``, or a registry's images all get one.
+        RegistryError: if the registry cannot be reached or is not initialised.
+        CredentialError: if the signer has a callback, or ``format`` cannot be signed.
         TypeError: if ``key`` is no Key; a detector key cannot embed.
         ValueError: if a number is out of range.
     """
@@ -130,14 +134,23 @@ def embed(
     check_sources(given, column)
     check_output_of(target, known=has_journal(target), force=force)
     table = _manifest(target, manifest, force=force)
+    _check_companions(beside, format, messages)
+    chosen: Messages | None
     if messages is None:
-        messages = DRAWN if beside.registry is not None else RANDOM
-    constant = None if isinstance(messages, str) else message_bytes(messages, message_bits)
-    chosen = messages_of(messages, message_bits) if isinstance(messages, str) else None
-    wording = printable(str(messages)) if constant is None else constant.hex()
+        chosen, wording = (
+            (Drawn(), "drawn") if beside.registry is not None else (Random(message_bits), RANDOM)
+        )
+    elif isinstance(messages, str):
+        chosen, wording = messages_of(messages, message_bits), printable(messages)
+    else:
+        chosen = Constant(message_bytes(messages, message_bits))
+        wording = chosen.of_all
     if beside.registry is not None:
         beside.registry.check()
     journal = _journal(target, table, job, wording, column, force=force)
+    if isinstance(chosen, Listed) and not journal.fresh:
+        # what a killed run reserved for an image of the list is this run's; another run's is younger
+        job = replace(job, abandoned_before=dt.datetime.now(dt.UTC).replace(microsecond=0))
     with recorded(
         target,
         table,
@@ -152,11 +165,36 @@ def embed(
             run.record.pass_all()
         else:
             if chosen is None:
-                chosen = Counter(message_bits, journal) if constant is None else Constant(constant)
+                chosen = Counter(message_bits, journal)
             run.expect(given)
             queue = _Queue(given, column, job, run.record, journal, chosen)
             run.work_through(queue.items(), queue.job, workers)
     return run.summary
+
+
+def _check_companions(
+    beside: Companions, format_name: str | None, messages: str | bytes | int | None
+) -> None:
+    """Refuse what no image could be delivered with.
+
+    Raises:
+        CredentialError: if the signer cannot be sent to the workers, or the format cannot be signed.
+        InvalidMessageError: if a registry is to give all images the same id.
+    """
+    if beside.registry is not None and messages is not None and not isinstance(messages, str):
+        raise InvalidMessageError(
+            "in a registry every image has an id of its own: leave the message out, and one is drawn for each"
+        )
+    if beside.signer is not None:
+        try:
+            pickle.dumps(beside.signer)
+        except CredentialError:
+            raise CredentialError(
+                "a signer with a callback cannot be sent to the processes that watermark many images: sign"
+                " with a private key, or watermark one image at a time"
+            ) from None
+    if format_name is not None:
+        beside.check_format(check_encoding(format_name))
 
 
 def _manifest(target: str, manifest: AnyPath | None, *, force: bool) -> str:
@@ -195,8 +233,7 @@ def _journal(
         settings["bind"] = job.bind
     if job.on_marked != "replace":
         settings["on_marked"] = job.on_marked
-    if job.companions != NOTHING:
-        settings["companions"] = job.companions.fingerprint
+    settings |= job.companions.fingerprints()
     return Journal(journal_path(target), settings, output=target, force=force)
 
 

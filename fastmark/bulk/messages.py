@@ -18,7 +18,7 @@ from fastmark.bulk.storage import open_input, printable, storable
 from fastmark.bulk.texts import text_lines
 from fastmark.errors import InvalidMessageError, SourceError, SourceNotFoundError, reason_of
 
-RANDOM, COUNTER, DRAWN = "random", "counter", "registry"
+RANDOM, COUNTER = "random", "counter"
 
 
 class Messages(Protocol):
@@ -46,11 +46,11 @@ class Constant:
 
     def __init__(self, message: bytes) -> None:
         """Keep ``message`` as hex."""
-        self._hex = message.hex()
+        self.of_all = message.hex()
 
     def of(self, item: Item, index: int) -> str:
         """The message that all images get."""
-        return self._hex
+        return self.of_all
 
 
 class Drawn:
@@ -216,6 +216,4 @@ def messages_of(choice: str, message_bits: int) -> Messages | None:
     """The source that ``--messages`` names, "random" or a file; None for "counter", which needs a journal."""
     if choice == COUNTER:
         return None
-    if choice == DRAWN:
-        return Drawn()
     return Random(message_bits) if choice == RANDOM else Listed(choice, message_bits)

@@ -5,6 +5,7 @@ Imports of numpy and numba wait for the processes that use them.
 
 from __future__ import annotations
 
+import datetime as dt
 import errno
 import os
 import sys
@@ -188,6 +189,7 @@ class EmbedJob:
         bind: tie watermarks to what their images show.
         on_marked: the answer to an earlier watermark of the key.
         companions: what goes beside the watermarks.
+        abandoned_before: ids of the registry reserved before may be taken over, see ``Delivery``.
     """
 
     key: Key
@@ -201,6 +203,7 @@ class EmbedJob:
     bind: bool = True
     on_marked: OnMarked = "replace"
     companions: Companions = NOTHING
+    abandoned_before: dt.datetime | None = None
 
     def worker(self) -> EmbedWorker:
         """Derive the carrier of the key."""
@@ -227,6 +230,7 @@ class EmbedWorker(Worker):
             job.verify,
             job.max_pixels,
             " (choose one with --format)" if job.format is None else "",
+            job.abandoned_before,
         )
 
     def work(self, data: bytes, item: Item) -> tuple[str, dict[str, Any], bytes | None]:

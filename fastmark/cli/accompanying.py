@@ -135,7 +135,7 @@ def _read_record(path: str) -> dict[str, Any]:
         values = json.loads(Path(path).read_bytes())
     except OSError as error:
         raise RecordError(f"the record {path} cannot be read: {reason_of(error)}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise RecordError(
             f'the record {path} is not JSON: write an object such as {{"provider": "...", "system": "..."}}'
         ) from None

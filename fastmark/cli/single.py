@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import os
+import stat
 import sys
 import time
 from collections.abc import Callable
@@ -67,8 +69,11 @@ def _load(place: str, load: Callable[[str], _Key], from_text: Callable[[str], _K
 
 
 def read_input(path: str) -> str | bytes:
-    """A path as it is, for ``-`` all of stdin."""
+    """A path as it is; all of stdin for ``-``; and all of a pipe, which can be read but once."""
     if path != "-":
+        with contextlib.suppress(OSError, ValueError):  # told when it is opened
+            if stat.S_ISFIFO(os.stat(path).st_mode):
+                return Path(path).read_bytes()
         return path
     if sys.stdin and (data := sys.stdin.buffer.read()):  # None where the caller closed it
         return data
@@ -124,6 +129,7 @@ def embed_one(options: argparse.Namespace) -> int:
     check_encoding(name, **encoding)
     message = message_of(options)
     companions = companions_of(options)
+    companions.check_format(name)
     key = load_secret_key(options.key)
     image = read_input(path)
 

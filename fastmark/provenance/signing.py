@@ -237,6 +237,21 @@ class _Opened:
         ) from error
 
 
+def check_signable(format_name: str) -> str:
+    """Return the media type of a format, as Pillow names it, that has a place for content credentials.
+
+    Raises:
+        CredentialError: if it has none.
+    """
+    mime = native.MIME_TYPES.get(format_name.upper())
+    if mime is None:
+        raise CredentialError(
+            f"{format_name.upper()} has no place for content credentials: write JPEG, PNG, WebP, TIFF, AVIF,"
+            " HEIC or JPEG XL, or leave signing out"
+        )
+    return mime
+
+
 def sign(
     data: bytes,
     format_name: str,
@@ -272,12 +287,7 @@ def sign(
             callback or the time stamp authority fails, or the image or its parent is damaged.
         MissingPackageError: without the extra ``c2pa``.
     """
-    mime = native.MIME_TYPES.get(format_name.upper())
-    if mime is None:
-        raise CredentialError(
-            f"{format_name.upper()} has no place for content credentials: write JPEG, PNG, WebP, TIFF, AVIF,"
-            " HEIC or JPEG XL, or leave signing out"
-        )
+    mime = check_signable(format_name)
     edited = parent is not None or record.action == "altered"
     signer.check()
     manifest = describe(
