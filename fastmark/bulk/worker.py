@@ -242,12 +242,14 @@ class EmbedWorker(Worker):
         folder = job.folder
 
         def write(ready: Delivered) -> None:
-            if folder is not None:
-                self._write(os.path.join(folder, item.name), ready.data)
+            assert folder is not None
+            self._write(os.path.join(folder, item.name), ready.data)
 
         # of a mix of formats, some may not have every option
         encoding = fitting(name, job.encoding)
-        done = self.delivery.deliver(data, message, name, encoding, write, self.lap)
+        done = self.delivery.deliver(
+            data, message, name, encoding, None if folder is None else write, self.lap
+        )
         columns = {"output": printable(item.name), **done.to_dict(), "key_id": job.key.id}
         return columns.pop("state"), columns, done.data if folder is None else None
 

@@ -72,7 +72,7 @@ def read_input(path: str) -> str | bytes:
     """A path as it is; all of stdin for ``-``; and all of a pipe, which can be read but once."""
     if path != "-":
         with contextlib.suppress(OSError, ValueError):  # told when it is opened
-            if stat.S_ISFIFO(os.stat(path).st_mode):
+            if stat.S_ISFIFO(Path(path).stat().st_mode):
                 return Path(path).read_bytes()
         return path
     if sys.stdin and (data := sys.stdin.buffer.read()):  # None where the caller closed it

@@ -83,8 +83,8 @@ def complete_as_pixels(
     """Complete the entry of an image that leaves as pixels; give it back where the image was kept as it was.
 
     Raises:
-        RegistryError: if the registry cannot be reached: the entry then stays reserved, as the pixels may be in
-            an array of the caller's.
+        RegistryError: if the registry cannot be reached: the entry then stays reserved, as the pixels may
+            be in an array of the caller's.
     """
     if report.action == "kept":
         registry.release(message)

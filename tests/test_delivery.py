@@ -1,0 +1,479 @@
+"""Deliveries: the entry is there before the file, whatever fails on the way, and complete after."""
+
+import dataclasses
+import hashlib
+import io
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from archives import encode
+from pictures import drawn
+from PIL import Image
+
+import fastmark
+from fastmark.companions import Companions
+from fastmark.delivery import Delivery
+from fastmark.errors import (
+    CredentialError,
+    ImageTooSmallError,
+    InvalidImageError,
+    InvalidMessageError,
+    OutputError,
+    RegistryError,
+)
+from fastmark.images.findings import C2PA_DROPPED
+from fastmark.records import Record
+
+pytest.importorskip("sqlalchemy")
+pytest.importorskip("imagehash")
+pytest.importorskip("c2pa")
+
+import certificates
+
+import fastmark.delivery
+import fastmark.registry.fingerprint
+from fastmark.provenance import xmp
+from fastmark.provenance.credentials import read
+from fastmark.provenance.plain import metadata_of
+from fastmark.provenance.signing import Signer
+from fastmark.registry import Registry
+
+RECORD = Record(provider="Studio", system="Painter", policy="no-training", owner="Ada L.")
+MESSAGE = bytes(range(1, 9))
+
+
+@pytest.fixture(scope="module")
+def made():
+    return certificates.make()
+
+
+@pytest.fixture(scope="module")
+def signer(made):
+    return Signer(made.chain, made.key)
+
+
+@pytest.fixture(scope="module")
+def png():
+    return encode(drawn(256, 288), "PNG")
+
+
+@pytest.fixture
+def registry(tmp_path):
+    registry = Registry(str(tmp_path / "ids.db"))
+    registry.init()
+    yield registry
+    registry.close()
+
+
+@pytest.fixture
+def beside(registry, signer):
+    return Companions(record=RECORD, registry=registry, xmp=True, signer=signer)
+
+
+def label_of(data):
+    return xmp.read(metadata_of(data).xmp)
+
+
+def told_by(credential):
+    """The message in credentials."""
+    ((algorithm, message),) = credential.soft_bindings
+    assert algorithm == "fastmark.v1"
+    return message
+
+
+def states(registry):
+    return [entry.state for entry in registry.entries()]
+
+
+def only(registry):
+    (entry,) = registry.entries()
+    return entry
+
+
+# ---- the order -------------------------------------------------------------------------------------
+
+
+def test_everything_is_written_in_order(marker, beside, registry, png, made, tmp_path):
+    seen = []
+
+    def write(ready):
+        entry = only(registry)
+        seen.append((entry.id, entry.state, entry.sha256))
+        (tmp_path / "out.jpg").write_bytes(ready.data)
+
+    laps = []
+    done = Delivery(marker, beside, verify=True).deliver(
+        png, None, "jpeg", {"quality": 92}, write, laps.append
+    )
+    assert seen == [(done.message.hex(), "reserved", None)]
+    assert laps == ["marking", "encoding", "signing", "verifying", "registering"]
+    data = (tmp_path / "out.jpg").read_bytes()
+    entry = only(registry)
+    assert (entry.state, entry.sha256) == ("delivered", hashlib.sha256(data).hexdigest())
+    assert (entry.width, entry.height, entry.record, entry.key_id) == (288, 256, RECORD, marker.key.id)
+    assert entry.manifest_id == done.manifest_id and done.manifest_id.startswith("urn:c2pa:")
+    assert fastmark.registry.fingerprint.perceptual_hash(Image.open(io.BytesIO(data)))[:6] == "phash:"
+    assert fastmark.registry.fingerprint.distance(
+        entry.perceptual_hash, fastmark.registry.fingerprint.perceptual_hash(Image.open(io.BytesIO(data)))
+    ) < 16  # fmt: skip
+    # the file: the mark, credentials that say the same, and the XMP, that the signature covers
+    assert marker.detect(data).message_bytes == done.message
+    assert done.verified.message_bytes == done.message
+    credential = read(data, trust_anchors=made.root)
+    assert credential.state == "trusted" and told_by(credential) == done.message
+    label = label_of(data)
+    assert label.system == "Painter" and label.digital_source_type == "trainedAlgorithmicMedia"
+    assert b"Ada L." not in data
+    # the store that is kept is found by the mark
+    assert registry.find_manifest(done.message) == registry.manifest(done.manifest_id)
+    assert registry.find_manifest(done.message) in data or len(registry.find_manifest(done.message)) > 1000
+    told = done.to_dict()
+    assert (told["state"], told["manifest_id"], told["message"]) == (
+        "marked",
+        done.manifest_id,
+        done.message.hex(),
+    )
+
+
+def test_verify_reads_the_signed_bytes(marker, beside, png, monkeypatch):
+    given = []
+    real = fastmark.delivery.read_back
+
+    def spy(marker, data, *rest, **options):
+        given.append(data)
+        return real(marker, data, *rest, **options)
+
+    monkeypatch.setattr(fastmark.delivery, "read_back", spy)
+    done = Delivery(marker, beside, verify=True).deliver(png, None, "png", {})
+    assert given == [done.data] and read(done.data) is not None
+
+
+@pytest.mark.parametrize("format_name", ["jpeg", "png", "webp", "tiff", "avif"])
+def test_every_layer_is_in_every_format_that_has_room(marker, beside, registry, png, format_name):
+    done = Delivery(marker, beside).deliver(png, MESSAGE, format_name, {})
+    assert not [line for line in done.report.warnings if "place" in line or "left out" in line]
+    assert marker.detect(done.data).message_bytes == MESSAGE
+    assert told_by(read(done.data)) == MESSAGE
+    assert label_of(done.data).system == "Painter"
+    assert only(registry).sha256 == hashlib.sha256(done.data).hexdigest()
+
+
+def test_without_companions_the_file_is_that_of_the_marker(marker, png):
+    done = Delivery(marker).deliver(png, MESSAGE, "png", {})
+    marked = marker.embed(png, MESSAGE)
+    assert Image.open(io.BytesIO(done.data)).tobytes() == marked.tobytes()
+    assert done.manifest_id is None and "xmp" not in Image.open(io.BytesIO(done.data)).info
+    with pytest.raises(InvalidMessageError, match="a registry that draws one"):
+        Delivery(marker).deliver(png, None, "png", {})
+
+
+# ---- whatever fails --------------------------------------------------------------------------------
+
+
+def never(ready):
+    pytest.fail("written")
+
+
+def test_an_image_that_cannot_be_marked_gives_its_id_back(marker, beside, registry):
+    small = encode(drawn(100, 100), "PNG")
+    with pytest.raises(ImageTooSmallError):
+        Delivery(marker, beside).deliver(small, None, "png", {}, never)
+    with pytest.raises(InvalidImageError):
+        Delivery(marker, beside).deliver(b"no image", None, "png", {}, never)
+    assert states(registry) == []
+
+
+def test_an_encoder_that_refuses_gives_the_id_back(marker, beside, registry):
+    see_through = io.BytesIO()
+    Image.fromarray(drawn(256, 256)).convert("RGBA").save(see_through, "PNG")
+    delivery = Delivery(marker, beside, advice=" (choose one with --format)")
+    with pytest.raises(OutputError, match=r"transparency.*\(choose one with --format\)$"):
+        delivery.deliver(see_through.getvalue(), None, "jpeg", {}, never)
+    assert states(registry) == []
+
+
+def test_a_signer_that_fails_gives_the_id_back(marker, beside, registry, png, made):
+    def broken(data):
+        raise OSError("the key is elsewhere")
+
+    failing = Signer.from_callback(broken, "es256", made.chain)
+    with pytest.raises(CredentialError, match="the key is elsewhere"):
+        Delivery(marker, dataclasses.replace(beside, signer=failing)).deliver(png, None, "png", {}, never)
+    assert states(registry) == []
+
+
+def test_a_callback_may_sign(marker, beside, registry, png, made):
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    there = Signer.from_callback(
+        lambda data: made.private.sign(data, ec.ECDSA(hashes.SHA256())), "es256", made.chain
+    )
+    done = Delivery(marker, dataclasses.replace(beside, signer=there)).deliver(png, None, "png", {})
+    assert read(done.data, trust_anchors=made.root).state == "trusted"
+    assert states(registry) == ["delivered"]
+
+
+@pytest.mark.parametrize("format_name", ["bmp", "ppm"])
+def test_what_cannot_be_signed_is_not_written(marker, beside, registry, png, format_name):
+    with pytest.raises(CredentialError, match="no place for content credentials"):
+        Delivery(marker, beside).deliver(png, None, format_name, {}, never)
+    assert states(registry) == []
+
+
+@pytest.mark.parametrize("format_name", ["bmp", "ppm"])
+def test_xmp_without_a_place_is_a_warning(marker, registry, png, format_name):
+    beside = Companions(record=RECORD, registry=registry, xmp=True)
+    done = Delivery(marker, beside).deliver(png, None, format_name, {})
+    assert any("the XMP had no place in" in line for line in done.report.warnings)
+    assert states(registry) == ["delivered"]
+
+
+def test_damaged_xmp_is_refused_and_gives_the_id_back(marker, registry):
+    image = encode(drawn(256, 256), "JPEG", xmp=b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><broken")
+    beside = Companions(record=RECORD, registry=registry, xmp=True)
+    with pytest.raises(CredentialError, match="XMP"):
+        Delivery(marker, beside).deliver(image, None, "jpeg", {}, never)
+    assert states(registry) == []
+
+
+def test_a_perceptual_hash_that_fails_does_so_before_the_file_is_written(
+    marker, beside, registry, png, monkeypatch
+):
+    def failing(image):
+        raise fastmark.errors.MissingPackageError("no hash")
+
+    monkeypatch.setattr(fastmark.registry.fingerprint, "perceptual_hash", failing)
+    with pytest.raises(fastmark.errors.MissingPackageError):
+        Delivery(marker, beside).deliver(png, None, "png", {}, never)
+    assert states(registry) == []
+
+
+def test_an_interrupt_gives_the_id_back(marker, beside, registry, png, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fastmark.delivery, "encode_result", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Delivery(marker, beside).deliver(png, None, "png", {}, never)
+    assert states(registry) == []
+
+
+def test_a_write_that_fails_leaves_the_id_reserved(marker, beside, registry, png):
+    def full(ready):
+        raise OutputError("the disk is full")
+
+    with pytest.raises(OutputError, match="the disk is full"):
+        Delivery(marker, beside).deliver(png, MESSAGE, "png", {}, full)
+    assert (only(registry).id, only(registry).state) == (MESSAGE.hex(), "reserved")
+
+
+@pytest.mark.parametrize("written", [True, False])
+def test_a_registry_that_fails_after_leaves_the_id_reserved_and_says_so(
+    marker, beside, registry, png, monkeypatch, written
+):
+    def failing(self, message, **facts):
+        raise RegistryError("the registry did not answer")
+
+    monkeypatch.setattr(Registry, "complete", failing)
+    files = []
+    start = "the image was written, but the" if written else "the"
+    with pytest.raises(RegistryError, match=f"^{start} registry's entry {MESSAGE.hex()} stays reserved"):
+        Delivery(marker, beside).deliver(png, MESSAGE, "png", {}, files.append if written else None)
+    assert len(files) == written
+    assert states(registry) == ["reserved"]
+
+
+def test_a_registry_that_is_not_there_is_told_before_the_work(marker, png, tmp_path, monkeypatch):
+    monkeypatch.setattr(fastmark.Watermarker, "embed_report", never)
+    missing = Companions(registry=Registry(str(tmp_path / "none.db")))
+    with pytest.raises(RegistryError, match="not initialised"):
+        Delivery(marker, missing).deliver(png, None, "png", {}, never)
+
+
+def test_the_first_error_is_told_where_giving_back_fails_too(marker, beside, registry, monkeypatch):
+    def failing(self, message):
+        raise RegistryError("gone")
+
+    monkeypatch.setattr(Registry, "release", failing)
+    with pytest.raises(InvalidImageError):
+        Delivery(marker, beside).deliver(b"no image", None, "png", {}, never)
+    assert states(registry) == ["reserved"]
+
+
+def test_a_taken_message_is_refused(marker, beside, registry, png):
+    Delivery(marker, beside).deliver(png, MESSAGE, "png", {})
+    before = only(registry)
+    with pytest.raises(RegistryError, match=f"the id {MESSAGE.hex()} is taken"):
+        Delivery(marker, beside).deliver(png, MESSAGE, "png", {}, never)
+    assert only(registry) == before
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import fastmark
+from fastmark.companions import Companions
+from fastmark.delivery import Delivery
+from fastmark.registry import Registry
+
+source, out, url, moment = sys.argv[1:]
+def end(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+def write(ready):
+    if moment == "before writing":
+        end()
+    Path(out).write_bytes(ready.data)
+    if moment == "after writing":
+        end()
+def lap(name):
+    if name == moment:
+        end()
+Delivery(fastmark.Watermarker(fastmark.Key(bytes(range(32)))), Companions(registry=Registry(url))).deliver(
+    source, None, "png", {}, write, lap)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
+@pytest.mark.parametrize("moment", ["marking", "before writing", "after writing"])
+def test_a_killed_process_leaves_no_file_without_an_entry(registry, png, tmp_path, moment, marker):
+    source, out = tmp_path / "in.png", tmp_path / "out.png"
+    source.write_bytes(png)
+    command = [sys.executable, "-c", KILLED, source, out, tmp_path / "ids.db", moment]
+    done = subprocess.run(list(map(str, command)), check=False, timeout=120, capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    assert states(registry) == ["reserved"]
+    assert out.exists() == (moment == "after writing")
+    if out.exists():
+        assert marker.detect(out).message_hex == only(registry).id
+
+
+# ---- what a run that was killed left ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "key_id", "seconds", "taken_over"),
+    [
+        (RECORD, None, 1, True),
+        (RECORD, None, 0, False),  # not older: another's, at this very moment
+        (Record(provider="Other"), None, 1, False),
+        (RECORD, "0" * 16, 1, False),
+    ],
+)
+def test_what_was_abandoned_is_taken_over(marker, beside, registry, png, said, key_id, seconds, taken_over):
+    import datetime as dt
+
+    registry.reserve(said, key_id=key_id or marker.key.id, message=MESSAGE)
+    before = only(registry).created_at + dt.timedelta(seconds=seconds)
+    delivery = Delivery(marker, beside, abandoned_before=before)
+    if taken_over:
+        assert delivery.deliver(png, MESSAGE, "png", {}).message == MESSAGE
+        assert states(registry) == ["delivered"]
+    with pytest.raises(RegistryError, match="is taken"):  # an image has left with it
+        delivery.deliver(png, MESSAGE, "png", {}, never)
+    assert len(states(registry)) == 1
+
+
+# ---- images that were marked before ----------------------------------------------------------------
+
+
+def test_a_kept_image_stays_as_it_is(marker, beside, registry, png):
+    earlier = Delivery(marker).deliver(png, MESSAGE, "png", {}).data
+    done = Delivery(marker, beside, on_marked="keep").deliver(earlier, None, "png", {})
+    assert done.data == earlier and done.kept
+    assert (done.message, done.manifest_id, done.to_dict()["state"]) == (MESSAGE, None, "kept")
+    assert states(registry) == []
+
+
+def test_a_kept_image_in_another_format_is_not_labelled(marker, beside, registry, png):
+    earlier = Delivery(marker).deliver(png, MESSAGE, "png", {}).data
+    done = Delivery(marker, beside, on_marked="keep").deliver(earlier, None, "jpeg", {})
+    assert done.data[:2] == b"\xff\xd8" and marker.detect(done.data).message_bytes == MESSAGE
+    assert read(done.data) is None and metadata_of(done.data).xmp is None
+    assert states(registry) == []
+
+
+def test_a_refused_image_gives_the_id_back(marker, beside, registry, png):
+    earlier = Delivery(marker).deliver(png, MESSAGE, "png", {}).data
+    with pytest.raises(fastmark.AlreadyMarkedError):
+        Delivery(marker, beside, on_marked="refuse").deliver(earlier, None, "png", {}, never)
+    assert states(registry) == []
+
+
+def test_credentials_of_a_replaced_image_become_its_parents(marker, beside, registry, png, made):
+    first = Delivery(marker, beside).deliver(png, None, "png", {})
+    second = Delivery(marker, beside).deliver(first.data, None, "png", {})
+    assert second.report.action == "replaced" and second.verified is not None
+    assert C2PA_DROPPED not in second.report.warnings
+    credential = read(second.data, trust_anchors=made.root)
+    assert credential.state == "trusted" and credential.manifest_id == second.manifest_id
+    assert first.manifest_id.encode() in second.data, "the parent's manifest is not there"
+    assert sorted(states(registry)) == ["delivered", "delivered"]
+    # and without a signer they are lost, which is said
+    third = Delivery(marker).deliver(first.data, MESSAGE, "png", {})
+    assert C2PA_DROPPED in third.report.warnings and read(third.data) is None
+
+
+def test_an_altered_image_has_its_original_as_parent(marker, signer, png):
+    altered = dataclasses.replace(RECORD, action="altered")
+    done = Delivery(marker, Companions(record=altered, signer=signer)).deliver(png, MESSAGE, "png", {})
+    created = Delivery(marker, Companions(record=RECORD, signer=signer)).deliver(png, MESSAGE, "png", {})
+    assert b"c2pa.opened" in done.data and b"c2pa.opened" not in created.data
+    assert b"c2pa.created" in created.data and b"parentOf" in done.data
+
+
+# ---- sources ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["a b.png", "ümläut %20 #?.png", "-dash.png", "quote'\"\n.png", b"\xff.png"])
+def test_paths_of_any_name(marker, beside, registry, png, tmp_path, name):
+    path = tmp_path / os.fsdecode(name)
+    try:
+        path.write_bytes(png)
+    except OSError:
+        pytest.skip("no such names here")
+    altered = dataclasses.replace(beside, record=dataclasses.replace(RECORD, action="altered"))
+    done = Delivery(marker, altered).deliver(str(path), None, "png", {})
+    assert only(registry).id == done.message.hex() and b"parentOf" in done.data
+
+
+def test_a_source_that_goes_away_is_told(marker, beside, registry, png, tmp_path, monkeypatch):
+    path = tmp_path / "in.png"
+    path.write_bytes(png)
+    real = fastmark.Watermarker.embed_report
+
+    def embed(self, *arguments, **options):
+        done = real(self, *arguments, **options)
+        path.unlink()
+        return done
+
+    monkeypatch.setattr(fastmark.Watermarker, "embed_report", embed)
+    with pytest.raises(InvalidImageError, match="cannot be read any more"):
+        Delivery(marker, beside).deliver(str(path), None, "png", {}, never)
+    assert states(registry) == []
+
+
+# ---- fingerprints ----------------------------------------------------------------------------------
+
+
+def test_fingerprints_differ_where_values_do_and_tell_none(registry, signer, tmp_path):
+    assert Companions().fingerprints() == {}
+    whole = Companions(record=RECORD, registry=registry, xmp=True, signer=signer, soft_binding="com.x.y")
+    marks = whole.fingerprints()
+    assert sorted(marks) == ["record", "registry", "sign", "soft_binding", "xmp"]
+    assert "Ada" not in str(marks) and "ids.db" not in str(marks)
+    assert whole.fingerprints() == marks
+    others = {
+        "record": dataclasses.replace(RECORD, owner="Grace H."),
+        "registry": Registry(str(tmp_path / "other.db")),
+        "soft_binding": "com.x.z",
+    }
+    for name, value in others.items():
+        differing = dataclasses.replace(whole, **{name: value}).fingerprints()
+        assert {key for key in marks if differing[key] != marks[key]} == {name}
+    # another timeout is the same registry
+    patient = Registry(registry.url, timeout=99)
+    assert dataclasses.replace(whole, registry=patient).fingerprints() == marks
