@@ -17,18 +17,20 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import fastmark
+from fastmark.checking.verdicts import Verdict
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
-SET_UP, SINGLE, ARCHIVE, RAY, TEST = [text for language, text in BLOCKS if language == "bash"]
+SET_UP, IDS, SIGNED, SINGLE, ARCHIVE, RAY, TEST = [text for language, text in BLOCKS if language == "bash"]
 PYTHON, PYTHON_ON_RAY = [text for language, text in BLOCKS if language == "python"]
 CONSOLE, CHECK = [text for language, text in BLOCKS if language == "console"]
 PRINTED, LAYOUT = [text for language, text in BLOCKS if language == "text"]
@@ -180,6 +182,27 @@ def run_lines(block, folder):
         assert done.returncode == (int(named[1]) if named else 0), (line, done.stderr)
         printed[line.partition("#")[0].strip()] = done.stdout
     return printed
+
+
+def test_the_commands_for_ids_and_signed_metadata(folder):
+    """In the folder of the first commands; every verdict is that of an image that was just delivered."""
+    for name in ("sqlalchemy", "imagehash", "c2pa"):
+        pytest.importorskip(name)
+    assert bash("fastmark keygen -o my.key", folder, folder / "programs").returncode == 0
+    printed = run_lines(IDS + SIGNED, folder)
+    checked = [out for line, out in printed.items() if line.startswith("fastmark check")]
+    assert len(checked) == 2
+    for out in checked:
+        assert ": genuine and unchanged. " in out
+        assert "registered by Example Studio" in out
+    assert "c2pa: trusted." in checked[1]
+    (row,) = map(json.loads, (folder / "ids.jsonl").read_text().splitlines())
+    assert (row["provider"], row["system"]) == ("Example Studio", "Painter")
+
+
+def test_every_verdict_is_explained():
+    rows = re.findall(r"^\| ([\w ,]+) \| [A-Z]", README, re.MULTILINE)
+    assert [row for row in rows if row in get_args(Verdict)] == list(get_args(Verdict))
 
 
 def test_the_commands_for_an_archive(worked_in):
