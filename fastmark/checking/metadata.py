@@ -83,7 +83,7 @@ def read_metadata(data: bytes, trust_anchors: str | os.PathLike[str] | bytes | N
     Raises:
         CredentialError: if ``trust_anchors`` cannot be read.
     """
-    from fastmark.provenance import plain, xmp
+    from fastmark.provenance import plain
 
     if trust_anchors is not None:
         # a mistake of the caller is no finding
@@ -91,6 +91,18 @@ def read_metadata(data: bytes, trust_anchors: str | os.PathLike[str] | bytes | N
 
         trust_anchors = read_pem(trust_anchors, "the trust anchors")
         parse_chain(trust_anchors, "the trust anchors")
+    findings, label, tool = read_plain(data)
+    credential = None
+    if plain.c2pa_present(data):
+        credential, finding = _credential(data, trust_anchors)
+        findings.append(finding)
+    return Metadata(tuple(findings), label, credential, tool)
+
+
+def read_plain(data: bytes) -> tuple[list[Finding], XmpLabel | None, str | None]:
+    """Read what is not signed: findings, what the XMP says, and the generator that texts name."""
+    from fastmark.provenance import plain, xmp
+
     found = plain.metadata_of(data)
     findings: list[Finding] = []
     label = None
@@ -113,11 +125,7 @@ def read_metadata(data: bytes, trust_anchors: str | os.PathLike[str] | bytes | N
                 {"tool": found.tool},
             )
         )
-    credential = None
-    if plain.c2pa_present(data):
-        credential, finding = _credential(data, trust_anchors)
-        findings.append(finding)
-    return Metadata(tuple(findings), label, credential, found.tool)
+    return findings, label, found.tool
 
 
 def message_of(credential: Credential) -> bytes | None:

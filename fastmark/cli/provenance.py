@@ -54,7 +54,7 @@ def add(verbs: Any) -> None:
     init.set_defaults(run=make)
     shown = commands.add_parser(
         "show",
-        help="show the content credentials (C2PA) in an image",
+        help="show what an image's metadata say of its origin: content credentials (C2PA), XMP, texts",
         epilog="exit codes: 0 there are some, whatever state they are in, 1 none, 2 error; nothing is fetched"
         " from the network",
         allow_abbrev=False,
@@ -90,6 +90,7 @@ def make(options: argparse.Namespace) -> int:
 def show(options: argparse.Namespace) -> int:
     """``fastmark provenance show``."""
     from fastmark._checks import MAX_PIXELS_ALONE
+    from fastmark.checking.metadata import read_plain
     from fastmark.images.reading import label_of, most_bytes, read_image, reading
     from fastmark.provenance.credentials import read
 
@@ -98,16 +99,18 @@ def show(options: argparse.Namespace) -> int:
     with reading(label):
         _, data, _ = read_image(image, label, most_bytes(MAX_PIXELS_ALONE))
     credential = read(data, trust_anchors=options.trust)
+    plain = [finding for finding in read_plain(data)[0] if finding.says]
     if options.json:
         row = {
             "source": redacted(options.input),
             "c2pa": None if credential is None else credential.to_dict(),
+            "plain": [finding.to_dict() for finding in plain],
         }
         print(json.dumps(row))
     else:
-        for line in _told(credential):
+        for line in (*_told(credential), *(finding.says for finding in plain)):
             print(f"{redacted(options.input)}: {redacted(line)}")
-    return NOT_FOUND if credential is None else DONE
+    return NOT_FOUND if credential is None and not plain else DONE
 
 
 def _told(credential: Credential | None) -> list[str]:

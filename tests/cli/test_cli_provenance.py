@@ -95,7 +95,26 @@ def test_an_image_without_says_so_and_that_this_proves_nothing(place):
     done = show(place, "plain.jpg")
     assert (done.returncode, done.stderr) == (1, b"")
     assert done.stdout == b"plain.jpg: no content credentials; this does not show where it comes from\n"
-    assert rows(show(place, "plain.jpg", "--json").stdout) == [{"source": "plain.jpg", "c2pa": None}]
+    assert rows(show(place, "plain.jpg", "--json").stdout) == [
+        {"source": "plain.jpg", "c2pa": None, "plain": []}
+    ]
+
+
+def test_xmp_is_shown_beside_and_says_that_anybody_can_write_it(place):
+    from fastmark.provenance.xmp import merge
+
+    packet = merge(None, Record(system="Painter", policy="no-training"))
+    with Image.open(place / "plain.jpg") as image:
+        image.save(place / "labelled.jpg", xmp=packet)
+    done = show(place, "labelled.jpg")
+    first, second = done.stdout.decode().splitlines()
+    assert (done.returncode, first) == (
+        0, "labelled.jpg: no content credentials; this does not show where it comes from",
+    )  # fmt: skip
+    assert second.startswith("labelled.jpg: XMP says: the image was made by a trained model;")
+    assert second.endswith("training models on it is forbidden. Anybody can write it.")
+    ((finding,),) = (row["plain"] for row in rows(show(place, "labelled.jpg", "--json").stdout))
+    assert (finding["technique"], finding["details"]["system"]) == ("xmp", "Painter")
 
 
 def test_json_has_everything(place):
