@@ -125,6 +125,7 @@ class Delivery:
             return ready
         bits = self.marker.message_bits
         with reserved(registry, record, message, self.marker.key.id, bits, self.abandoned_before) as drawn:
+            lap("reserving")
             ready, facts = self._prepare(image, drawn, format_name, encoding, lap)
             if ready.kept:
                 registry.release(drawn)
@@ -137,7 +138,7 @@ class Delivery:
             except FastmarkError as error:
                 where = "" if write is None else "the image was written, but "
                 raise stays_reserved(drawn, error, where) from error
-            lap("registering")
+            lap("completing")
         return ready
 
     def _prepare(
@@ -159,7 +160,7 @@ class Delivery:
         source = b""
         if kept or signer is not None:
             source = image if isinstance(image, bytes) else _read(image)
-        notes = () if kept else self._label(marked, message)
+        notes = () if kept else self._label(marked, message, lap)
         try:
             data = encode_result(marked, report, source, format_name, encoding)
         except OutputError as error:
@@ -182,9 +183,9 @@ class Delivery:
         inside = None if report.message is None else bytes.fromhex(report.message)
         ready = Delivered(data, marked.size, inside, report, verified, manifest_id)
         # before anything is written: none of this may fail after
-        return ready, {} if kept else self._facts(ready, marked, manifest)
+        return ready, {} if kept else self._facts(ready, marked, manifest, lap)
 
-    def _label(self, marked: Image.Image, message: bytes) -> tuple[str, ...]:
+    def _label(self, marked: Image.Image, message: bytes, lap: Callable[[str], None]) -> tuple[str, ...]:
         """Put the record into the image's XMP; return what it replaced there, in sentences."""
         if not self.companions.xmp:
             return ()
@@ -196,6 +197,7 @@ class Delivery:
         merged = merge_report(packet, record, message)
         marked.info["xmp"] = merged.packet
         marked.info.pop("XML:com.adobe.xmp", None)
+        lap("labelling")
         return tuple(f"the XMP said {what}, which was replaced" for what in merged.replaced)
 
     def _sign(
@@ -217,14 +219,16 @@ class Delivery:
         )
         return signed.data, signed.manifest, signed.manifest_id
 
-    def _facts(self, ready: Delivered, marked: Image.Image, manifest: bytes | None) -> dict[str, Any]:
+    def _facts(
+        self, ready: Delivered, marked: Image.Image, manifest: bytes | None, lap: Callable[[str], None]
+    ) -> dict[str, Any]:
         """Return the arguments of ``Registry.complete``; none without a registry."""
         if self.companions.registry is None:
             return {}
         from fastmark.registry.fingerprint import perceptual_hash
 
         width, height = ready.size
-        return {
+        facts = {
             "width": width,
             "height": height,
             "perceptual_hash": perceptual_hash(marked),
@@ -232,6 +236,8 @@ class Delivery:
             "manifest_id": ready.manifest_id,
             "manifest": manifest,
         }
+        lap("hashing")
+        return facts
 
 
 def _read(path: str) -> bytes:

@@ -109,7 +109,16 @@ def test_everything_is_written_in_order(marker, beside, registry, png, made, tmp
         png, None, "jpeg", {"quality": 92}, write, laps.append
     )
     assert seen == [(done.message.hex(), "reserved", None)]
-    assert laps == ["marking", "encoding", "signing", "verifying", "registering"]
+    assert laps == [
+        "reserving",
+        "marking",
+        "labelling",
+        "encoding",
+        "signing",
+        "verifying",
+        "hashing",
+        "completing",
+    ]
     data = (tmp_path / "out.jpg").read_bytes()
     entry = only(registry)
     assert (entry.state, entry.sha256) == ("delivered", hashlib.sha256(data).hexdigest())
