@@ -134,8 +134,8 @@ def _words(same_file: bool | None, likeness: Likeness | None) -> tuple[str, str]
     if likeness == "other":
         return "other image", "The image is not the one that was registered, by its perceptual hash."
     if likeness == "not comparable":
-        says = "The id is registered; the image was cropped or turned, which cannot be compared."
-        return "known", says
+        cut = "The image was cropped, turned or covered in part, so that its hash tells nothing."
+        return "known", f"The id is registered. {cut}"
     return "known", "The id is registered; what its image looks like is not known."
 
 
@@ -170,7 +170,7 @@ def _is_whole(found: Detection, entry: Entry, luma: DetectorInput) -> bool:
 
 
 def _likeness(registered: str, luma: DetectorInput) -> Likeness:
-    from fastmark.registry.fingerprint import SAME, distance, perceptual_hash
+    from fastmark.registry.fingerprint import OTHER, SAME, distance, perceptual_hash
 
     # what the detector sees is on 0..255, floats too
     pixels = np.rint(luma.pixels).clip(0, 255).astype(np.uint8)
@@ -178,7 +178,8 @@ def _likeness(registered: str, luma: DetectorInput) -> Likeness:
     if ours is None:
         # too smooth for a hash, while the registered image was not
         return "not comparable"
-    return "same" if distance(ours, registered) <= SAME else "other"
+    bits = distance(ours, registered)
+    return "same" if bits <= SAME else "other" if bits >= OTHER else "not comparable"
 
 
 def _made(generated: bool) -> str:
