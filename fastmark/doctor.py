@@ -16,7 +16,10 @@ from fastmark import Key, Watermarker, fft
 from fastmark._version import VERSION
 
 _PACKAGES = ("numpy", "numba", "llvmlite", "pillow", "pyfftw")
-_OPTIONAL = ("pillow-heif", "pillow-jxl-plugin", "pyarrow", "fsspec", "tqdm", "ray")
+_OPTIONAL = (
+    *("pillow-heif", "pillow-jxl-plugin", "pyarrow", "fsspec", "tqdm", "ray"),
+    *("sqlalchemy", "alembic", "imagehash", "psycopg", "c2pa-python", "cryptography"),
+)
 _MESSAGE = 0x0123456789ABCDEF
 
 

@@ -29,6 +29,8 @@ from fastmark import (
     Step,
     Watermarker,
 )
+from fastmark.provenance import Signer
+from fastmark.registry import PublicRecord, Registry
 
 key = Key.generate("ours")
 marker = Watermarker(key, message_bits=64, strength=np.float32(1.0))
@@ -146,3 +148,23 @@ async def serve(upload: bytes) -> Detection:
 summary = fastmark.bulk.scan("archive", "rows.csv", key)
 summary = fastmark.bulk.scan("archive", "rows.csv", [key, check])
 assert_type(summary, fastmark.bulk.Summary)
+
+# ---- registry, metadata, verdict ----
+
+registry = Registry("sqlite:///ids.db", timeout=5)
+record = fastmark.Record(provider="Example Studio", policy="no-training")
+assert_type(marker.embed(batch[0], registry=registry, record=record), NDArray[np.uint8])
+assert_type(marker.embed("a.png", registry=registry), Image.Image)
+assert_type(marker.embed_report("a.png", registry=registry)[1].message, str | None)
+entry = registry.get("0123456789abcdef")
+if entry is not None:
+    assert_type(entry.public, PublicRecord)
+    assert_type(entry.record.owner, str | None)
+signer = Signer("chain.pem", "env:SIGNING_KEY")
+companions = fastmark.Companions(record=record, registry=registry, xmp=True, signer=signer)
+summary = fastmark.bulk.embed("in", "out", key, companions=companions)
+found_out = fastmark.check("a.png", [key, check], registry, trust_anchors="root.pem")
+assert_type(found_out, fastmark.Check)
+if found_out.verdict == "genuine and unchanged":
+    assert_type(found_out.entry, PublicRecord | None)
+assert_type(found_out.findings, tuple[fastmark.Finding, ...])
