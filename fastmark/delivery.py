@@ -141,6 +141,45 @@ class Delivery:
             lap("completing")
         return ready
 
+    def delivered_before(
+        self, image: bytes, message: bytes | None, format_name: str, there: Callable[[], bytes]
+    ) -> Delivered | None:
+        """Return what a run that was killed delivered, where its message is taken for that reason.
+
+        Args:
+            image: encoded bytes of the source.
+            message: from a list of messages; None where the registry draws them.
+            format_name: of the file.
+            there: returns the file that lies in the output; it may raise OSError.
+
+        Returns:
+            The file with a report made anew; None unless the registry says that this very file was delivered
+            with the message.
+
+        Raises:
+            FastmarkError: as embedding and reading back do.
+        """
+        registry = self.companions.registry
+        if registry is None or message is None or self.abandoned_before is None:
+            return None
+        entry = registry.get(message)
+        if entry is None or entry.sha256 is None or entry.key_id != self.marker.key.id:
+            return None
+        try:
+            data = there()
+        except OSError:
+            return None
+        if hashlib.sha256(data).hexdigest() != entry.sha256:
+            return None
+        marked, report = self.marker.embed_report(
+            image, message, bind=self.bind, on_marked=self.on_marked, max_pixels=self.max_pixels
+        )
+        assert isinstance(marked, Image.Image)
+        verified = None
+        if self.verify or report.action == "replaced":
+            verified = read_back(self.marker, data, message, format_name, report, max_pixels=self.max_pixels)
+        return Delivered(data, marked.size, message, report, verified, entry.manifest_id)
+
     def _prepare(
         self,
         image: str | bytes,

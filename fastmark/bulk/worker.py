@@ -23,7 +23,7 @@ from fastmark.bulk.records import Item, Result, Work, add_seconds, failed
 from fastmark.bulk.storage import printable, storable, unwritable
 from fastmark.codec.key import AnyKey, Key
 from fastmark.companions import NOTHING, Companions
-from fastmark.errors import FastmarkError, InvalidImageError, OutputError, one_line
+from fastmark.errors import FastmarkError, InvalidImageError, OutputError, RegistryError, one_line
 from fastmark.images.formats import PREFIX_BYTES, format_by_prefix
 from fastmark.images.reading import most_bytes, too_large
 
@@ -247,9 +247,18 @@ class EmbedWorker(Worker):
 
         # of a mix of formats, some may not have every option
         encoding = fitting(name, job.encoding)
-        done = self.delivery.deliver(
-            data, message, name, encoding, None if folder is None else write, self.lap
-        )
+        try:
+            done = self.delivery.deliver(
+                data, message, name, encoding, None if folder is None else write, self.lap
+            )
+        except RegistryError:
+            before = None
+            if folder is not None:
+                path = Path(folder, item.name)
+                before = self.delivery.delivered_before(data, message, name, path.read_bytes)
+            if before is None:
+                raise
+            done = before
         columns = {"output": printable(item.name), **done.to_dict(), "key_id": job.key.id}
         return columns.pop("state"), columns, done.data if folder is None else None
 

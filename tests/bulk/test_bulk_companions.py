@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import signal
+import sqlite3
+import time
 
 import pytest
 from archive_commands import started, wait_for_commits
@@ -257,18 +259,50 @@ def test_a_killed_run_is_resumed(registry, made, tmp_path, ending, listed):
     good = [row for row in rows if row["state"] == "marked"]
     files = dict(members_of(out)) if ending else files_in(out)
     assert len(rows) == len(files) == count
-    if listed:  # ids whose image had left when the run was killed are not given out again
-        bad = [row["error"] for row in rows if row["error"]]
-        assert process.returncode == (3 if bad else 0), errors.decode()
-        assert all("is taken" in error for error in bad) and len(bad) <= 16
-        assert [entry.id for entry in registry.entries()] == wanted
-        assert {entry.state for entry in registry.entries()} == {"delivered"}
-        for path, data in files.items():
-            (entry,) = registry.find(hashlib.sha256(data).hexdigest())
-            assert wanted.index(entry.id) == int(path[:2])
-        return
     assert process.returncode == 0, errors.decode()
     assert len(good) == count
     assert_in_order(good, files, registry)
+    if listed:  # ids that were reserved, and files that had left, are those of the list still
+        assert [entry.id for entry in registry.entries()] == wanted
+        assert all(wanted.index(row["message"]) == int(row["output"][:2]) for row in good)
+        assert {entry.state for entry in registry.entries()} == {"delivered"}
     # what the killed run gave to images that did not get into the output stays
     assert set(early) <= {entry.id for entry in registry.entries()}
+
+
+@pytest.mark.parametrize("moment", ["write", "complete", "journal"])
+def test_a_list_of_messages_is_resumed_after_whatever_moment(folder, beside, registry, tmp_path, moment):
+    """As if the process had been killed there: the rows of the images are not in the journal."""
+    (tmp_path / "ids.txt").write_text("".join(f"{n:016x}\n" for n in range(1, 5)))
+    arguments = (folder, tmp_path / "out", KEY, str(tmp_path / "ids.txt"))
+    assert bulk.embed(*arguments, companions=beside, workers=1).errors == 0
+    with contextlib.closing(sqlite3.connect(tmp_path / "out.journal")) as journal, journal:
+        journal.execute("DELETE FROM rows WHERE position = 0 AND source LIKE '%1.jpg'")
+    if moment == "write":
+        (tmp_path / "out" / "1.jpg").unlink()
+    if moment != "journal":
+        with contextlib.closing(sqlite3.connect(tmp_path / "ids.db")) as database, database:
+            database.execute(f"DELETE FROM fastmark_manifests WHERE entry_id = '{2:016x}'")
+            database.execute(f"DELETE FROM fastmark_entries WHERE id = '{2:016x}'")
+        registry.reserve(RECORD, key_id=KEY.id, message=bytes(7) + b"\x02")
+        time.sleep(1.1)  # entries have the second in which they were made
+    before = files_in(tmp_path / "out")
+    summary = bulk.embed(*arguments, companions=beside, workers=1, verify=False)
+    rows = table(tmp_path / "out" / "manifest.jsonl")
+    if moment == "journal":
+        assert (summary.errors, files_in(tmp_path / "out")) == (0, before)
+    assert (summary.resumed, summary.errors) == (3, 0), [row["error"] for row in rows]
+    assert sorted(int(row["message"], 16) for row in rows) == [1, 2, 3, 4]
+    assert_in_order(rows, files_in(tmp_path / "out"), registry)
+
+
+def test_a_listed_message_of_another_image_stays_taken_when_resumed(folder, registry, tmp_path):
+    (tmp_path / "ids.txt").write_text("".join(f"{n:016x}\n" for n in range(1, 5)))
+    registry.reserve(Record(), key_id=KEY.id, message=bytes(7) + b"\x02")
+    registry.complete(bytes(7) + b"\x02", width=9, height=9, sha256="ab" * 32)
+    arguments = (folder, tmp_path / "out", KEY, str(tmp_path / "ids.txt"))
+    for _ in range(2):
+        summary = bulk.embed(*arguments, companions=Companions(registry=registry), workers=1)
+        assert (summary.errors, summary.counts["marked"]) == (1, 3)
+    assert "1.jpg" not in files_in(tmp_path / "out")
+    assert registry.get(f"{2:016x}").sha256 == "ab" * 32
