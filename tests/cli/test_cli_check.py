@@ -123,7 +123,9 @@ def test_detect_tells_that_pixels_and_metadata_disagree(place):
     (place / "lying.jpg").write_bytes(lying)
     done = run("detect", "lying.jpg", "--key", "my.key", cwd=place)
     last = done.stdout.decode().splitlines()[-1]
-    assert last.startswith("lying.jpg: pixels and metadata disagree: the pixels carry the message 00000000000")
+    assert last.startswith(
+        "lying.jpg: pixels and metadata disagree: the pixels carry the message 00000000000"
+    )
     (row,) = rows(run("detect", "lying.jpg", "--key", "my.key", "--json", cwd=place).stdout)
     assert row["agree"] is False
     assert [finding["technique"] for finding in row["metadata"]] == ["c2pa"]
