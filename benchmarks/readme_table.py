@@ -420,6 +420,29 @@ def brief_scan(results: Path) -> str:
     return f"Speed: {'; '.join(parts)}. {measured(head, path.name, 'benchmarks/results/')}"
 
 
+def layers(results: Path) -> str:
+    """What each layer beside the watermark costs; empty without results."""
+    path = results / "delivery.csv"
+    if not path.exists():
+        return ""
+    head, rows = read_commented(path)
+    sizes = sorted({float(row["megapixels"]) for row in rows})
+    columns = [(form, size) for form in ("JPEG", "PNG") for size in sizes if size > 0.5]
+    cells = {(row["format"], float(row["megapixels"]), row["layer"]): row["median_ms"] for row in rows}
+    names = dict.fromkeys(row["layer"] for row in rows if not row["layer"].startswith("decoding"))
+    table = markdown(
+        {"milliseconds": name}
+        | {f"{form}, {size:.0f} MP": brief(float(cells[form, size, name])) for form, size in columns}
+        for name in names
+    )
+    words = (
+        "Medians over 24 images, processor time of one thread. The registry is SQLite, which waits for the"
+        " disk twice per image: this time is not in the table. "
+        + measured(head, path.name, "benchmarks/results/")
+    )
+    return "\n".join([*table, "", words])
+
+
 class Block(NamedTuple):
     """A part of a README that is made from results."""
 
@@ -441,6 +464,7 @@ BLOCKS = (
     Block(README, "speed chart", chart),
     Block(README, "speed of rejecting", rejecting),
     Block(README, "survival", brief_survival),
+    Block(README, "cost of layers", layers),
     Block(README, "speed of a scan", brief_scan),
     Block(DETAILS, "survival in full", survival),
     Block(DETAILS, "quality", quality),
