@@ -18,7 +18,15 @@ from PIL import Image
 
 from fastmark._checks import OnMarked
 from fastmark.companions import NOTHING, Companions
-from fastmark.errors import FastmarkError, InvalidImageError, InvalidMessageError, OutputError, reason_of
+from fastmark.errors import (
+    CredentialError,
+    FastmarkError,
+    InvalidImageError,
+    InvalidMessageError,
+    OutputError,
+    one_line,
+    reason_of,
+)
 from fastmark.images.encoding import losses
 from fastmark.images.findings import C2PA_DROPPED
 from fastmark.records import Record
@@ -233,11 +241,17 @@ class Delivery:
 
         earlier = marked.info.get("xmp") or marked.info.get("XML:com.adobe.xmp")
         packet = earlier.encode() if isinstance(earlier, str) else earlier
-        merged = merge_report(packet, record, message)
+        notes: tuple[str, ...] = ()
+        try:
+            merged = merge_report(packet, record, message)
+        except CredentialError as error:
+            notes = (f"the XMP is damaged and was replaced: {one_line(error)}",)
+            merged = merge_report(None, record, message)
         marked.info["xmp"] = merged.packet
         marked.info.pop("XML:com.adobe.xmp", None)
         lap("labelling")
-        return tuple(f"the XMP said {what}, which was replaced" for what in merged.replaced)
+        notes += tuple(f"the XMP said {what}, which was replaced" for what in merged.replaced)
+        return notes + tuple(f"the XMP says {what}, which says more and was kept" for what in merged.kept)
 
     def _sign(
         self, data: bytes, format_name: str, message: bytes, source: bytes, signer: Signer

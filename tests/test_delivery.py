@@ -241,12 +241,24 @@ def test_xmp_without_a_place_is_a_warning(marker, registry, png, format_name):
     assert states(registry) == ["delivered"]
 
 
-def test_damaged_xmp_is_refused_and_gives_the_id_back(marker, registry):
+def test_damaged_xmp_gives_way_to_the_record_with_a_warning(marker, registry):
     image = encode(drawn(256, 256), "JPEG", xmp=b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><broken")
     beside = Companions(record=RECORD, registry=registry, xmp=True)
-    with pytest.raises(CredentialError, match="XMP"):
-        Delivery(marker, beside).deliver(image, None, "jpeg", {}, never)
-    assert states(registry) == []
+    done = Delivery(marker, beside).deliver(image, None, "jpeg", {})
+    assert any(line.startswith("the XMP is damaged and was replaced: ") for line in done.report.warnings)
+    assert label_of(done.data).system == RECORD.system
+
+
+def test_what_xmp_said_before_is_told_where_it_gives_way_and_where_it_stays(marker):
+    earlier = xmp.merge(None, Record(system="Another", policy="no-training"))
+    image = encode(drawn(256, 256), "JPEG", xmp=earlier)
+    record = Record(system="Painter", policy="no-generative-training")
+    done = Delivery(marker, Companions(record=record, xmp=True)).deliver(image, bytes(8), "jpeg", {})
+    warnings = [line for line in done.report.warnings if line.startswith("the XMP")]
+    assert len(warnings) == 2
+    assert "AISystemUsed 'Another', which was replaced" in warnings[0]
+    assert "DataMining" in warnings[1]
+    assert warnings[1].endswith("which says more and was kept")
 
 
 def test_a_perceptual_hash_that_fails_does_so_before_the_file_is_written(
