@@ -347,9 +347,10 @@ def rejecting(results: Path) -> str:
         for row in rows
     )
     suspected = sum(int(row["not absent"]) for row in rows)
+    wrong = f"{suspected} of them were not `absent`." if suspected else "All of them were `absent`."
     words = (
         "Means over different images, working time of one thread; the 99th percentile is over the mean time"
-        f" of decoding. {suspected or 'None'} of them was not `absent`."
+        f" of decoding. {wrong}"
         f" {measured(head, 'speed.csv', 'benchmarks/results/')}"
     )
     return "\n".join([*table, "", words])
