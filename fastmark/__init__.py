@@ -13,6 +13,8 @@ from fastmark import _version
 
 if TYPE_CHECKING:  # what type checkers read of _HOME
     from fastmark import bulk as bulk
+    from fastmark import provenance as provenance
+    from fastmark import registry as registry
     from fastmark.batches import Outcome as Outcome
     from fastmark.checking.check import Check as Check
     from fastmark.checking.check import check as check
@@ -96,6 +98,9 @@ _HOME = {
 }
 """In which module each public name lives."""
 
+_PACKAGES = ("bulk", "provenance", "registry")
+"""Packages that are imported when they are first named."""
+
 # of before 0.2, until 0.3
 _OLD_NAMES = (
     "ImageTooFlat",
@@ -108,13 +113,13 @@ _OLD_NAMES = (
 
 __version__ = _version.VERSION
 
-__all__ = sorted([*_HOME, "__version__", "bulk"])
+__all__ = sorted([*_HOME, *_PACKAGES, "__version__"])
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name from its module (PEP 562)."""
-    if name == "bulk":
-        return importlib.import_module("fastmark.bulk")
+    if name in _PACKAGES:
+        return importlib.import_module(f"fastmark.{name}")
     if name in _OLD_NAMES:
         return importlib.import_module("fastmark.errors").old_name(name, 3)
     if name not in _HOME:

@@ -34,3 +34,32 @@ def test_the_command_line_is_a_process_of_its_own():
     )
     done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True, text=True)
     assert done.stdout.splitlines()[-1] == "False"
+
+
+OPTIONAL = ("sqlalchemy", "alembic", "imagehash", "c2pa", "cryptography", "pyarrow", "fsspec", "ray")
+
+
+def loaded_by(program):
+    """Which optional packages a program of its own has loaded at its end."""
+    told = f"{program}\nimport sys\nprint(*(name for name in {OPTIONAL!r} if name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_naming_what_is_optional_loads_nothing_of_it():
+    program = "import fastmark\nfastmark.registry.Registry, fastmark.provenance.Signer, fastmark.check"
+    assert loaded_by(program + "\nfastmark.Companions(record=fastmark.Record(), xmp=True)") == []
+    assert loaded_by("import fastmark\nfastmark.registry.Registry('sqlite:///none.db')") == []
+
+
+def test_watermarks_and_checks_without_companions_load_nothing_optional():
+    program = """
+import numpy as np
+import fastmark
+marker = fastmark.Watermarker(fastmark.Key(bytes(range(32))))
+image = np.random.default_rng(1).integers(0, 256, (384, 384), np.uint8)
+marked = marker.embed(image, 7)
+assert fastmark.check(marked, marker).verdict == "genuine"
+"""
+    assert loaded_by(program) == []
