@@ -346,6 +346,26 @@ height,width,group,state,message_ok
 200,200,everyday,absent,0
 900,900,none,absent,0
 """
+MANY = """\
+# speed: fastmark 9.9.9, runs 2
+# some processor, 2 cores, 1 processes of 1 thread
+table,what,ms,reach,pictures,decode ms,mean ratio,median ratio,p99 ratio,not absent
+whole,embed,1.0,,,,,,,
+rejecting,reject 256x512,12.75,6,100,0.857,14.87,10.5,40.4,0
+accepting,"accept 512x512, array",11.3,3,24,2.3,4.876,4.7,6.4,
+further keys,each further key 512x512,6.8,1,24,2.6,2.58,2.2,6.1,
+"""
+LAYERS = """\
+# delivery.py: fastmark 9.9.9, count 2
+# some processor, 2 cores, 1 processes of 1 thread
+format,megapixels,layer,median_ms
+JPEG,0.26,watermark,9.0
+JPEG,1.05,watermark,42.2
+JPEG,1.05,+ XMP,0.238
+JPEG,1.05,decoding as JPEG,8.0
+PNG,1.05,watermark,74.9
+PNG,1.05,+ XMP,0.25
+"""
 MEASURED = "Measured with fastmark 9.9.9 on some processor, 2 cores: "
 
 
@@ -365,6 +385,8 @@ def results(tmp_path):
         ("compare", SPEED),
         ("bulk", SCAN),
         ("null", NULL),
+        ("speed", MANY),
+        ("delivery", LAYERS),
     ):
         (folder / f"{name}.csv").write_text(text)
     return folder
@@ -389,6 +411,26 @@ def test_writing_puts_the_tables_between_the_marks_and_changes_nothing_else(read
         before, inside, after = readme_table.between_marks(copy.read_text(encoding="utf-8"), block)
         assert inside == block.make(results)
         assert (before, after) == readme_table.between_marks(page, block)[::2]
+
+
+def test_the_tables_over_many_images_and_of_layers(readme_table, results):
+    assert readme_table.rejecting(results).splitlines()[2:] == [
+        "| 256 x 512 | 100 | 0.86 | 13 | 15 | 40 |",
+        "",
+        "Means over different images, working time of one thread; the 99th percentile is over the mean time of"
+        f" decoding. All of them were `absent`. {MEASURED}[speed.csv](benchmarks/results/speed.csv).",
+    ]
+    accepting = readme_table.accepting(results).splitlines()
+    assert accepting[2:4] == [
+        "| accept 512 x 512, array | 24 | 11 | 4.9 | 4.7 | 6.4 | 3 |",
+        "| each further key 512 x 512 | 24 | 6.8 | 2.6 | 2.2 | 6.1 | 1 |",
+    ]
+    assert readme_table.layers(results).splitlines()[:4] == [
+        "| milliseconds | JPEG, 1 MP | PNG, 1 MP |",
+        "| --- | ---: | ---: |",
+        "| watermark | 42 | 75 |",
+        "| + XMP | 0.24 | 0.25 |",
+    ]
 
 
 def test_the_table_of_survival_is_made_of_what_the_results_say(readme_table, results):
