@@ -417,8 +417,8 @@ def test_the_tables_over_many_images_and_of_layers(readme_table, results):
     assert readme_table.rejecting(results).splitlines()[2:] == [
         "| 256 x 512 | 100 | 0.86 | 13 | 15 | 40 |",
         "",
-        "Means over different images, working time of one thread; the 99th percentile is over the mean time of"
-        f" decoding. All of them were `absent`. {MEASURED}[speed.csv](benchmarks/results/speed.csv).",
+        "Means over different images, working time of one thread; the 99th percentile is over the mean time"
+        f" of decoding. All of them were `absent`. {MEASURED}[speed.csv](benchmarks/results/speed.csv).",
     ]
     accepting = readme_table.accepting(results).splitlines()
     assert accepting[2:4] == [
