@@ -13,7 +13,7 @@ from PIL import Image
 
 from fastmark._checks import check_count
 from fastmark._version import VERSION
-from fastmark.checking.comparing import Comparison, compare
+from fastmark.checking.comparing import Comparison, changes_of_shape, compare
 from fastmark.checking.findings import Finding
 from fastmark.checking.metadata import Metadata, message_of, of_credential, read_metadata
 from fastmark.checking.sentences import Words, sentence
@@ -196,7 +196,7 @@ def _ask(
 ) -> Comparison:
     """Ask the registry for the watermark's id, and for the file."""
     if registry is None:
-        return Comparison()
+        return Comparison(changes=changes_of_shape(found))
     message = found.message_bytes if found is not None and found.detected else None
     entry: Entry | None = None if message is None else registry.get(message)
     files = [] if sha256 is None else registry.find(sha256)
@@ -263,7 +263,7 @@ def _judge(
         state=state,
         forged=seen is not None and seen.made_with == "detector key",
         binding="unknown" if seen is None else seen.binding,
-        altered_shape=comparison.altered_shape,
+        altered_shape=bool(comparison.changes),
         registered=comparison.entry is not None and comparison.entry.state != "reserved",
         same_file=comparison.same_file,
         likeness=comparison.likeness,

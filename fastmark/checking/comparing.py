@@ -32,8 +32,7 @@ class Comparison:
         findings: what the registry found.
         same_file: whether the file is the one that was delivered; None if that is not known.
         likeness: of the image to the registered one; None without an entry that knows.
-        altered_shape: whether the image was scaled, turned, mirrored, inverted or cropped.
-        changes: what was done to it, in words.
+        changes: what was done to it since, in words; its shape tells that without a registry too.
         known_file: whether the file was delivered with any id.
         manifest: store of the content credentials that were delivered with the image; None without.
     """
@@ -42,7 +41,6 @@ class Comparison:
     findings: tuple[Finding, ...] = ()
     same_file: bool | None = None
     likeness: Likeness | None = None
-    altered_shape: bool = False
     changes: tuple[str, ...] = ()
     known_file: bool = False
     manifest: bytes | None = None
@@ -89,7 +87,7 @@ def compare(
         sha256: of the file; None where there is no file.
         manifest: of the entry, where it is kept.
     """
-    changes = _changes(found)
+    changes = changes_of_shape(found)
     seen = found is not None and found.detected
     if entry is None:
         findings: list[Finding] = []
@@ -99,18 +97,11 @@ def compare(
         elif found is not None and seen and found.message_hex is not None:
             says = f"The registry has no entry for the message {found.message_hex}."
             findings.append(Finding("registry", "unknown", says))
-        return Comparison(
-            findings=tuple(findings), altered_shape=bool(changes), changes=changes, known_file=bool(files)
-        )
+        return Comparison(findings=tuple(findings), changes=changes, known_file=bool(files))
     assert found is not None
     if entry.state == "reserved":
         says = f"The id {entry.id} was reserved, and no image was registered with it."
-        return Comparison(
-            entry,
-            (Finding("registry", "reserved", says, {"id": entry.id}),),
-            altered_shape=bool(changes),
-            changes=changes,
-        )
+        return Comparison(entry, (Finding("registry", "reserved", says, {"id": entry.id}),), changes=changes)
     same_file = None if entry.sha256 is None or sha256 is None else entry.sha256 == sha256
     whole = _is_whole(found, entry, luma)
     if not whole and not changes:
@@ -122,8 +113,7 @@ def compare(
         changes = ("the file was written anew or edited",)
     state, says = _words(same_file, likeness)
     finding = Finding("registry", state, says, {"id": entry.id, "manifest_id": entry.manifest_id})
-    altered = bool(changes) and same_file is not True
-    return Comparison(entry, (finding,), same_file, likeness, altered, changes, bool(files), manifest)
+    return Comparison(entry, (finding,), same_file, likeness, changes, bool(files), manifest)
 
 
 def _words(same_file: bool | None, likeness: Likeness | None) -> tuple[str, str]:
@@ -139,7 +129,7 @@ def _words(same_file: bool | None, likeness: Likeness | None) -> tuple[str, str]
     return "known", "The id is registered; what its image looks like is not known."
 
 
-def _changes(found: Detection | None) -> tuple[str, ...]:
+def changes_of_shape(found: Detection | None) -> tuple[str, ...]:
     """Return in words how the image's shape was changed since it was watermarked."""
     if found is None or not found.detected or found.scale is None:
         return ()

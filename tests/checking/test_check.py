@@ -205,6 +205,14 @@ def test_without_registry_and_metadata_a_watermark_is_genuine_and_no_more(studio
     assert "Nothing here tells whether the image was changed since." in found.sentence
 
 
+def test_a_change_of_shape_is_told_without_a_registry_too(studio, delivered):
+    half = Image.open(io.BytesIO(delivered.data)).convert("RGB").resize((350, 300))
+    for registry in (None, studio.registry):
+        found = studio.check(encoded(half, quality=90), registry=registry)
+        assert found.verdict == "genuine, changed since"
+        assert "scaled to 0.5 times" in found.sentence
+
+
 def test_an_id_that_the_registry_does_not_have_or_only_reserved(studio):
     marked = studio.marker.embed(studio.source, 77)
     found = studio.check(encoded(marked, "PNG"))
