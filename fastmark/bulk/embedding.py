@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import pickle
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import PurePath
@@ -148,9 +149,9 @@ def embed(
     if beside.registry is not None:
         beside.registry.check()
     journal = _journal(target, table, job, wording, column, force=force)
-    if isinstance(chosen, Listed) and not journal.fresh:
+    if isinstance(chosen, Listed) and beside.registry is not None and not journal.fresh:
         # what a killed run reserved for an image of the list is this run's; another run's is younger
-        job = replace(job, abandoned_before=dt.datetime.now(dt.UTC).replace(microsecond=0))
+        job = replace(job, abandoned_before=_next_second())
     with recorded(
         target,
         table,
@@ -170,6 +171,19 @@ def embed(
             queue = _Queue(given, column, job, run.record, journal, chosen)
             run.work_through(queue.items(), queue.job, workers)
     return run.summary
+
+
+def _next_second() -> dt.datetime:
+    """Wait for the next second to begin, and return it.
+
+    NOTE: entries have whole seconds, and a run can be resumed within the one in which it was killed.
+    """
+    now = dt.datetime.now(dt.UTC)
+    begins = now.replace(microsecond=0) + dt.timedelta(seconds=1)
+    while now < begins:
+        time.sleep((begins - now).total_seconds())
+        now = dt.datetime.now(dt.UTC)
+    return begins
 
 
 def _check_companions(

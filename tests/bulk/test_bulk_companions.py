@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import sqlite3
-import time
 
 import pytest
 from archive_commands import started, wait_for_commits
@@ -285,7 +284,6 @@ def test_a_list_of_messages_is_resumed_after_whatever_moment(folder, beside, reg
             database.execute(f"DELETE FROM fastmark_manifests WHERE entry_id = '{2:016x}'")
             database.execute(f"DELETE FROM fastmark_entries WHERE id = '{2:016x}'")
         registry.reserve(RECORD, key_id=KEY.id, message=bytes(7) + b"\x02")
-        time.sleep(1.1)  # entries have the second in which they were made
     before = files_in(tmp_path / "out")
     summary = bulk.embed(*arguments, companions=beside, workers=1, verify=False)
     rows = table(tmp_path / "out" / "manifest.jsonl")
