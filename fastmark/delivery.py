@@ -188,6 +188,11 @@ class Delivery:
             verified = read_back(self.marker, data, message, format_name, report, max_pixels=self.max_pixels)
         return Delivered(data, marked.size, message, report, verified, entry.manifest_id)
 
+    @property
+    def _record(self) -> Record:
+        """What metadata say of the image, if only that a trained model made it."""
+        return self.companions.record or Record()
+
     def _prepare(
         self,
         image: str | bytes,
@@ -218,7 +223,9 @@ class Delivery:
         manifest, manifest_id = None, None
         dropped: tuple[str, ...] = ()
         if signer is not None:
-            data, manifest, manifest_id = self._sign(data, format_name, message, source, signer)
+            had_credentials = C2PA_DROPPED in report.warnings
+            parent = source if had_credentials or self._record.action == "altered" else None
+            data, manifest, manifest_id = self._sign(data, format_name, message, parent, signer)
             dropped = (C2PA_DROPPED,)  # they were: they are those of the parent now
             lap("signing")
         verified = None
@@ -236,17 +243,16 @@ class Delivery:
         """Put the record into the image's XMP; return what it replaced there, in sentences."""
         if not self.companions.xmp:
             return ()
-        record = self.companions.record or Record()
         from fastmark.provenance.xmp import merge_report
 
         earlier = marked.info.get("xmp") or marked.info.get("XML:com.adobe.xmp")
         packet = earlier.encode() if isinstance(earlier, str) else earlier
         notes: tuple[str, ...] = ()
         try:
-            merged = merge_report(packet, record, message)
+            merged = merge_report(packet, self._record, message)
         except CredentialError as error:
             notes = (f"the XMP is damaged and was replaced: {one_line(error)}",)
-            merged = merge_report(None, record, message)
+            merged = merge_report(None, self._record, message)
         marked.info["xmp"] = merged.packet
         marked.info.pop("XML:com.adobe.xmp", None)
         lap("labelling")
@@ -254,17 +260,14 @@ class Delivery:
         return notes + tuple(f"the XMP says {what}, which says more and was kept" for what in merged.kept)
 
     def _sign(
-        self, data: bytes, format_name: str, message: bytes, source: bytes, signer: Signer
+        self, data: bytes, format_name: str, message: bytes, parent: bytes | None, signer: Signer
     ) -> tuple[bytes, bytes, str]:
-        from fastmark.provenance.plain import c2pa_present
         from fastmark.provenance.signing import sign
 
-        record = self.companions.record or Record()
-        parent = source if record.action == "altered" or c2pa_present(source) else None
         signed = sign(
             data,
             format_name,
-            record,
+            self._record,
             message,
             signer,
             parent=parent,

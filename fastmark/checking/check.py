@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import hashlib
 from collections.abc import Iterable
@@ -21,7 +22,7 @@ from fastmark.checking.verdicts import LIMITS, Facts, Verdict, decide
 from fastmark.codec.plane import pixels_per_unit
 from fastmark.detector import Detector, Sought
 from fastmark.images.opening import DetectorInput, ImageInput, open_for_detection
-from fastmark.images.reading import check_limit, label_of, most_bytes, read_image, reading
+from fastmark.images.reading import read_encoded
 from fastmark.records import format_time
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 SCHEMA = 1
 _ANSWERS = {"detected": "detected", "possible": "inconclusive", "absent": "not_detected"}
 _BANDS: dict[str, Band] = {"detected": "strong", "possible": "possible", "absent": "none"}
-_MOST_PIXELS = 500_000_000
 
 Band = Literal["strong", "possible", "none"]
 """Of the bound on the false-positive rate: at most 1e-9, at most 1e-4, or more."""
@@ -151,7 +151,7 @@ def check(
     """
     threads = check_count("threads", threads, 1)
     detector = keys if isinstance(keys, Detector) else _detector_of(keys, message_bits)
-    data = _file_of(image, max_pixels)
+    data = None if isinstance(image, np.ndarray | Image.Image) else read_encoded(image, max_pixels)
     luma = open_for_detection(
         image if data is None else data, unit=pixels_per_unit, max_pixels=max_pixels, native=deep
     )
@@ -179,16 +179,6 @@ def _detector_of(keys: Sought | Iterable[Sought], message_bits: int) -> Detector
         if not keys:
             return None
     return Detector(keys, message_bits)
-
-
-def _file_of(image: ImageInput, max_pixels: int | None) -> bytes | None:
-    """Return the bytes of an encoded image; None for arrays and Pillow images."""
-    if isinstance(image, np.ndarray | Image.Image):
-        return None
-    check_limit(max_pixels)
-    label = label_of(image)
-    with reading(label):
-        return read_image(image, label, most_bytes(max_pixels or _MOST_PIXELS))[1]
 
 
 def _ask(
@@ -233,9 +223,8 @@ def _with_recovered(
     except (CredentialError, MissingPackageError):
         # the registry's finding tells of the manifest; that it cannot be shown here changes no verdict
         return metadata
-    return Metadata(
-        (*metadata.findings, of_credential(credential)), metadata.label, credential, metadata.tool
-    )
+    findings = (*metadata.findings, of_credential(credential))
+    return dataclasses.replace(metadata, findings=findings, credential=credential)
 
 
 def _judge(

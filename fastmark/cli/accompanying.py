@@ -7,13 +7,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fastmark.cli.registering import open_registry
 from fastmark.errors import CredentialError, RecordError, reason_of
 from fastmark.provenance import SOFT_BINDING
 
 if TYPE_CHECKING:
     from fastmark.companions import Companions
     from fastmark.records import Record
-    from fastmark.registry.store import Registry
 
 _TEXTS = {
     "provider": "who offers the system that made the image",
@@ -97,7 +97,7 @@ def companions_of(options: argparse.Namespace) -> Companions:
         signer = Signer(options.sign, options.sign_key, tsa_url=options.tsa)
         if options.soft_binding is not None:
             check_soft_binding(options.soft_binding)
-    registry = None if options.registry is None else registry_of(options.registry)
+    registry = None if options.registry is None else open_registry(options.registry)
     if record is not None and registry is None and signer is None and not options.xmp:
         raise RecordError("a record is written nowhere: add --registry, --xmp or --sign")
     return Companions(
@@ -107,17 +107,6 @@ def companions_of(options: argparse.Namespace) -> Companions:
         signer=signer,
         soft_binding=options.soft_binding or SOFT_BINDING,
     )
-
-
-def registry_of(url: str) -> Registry:
-    """Return the registry at a URL or in a file that ends in .db.
-
-    Raises:
-        RegistryError: if the URL is none.
-    """
-    from fastmark.registry.store import Registry
-
-    return Registry(url)
 
 
 def _record_of(options: argparse.Namespace) -> Record | None:

@@ -7,6 +7,25 @@ import argparse
 from fastmark._checks import MESSAGE_BITS
 
 
+def add_key(parser: argparse.ArgumentParser, *, many: bool, without: str | None = None) -> None:
+    """Add the option of the key, or of ``many``.
+
+    ``without``: what is done where none is given; None where that is a mistake.
+    """
+    what = "key file, or env:NAME for a variable that holds a key file's text"
+    if many:
+        what += "; a detector key will do; may be repeated"
+    if without is not None:
+        what += f"; without one, {without}"
+    parser.add_argument(
+        "--key",
+        required=without is None,
+        action="append" if many else "store",
+        metavar="FILE",
+        help=what,
+    )
+
+
 def add_message_bits(parser: argparse.ArgumentParser) -> None:
     """Add the option of the length of messages."""
     parser.add_argument(

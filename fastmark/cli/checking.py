@@ -9,9 +9,9 @@ from typing import Any
 
 from fastmark._checks import MAX_PIXELS_ALONE, redacted
 from fastmark.cli import single
-from fastmark.cli.accompanying import registry_of
-from fastmark.cli.arguments import add_max_pixels, add_message_bits
+from fastmark.cli.arguments import add_key, add_max_pixels, add_message_bits
 from fastmark.cli.codes import DONE, ERROR, NOT_FOUND, fail
+from fastmark.cli.registering import open_registry
 from fastmark.errors import CredentialError, FastmarkError, RegistryError, one_line
 
 _UNSAYING = ("nothing found",)
@@ -27,14 +27,7 @@ def add(verbs: Any) -> None:
         allow_abbrev=False,
     )
     parser.add_argument("inputs", nargs="+", metavar="IN", help="an image file; - is stdin")
-    parser.add_argument(
-        "--key",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="key file, or env:NAME for a variable that holds a key file's text; a detector key will do;"
-        " may be repeated; without one, metadata alone are read",
-    )
+    add_key(parser, many=True, without="metadata alone are read")
     add_message_bits(parser)
     parser.add_argument(
         "--registry", metavar="URL", help="ask this registry for the watermark's id and for the file"
@@ -54,8 +47,8 @@ def add(verbs: Any) -> None:
 
 def check(options: argparse.Namespace) -> int:
     """``fastmark check``."""
-    keys = [single.load_key(place) for place in options.key]
-    registry = None if options.registry is None else registry_of(options.registry)
+    keys = [single.load_key(place) for place in options.key or ()]
+    registry = None if options.registry is None else open_registry(options.registry)
 
     from fastmark import Detector
     from fastmark.checking.check import check as check_image

@@ -19,7 +19,7 @@ from fastmark.cli import (
     registering,
     single,
 )
-from fastmark.cli.arguments import add_max_pixels, add_message_bits
+from fastmark.cli.arguments import add_key, add_max_pixels, add_message_bits
 from fastmark.cli.codes import ERROR
 
 SOURCES = (
@@ -100,7 +100,7 @@ def _add_embed(verbs: Any) -> None:
         help="for one image: a file, whose ending names the format, or - for stdout;"
         " for many images: a folder or a .tar",
     )
-    _add_key(embed, many=False)
+    add_key(embed, many=False)
     message = embed.add_mutually_exclusive_group()
     message.add_argument("--message", metavar="HEX", help="message in hex, e.g. 0x1f; one for all images")
     message.add_argument(
@@ -177,7 +177,7 @@ def _add_detect(verbs: Any) -> None:
         allow_abbrev=False,
     )
     detect.add_argument("inputs", nargs="+", metavar="IN", help="an image file; - is stdin")
-    _add_key(detect, many=True)
+    add_key(detect, many=True)
     add_message_bits(detect)
     detect.add_argument("--deep", action="store_true", help="search harder, for tampered images; slow")
     detect.add_argument(
@@ -215,7 +215,7 @@ def _add_locate(verbs: Any) -> None:
         help="the map: a file, whose ending names the format, or - for PNG on stdout; written where the"
         " watermark is detected",
     )
-    _add_key(locate, many=True)
+    add_key(locate, many=True)
     add_message_bits(locate)
     locate.add_argument("--deep", action="store_true", help="search harder, for tampered images; slow")
     locate.add_argument("--force", action="store_true", help="replace what exists")
@@ -240,7 +240,7 @@ def _add_scan(verbs: Any) -> None:
         metavar="OUT",
         help="table with one row per image: .jsonl, .csv or .parquet; - prints JSON Lines",
     )
-    _add_key(scan, many=True)
+    add_key(scan, many=True)
     add_message_bits(scan)
     scan.add_argument("--hits-only", action="store_true", help="write only detections and errors")
     scan.add_argument("--deep", action="store_true", help="search harder, for tampered images; slow")
@@ -276,19 +276,6 @@ def _add_warmup(verbs: Any) -> None:
     warmup.add_argument("--json", action="store_true", help="print what was done as one JSON object")
     warmup.add_argument("--quiet", action="store_true", help="print no progress and no summary")
     warmup.set_defaults(run=compiling.warmup)
-
-
-def _add_key(parser: argparse.ArgumentParser, *, many: bool) -> None:
-    what = "key file, or env:NAME for a variable that holds a key file's text"
-    if many:
-        what += "; a detector key will do"
-    parser.add_argument(
-        "--key",
-        required=True,
-        action="append" if many else "store",
-        metavar="FILE",
-        help=what + ("; may be repeated" if many else ""),
-    )
 
 
 def _add_many(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:

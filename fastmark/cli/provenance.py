@@ -89,15 +89,11 @@ def make(options: argparse.Namespace) -> int:
 
 def show(options: argparse.Namespace) -> int:
     """``fastmark provenance show``."""
-    from fastmark._checks import MAX_PIXELS_ALONE
     from fastmark.checking.metadata import read_plain
-    from fastmark.images.reading import label_of, most_bytes, read_image, reading
+    from fastmark.images.reading import read_encoded
     from fastmark.provenance.credentials import read
 
-    image = single.read_input(options.input)
-    label = label_of(image)
-    with reading(label):
-        _, data, _ = read_image(image, label, most_bytes(MAX_PIXELS_ALONE))
+    data = read_encoded(single.read_input(options.input))
     credential = read(data, trust_anchors=options.trust)
     plain = [finding for finding in read_plain(data)[0] if finding.says]
     if options.json:

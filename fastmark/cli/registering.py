@@ -7,8 +7,9 @@ import contextlib
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from fastmark.cli.codes import DONE, NOT_FOUND
 from fastmark.errors import OutputError, SourceError, SourceNotFoundError, reason_of
@@ -118,25 +119,28 @@ def export(options: argparse.Namespace) -> int:
         if to_stdout:
             file: Any = sys.stdout.buffer
         else:
-            # owners are in it: nobody else may read it, and a part of it never bears its name
-            part = target.with_name(f".{target.name}.part")
-            try:
-                part.unlink(missing_ok=True)
-                descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-                file = ends.enter_context(os.fdopen(descriptor, "wb"))
-            except OSError as error:
-                raise OutputError(f"{target} cannot be written: {reason_of(error)}") from None
-            ends.callback(part.unlink, missing_ok=True)
+            file = ends.enter_context(_private_file(target))
         for line in export_lines(registry, private=options.private):
             file.write(line.encode() + b"\n")
             count += 1
         file.flush()
-        if not to_stdout:
-            os.fsync(file.fileno())
-            part.replace(target)
     if not to_stdout:
         print(f"{target}: {count} entries")
     return DONE
+
+
+@contextlib.contextmanager
+def _private_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file that appears whole or not at all, and that nobody else may read: owners are in it."""
+    from fastmark.images.encoding import atomic_file
+
+    try:
+        with atomic_file(path, 0o600) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {reason_of(error)}") from None
 
 
 def import_(options: argparse.Namespace) -> int:

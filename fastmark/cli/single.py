@@ -28,7 +28,6 @@ from fastmark.errors import (
 if TYPE_CHECKING:
     from fastmark import Detection, Key, Location
     from fastmark.bulk.tables import Columns
-    from fastmark.checking.beside import BesidePixels
     from fastmark.codec.key import AnyKey
     from fastmark.delivery import Delivered
 
@@ -197,8 +196,10 @@ def detect(options: argparse.Namespace) -> int:
 
     from fastmark import Detector
     from fastmark.bulk.tables import SCAN_COLUMNS
+    from fastmark.checking.beside import read_beside
     from fastmark.codec.plane import pixels_per_unit
     from fastmark.images.opening import open_for_detection
+    from fastmark.images.reading import read_encoded
 
     detector = Detector(loaded, options.message_bits)
     names = {key.key_id: name_of_key(key) for key in detector.keys}
@@ -215,7 +216,9 @@ def detect(options: argparse.Namespace) -> int:
                 results = [place.detection for place in places]
             else:
                 places, results = [], detector.detect_opened(luma, deep=options.deep)
-            beside = beside_pixels(image, results[0]) if results else None
+            beside = None
+            if results and not (options.json and options.all):
+                beside = read_beside(read_encoded(image, options.max_pixels), results[0])
         except FastmarkError as error:  # one bad image does not keep the others from being looked at
             any_error = True
             if options.json:
@@ -244,14 +247,6 @@ def detect(options: argparse.Namespace) -> int:
             for line in beside.lines() if beside is not None else ():
                 print(f"{redacted(path)}: {redacted(line)}")
     return ERROR if any_error else DONE if any_detected else NOT_FOUND
-
-
-def beside_pixels(image: str | bytes, found: Detection) -> BesidePixels:
-    """What the metadata of an image say, beside its most certain watermark."""
-    from fastmark.checking.beside import read_beside
-
-    data = image if isinstance(image, bytes) else Path(image).read_bytes()
-    return read_beside(data, found)
 
 
 def _json_row(row: dict[str, Any], columns: Columns) -> str:

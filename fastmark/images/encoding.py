@@ -290,8 +290,10 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def atomic_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+def atomic_file(path: str | os.PathLike[str], mode: int | None = None) -> Iterator[IO[bytes]]:
     """A file to be written, under a temporary name in the same folder; renamed to ``path`` at the end.
+
+    ``mode``: who may read and write it, from its creation on; None for whom the process's mask allows it.
 
     Whatever happens, an interrupt too, ``path`` holds its old content or all of the new, and the
     temporary file is gone.
@@ -303,8 +305,12 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     # not made from the target's name, which may be as long as names can be
     temporary = target.with_name(f"{TEMPORARY[0]}{secrets.token_hex(8)}{TEMPORARY[1]}")
     try:
-        with temporary.open("xb") as file:
+        with temporary.open("xb") if mode is None else _created(temporary, mode) as file:
             yield file
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _created(path: Path, mode: int) -> IO[bytes]:
+    return open(path, "xb", opener=lambda name, flags: os.open(name, flags, mode))

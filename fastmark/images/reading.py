@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeAlias
 
 from PIL import UnidentifiedImageError
 
-from fastmark._checks import check_count
+from fastmark._checks import MAX_PIXELS_ALONE, check_count
 from fastmark.errors import FastmarkError, ImageNotFoundError, InvalidImageError, reason_of
 from fastmark.images.formats import (
     KEY_BYTES,
@@ -143,6 +143,23 @@ def read_image(image: Any, label: str, limit: int) -> tuple[str, bytes, int]:
     if (junk := junk_before(data)) and (name := format_by_prefix(data[junk : junk + PREFIX_BYTES])):
         return name, data[junk:], junk
     raise UnidentifiedImageError
+
+
+def read_encoded(image: Encoded, max_pixels: int | None = None) -> bytes:
+    """The bytes of an encoded image from its signature on, checked as they are before decoding.
+
+    Args:
+        image: path, encoded bytes or a binary file.
+        max_pixels: bounds the size of files; None for that of a single image.
+
+    Raises:
+        ImageNotFoundError, InvalidImageError: as ``read_image``, in one line that names the image.
+        ValueError: if ``max_pixels`` is no int of at least 1.
+    """
+    check_limit(max_pixels)
+    label = label_of(image)
+    with reading(label):
+        return read_image(image, label, most_bytes(max_pixels or MAX_PIXELS_ALONE))[1]
 
 
 def _file(path: str | bytes, label: str, limit: int) -> bytes:

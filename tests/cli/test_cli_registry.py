@@ -111,7 +111,7 @@ def test_export_and_import(folder):
     assert at(folder, "export", "--private", "--registry", "copy.db").stdout == exported
     assert at(folder, "export", "--private", "-o", "all.jsonl", "--force").returncode == 0
     assert (folder / "all.jsonl").read_bytes() == exported
-    assert not list(folder.glob(".*.part"))
+    assert not list(folder.glob(".*"))
 
 
 def test_imports_that_do_not_fit_add_nothing(folder):
