@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from fastmark._checks import check_count
@@ -21,7 +22,7 @@ from fastmark.checking.sentences import Words, sentence
 from fastmark.checking.verdicts import LIMITS, Facts, Verdict, decide
 from fastmark.codec.plane import pixels_per_unit
 from fastmark.detector import Detector, Sought
-from fastmark.images.opening import DetectorInput, ImageInput, open_for_detection
+from fastmark.images.opening import DetectorInput, ImageInput, open_for_detection, open_transparent
 from fastmark.images.reading import read_encoded
 from fastmark.records import format_time
 
@@ -163,7 +164,9 @@ def check(
         found = detector.detect_opened(luma, deep=deep, threads=threads)[0]
     metadata = Metadata() if data is None else read_metadata(data, trust_anchors)
     sha256 = None if data is None else hashlib.sha256(data).hexdigest()
-    comparison = _ask(registry, found, luma, sha256)
+    comparison = _ask(
+        registry, found, luma, lambda: _as_seen(image if data is None else data, luma, max_pixels), sha256
+    )
     elsewhere = comparison.likeness == "other" or (found is not None and found.binding == "mismatch")
     # credentials that are another image's are not this one's
     if comparison.manifest is not None and data is not None and metadata.credential is None and not elsewhere:
@@ -181,8 +184,19 @@ def _detector_of(keys: Sought | Iterable[Sought], message_bits: int) -> Detector
     return Detector(keys, message_bits)
 
 
+def _as_seen(image: ImageInput, luma: DetectorInput, max_pixels: int | None) -> Image.Image | NDArray[Any]:
+    """Return the image as people see it; what the detector sees is the same where nothing is transparent."""
+    transparent = open_transparent(image, max_pixels=max_pixels)
+    # luma is on 0..255, floats too
+    return np.rint(luma.pixels).clip(0, 255).astype(np.uint8) if transparent is None else transparent
+
+
 def _ask(
-    registry: Registry | None, found: Detection | None, luma: DetectorInput, sha256: str | None
+    registry: Registry | None,
+    found: Detection | None,
+    luma: DetectorInput,
+    seen: Callable[[], Image.Image | NDArray[Any]],
+    sha256: str | None,
 ) -> Comparison:
     """Ask the registry for the watermark's id, and for the file."""
     if registry is None:
@@ -193,7 +207,7 @@ def _ask(
     manifest = None
     if entry is not None and entry.manifest_id is not None:
         manifest = registry.manifest(entry.manifest_id)
-    return compare(found, entry, files, luma, sha256, manifest)
+    return compare(found, entry, files, luma, seen, sha256, manifest)
 
 
 def _promised(registry: Registry | None, metadata: Metadata, names: dict[str, str]) -> str | None:

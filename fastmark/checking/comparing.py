@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from fastmark.checking.findings import Finding
 from fastmark.checking.verdicts import Likeness
 from fastmark.provenance.xmp import is_generated
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL import Image
+
     from fastmark.images.opening import DetectorInput
     from fastmark.registry.entries import Entry
     from fastmark.results import Detection
@@ -74,6 +75,7 @@ def compare(
     entry: Entry | None,
     files: Sequence[Entry],
     luma: DetectorInput,
+    seen: Callable[[], Image.Image | NDArray[Any]],
     sha256: str | None,
     manifest: bytes | None,
 ) -> Comparison:
@@ -84,17 +86,17 @@ def compare(
         entry: of that watermark's id.
         files: entries of the very file.
         luma: the image as the detector sees it.
+        seen: returns it as people see it, for its perceptual hash.
         sha256: of the file; None where there is no file.
         manifest: of the entry, where it is kept.
     """
     changes = changes_of_shape(found)
-    seen = found is not None and found.detected
     if entry is None:
         findings: list[Finding] = []
         if files:
             says = f"This file was delivered with the id {files[0].id}."
             findings.append(Finding("registry", "same file", says, {"id": files[0].id}))
-        elif found is not None and seen and found.message_hex is not None:
+        elif found is not None and found.detected and found.message_hex is not None:
             says = f"The registry has no entry for the message {found.message_hex}."
             findings.append(Finding("registry", "unknown", says))
         return Comparison(findings=tuple(findings), changes=changes, known_file=bool(files))
@@ -108,7 +110,7 @@ def compare(
         changes = ("it was cropped, or added to",)
     likeness: Likeness | None = None
     if entry.perceptual_hash is not None:
-        likeness = _likeness(entry.perceptual_hash, luma) if whole else "not comparable"
+        likeness = _likeness(entry.perceptual_hash, seen()) if whole else "not comparable"
     if same_file is False and likeness == "same" and not changes:
         changes = ("the file was written anew or edited",)
     state, says = _words(same_file, likeness)
@@ -159,12 +161,10 @@ def _is_whole(found: Detection, entry: Entry, luma: DetectorInput) -> bool:
     return all(abs(side / wanted - 1) <= _SIDE for side, wanted in zip(sides, expected, strict=True))
 
 
-def _likeness(registered: str, luma: DetectorInput) -> Likeness:
+def _likeness(registered: str, image: Image.Image | NDArray[Any]) -> Likeness:
     from fastmark.registry.fingerprint import OTHER, SAME, distance, perceptual_hash
 
-    # what the detector sees is on 0..255, floats too
-    pixels = np.rint(luma.pixels).clip(0, 255).astype(np.uint8)
-    ours = perceptual_hash(pixels)
+    ours = perceptual_hash(image)
     if ours is None:
         # too smooth for a hash, while the registered image was not
         return "not comparable"

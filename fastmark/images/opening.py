@@ -232,6 +232,30 @@ def _info_of(image: Image.Image, opened: Opened) -> dict[str | tuple[int, int], 
     return info
 
 
+def open_transparent(
+    image: ImageInput, *, max_pixels: int | None = None
+) -> Image.Image | NDArray[Any] | None:
+    """The upright image with its transparency, which a detector does not look at; None where it has none.
+
+    Args:
+        image, max_pixels: as for ``open_for_detection``.
+
+    Returns:
+        An array as it was given, or a Pillow image.
+
+    Raises:
+        InvalidImageError, UnsupportedImageError, ImageNotFoundError: as there.
+    """
+    if isinstance(image, np.ndarray):
+        return image if image.ndim == 3 and image.shape[2] in (2, 4) else None
+    if isinstance(image, Image.Image):
+        return image if image.has_transparency_data else None
+    label = label_of(image)
+    with reading(label):
+        opened = open_file(image, label, max_pixels)
+        return opened.upright(opened.look(1)) if opened.decoder.has_transparency_data else None
+
+
 # ---- arrays ----------------------------------------------------------------------------------------
 
 

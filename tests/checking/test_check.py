@@ -98,6 +98,19 @@ def test_an_edit_of_a_part_stays_an_edit(studio, delivered):
     assert found.verdict == "genuine, changed since"
 
 
+@pytest.mark.parametrize("kind", ["file", "Pillow image", "array"])
+def test_what_is_transparent_is_compared_as_it_is_seen(studio, kind):
+    """A picture cut out of another: what nobody sees is hidden in its pixels still."""
+    picture = photograph("coffee")
+    y, x = np.mgrid[-1 : 1 : picture.shape[0] * 1j, -1 : 1 : picture.shape[1] * 1j]
+    alpha = np.where(x**2 + y**2 < 0.6, 255, 0).astype(np.uint8)
+    done = studio.deliver(encoded(np.dstack([picture, alpha]), "PNG"), "png", signer=None)
+    image = Image.open(io.BytesIO(done.data))
+    again = {"file": encoded(image, "WEBP", lossless=True), "Pillow image": image, "array": np.asarray(image)}
+    found = studio.check(again[kind])
+    assert states(found)["registry"] == "same image"
+
+
 def test_pixels_alone_have_no_file(studio, delivered):
     found = studio.check(pixels(delivered.data))
     assert found.verdict == "genuine"
