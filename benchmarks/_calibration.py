@@ -38,6 +38,7 @@ def constants() -> dict[str, float]:
         "score: whole units": integer_units.SHOWN,
         "score: dense units": integer_units._SHOWN_WELL,
         "excess: worth a crop": search._WORTH_A_CROP,
+        "excess: worth a small crop": search._WORTH_A_SMALL_CROP,
         "excess: tones missing": origins.TONES_MISSING,
         "z: origin": search._ORIGIN_SCORE,
         "z: shift": search._SHIFT_SCORE,

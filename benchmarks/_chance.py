@@ -12,7 +12,12 @@ from _common import find_pictures, in_processes
 from PIL import Image
 
 # Class of planes: the least short side of an image that is taken for it, and the most to which it is reduced.
-PLANES = {"under 700": (300, 480), "700 to 999": (700, 800), "1000 and more": (1000, 1100)}
+PLANES = {
+    "under 200": (300, 180),
+    "under 700": (300, 480),
+    "700 to 999": (700, 800),
+    "1000 and more": (1000, 1100),
+}
 PASSES = ("fine", "upright", "upright", "strained")
 FAMILIES = ("score: ", "excess: ", "z: ")  # of constants, by the names that they have in the results
 SHARE = "found is the share of unmarked planes that reach the threshold by chance"
@@ -43,7 +48,8 @@ def reached_of(path: Path, planes: str, n_keys: int) -> list[dict[str, bool]]:
         for level in analysis.levels:
             plan = level.plan
             passes = scan.scan_passes(plan.pools, plan.least_scale)
-            for name, one in zip(PASSES, passes, strict=True):
+            # small planes have no strained pass
+            for name, one in zip(PASSES, passes, strict=False):
                 pattern = (level.views[one.pool], one.strains, one.hypotheses, one.n_tones, one.scales)
                 reached[name] |= bool(templates.scan(*pattern, one.least, plan.n_followed))
             scores = [candidate.score for candidate in scan.scan(level, templates)]
@@ -55,6 +61,7 @@ def reached_of(path: Path, planes: str, n_keys: int) -> list[dict[str, bool]]:
         as_it_is = analysis.origins.place(carrier)
         reached["origin"] = as_it_is.z >= search._ORIGIN_SCORE
         reached["worth a crop"] = as_it_is.view.excess >= search._WORTH_A_CROP
+        reached["worth a small crop"] = as_it_is.view.excess >= search._WORTH_A_SMALL_CROP
         reached["tones missing"] = as_it_is.view.excess <= TONES_MISSING
         shifted, _ = analysis.identity.place_densely(carrier, turns=(False,))
         reached["shift"] = shifted >= search._SHIFT_SCORE

@@ -39,7 +39,7 @@ _ORIGIN_SCORE = 5.0
 _SHIFT_SCORE = 5.4
 # Standard deviations of the tones' power in an image as it is from which on all whole shifts are tried:
 # chance gets there in one image of eight. Small images are likelier to be crops, show less of their tones,
-# and cost little: chance gets there in two of five.
+# and cost little: chance gets there in one of three.
 _WORTH_A_CROP, _WORTH_A_SMALL_CROP = 1.2, 0.2
 _SMALL = 200 * 200  # samples of a plane
 _DENSE_SCORE = 5.6  # z of pilot and anchors together, of two million shifts; by chance, one look of a hundred
