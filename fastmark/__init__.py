@@ -41,6 +41,8 @@ if TYPE_CHECKING:  # what type checkers read of _HOME
     from fastmark.errors import OutputError as OutputError
     from fastmark.errors import RecordError as RecordError
     from fastmark.errors import RegistryError as RegistryError
+    from fastmark.errors import ReportError as ReportError
+    from fastmark.errors import ServiceError as ServiceError
     from fastmark.errors import SourceError as SourceError
     from fastmark.errors import SourceNotFoundError as SourceNotFoundError
     from fastmark.errors import UnsupportedImageError as UnsupportedImageError
@@ -82,6 +84,8 @@ _HOME = {
     "Record": "records",
     "RecordError": "errors",
     "RegistryError": "errors",
+    "ReportError": "errors",
+    "ServiceError": "errors",
     "SourceError": "errors",
     "SourceNotFoundError": "errors",
     "Step": "explanations",

@@ -57,6 +57,14 @@ class CredentialError(FastmarkError):
     """Provenance metadata cannot be written or read: a certificate, key, manifest or XMP is not in order."""
 
 
+class ServiceError(FastmarkError):
+    """The service cannot start: a setting, a token file or a key of reports is not in order."""
+
+
+class ReportError(FastmarkError, ValueError):
+    """A signed report is damaged, or none of the keys that were given signed it."""
+
+
 class AlreadyMarkedError(FastmarkError, ValueError):
     """The image carries a watermark of this key already, which was to be respected or could not be replaced.
 

@@ -31,12 +31,16 @@ LAYERS = (
     {"watermarker"},
     {"detector"},
     {"checking", "delivery"},
-    {"bulk", "doctor"},
+    {"bulk", "service"},
+    {"doctor"},
     {"cli"},
     {"__main__"},
 )
 OPTIONAL = {"pyarrow", "fsspec", "tqdm", "ray", "pillow_heif", "pillow_jxl"}
 OPTIONAL |= {"sqlalchemy", "alembic", "imagehash", "c2pa", "cryptography"}
+SERVE = {"fastapi", "starlette", "uvicorn", "httptools", "python_multipart", "pydantic", "pydantic_settings"}
+SERVE |= {"prometheus_client", "limits", "jwt", "jinja2", "httpcore", "anyio"}
+# `service` needs these everywhere, and is itself imported when it is needed.
 
 # Privates of others that are used, and why.
 PILLOW = "Pillow's decoders have no public way to this, see the comments there"
@@ -189,7 +193,12 @@ def test_no_exception_for_privates_is_left_over():
 
 @pytest.mark.parametrize("name", MODULES)
 def test_optional_packages_are_imported_when_they_are_needed(name):
-    assert not {module.partition(".")[0] for module, _ in imports(name, late=False)} & OPTIONAL
+    at_once = {module.partition(".")[0] for module, _ in imports(name, late=False)}
+    assert not at_once & OPTIONAL
+    if top(name) != "service":
+        assert not at_once & SERVE
+        needed = {module for module, _ in imports(name, late=False) if module.startswith("fastmark.service")}
+        assert not needed, "the service's packages are an extra: import it when it is needed"
 
 
 # ---- sizes -----------------------------------------------------------------------------------------------
