@@ -18,6 +18,7 @@ from fastmark.cli import (
     provenance,
     registering,
     single,
+    tokens,
 )
 from fastmark.cli.arguments import add_key, add_max_pixels, add_message_bits
 from fastmark.cli.codes import ERROR
@@ -49,7 +50,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     for add in (_add_keygen, _add_embed, _add_detect, _add_locate, _add_scan, _add_doctor, _add_warmup):
         add(verbs)
-    for module in (checking, provenance, registering):
+    for module in (checking, provenance, registering, tokens):
         module.add(verbs)
     return parser
 
