@@ -22,7 +22,7 @@ import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import limits
 
@@ -30,7 +30,8 @@ from fastmark.errors import RecordError, ServiceError, reason_of
 from fastmark.records import format_time, parse_time
 from fastmark.service.files import State, alone, state_of, write_whole
 
-RIGHTS = ("detect", "scores", "embed", "private", "metrics")
+Right = Literal["detect", "scores", "embed", "private", "metrics"]
+RIGHTS: tuple[Right, ...] = get_args(Right)
 """Check images; see the numbers behind the bands; watermark images; see private fields; read the metrics."""
 
 UNLIMITED = "none"
