@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, get_args
 
-from fastmark.errors import RecordError
+from fastmark.errors import RecordError, reason_of
 
 Action = Literal["created", "altered"]
 Policy = Literal["none", "no-training", "no-generative-training"]
@@ -110,6 +113,25 @@ class Record:
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         values["expires"] = None if self.expires is None else format_time(self.expires)
         return values
+
+
+def read_values(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the values of a record in a file of JSON, for :meth:`Record.from_dict`.
+
+    Raises:
+        RecordError: if it cannot be read, or is no JSON object.
+    """
+    try:
+        values = json.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise RecordError(f"the record {path} cannot be read: {reason_of(error)}") from None
+    except (ValueError, RecursionError):
+        raise RecordError(
+            f'the record {path} is not JSON: write an object such as {{"provider": "...", "system": "..."}}'
+        ) from None
+    if not isinstance(values, dict):
+        raise RecordError(f"the record {path} must be one JSON object, not a {type(values).__name__}")
+    return values
 
 
 def format_time(time: dt.datetime) -> str:

@@ -58,6 +58,8 @@ class Check:
         key_name: name or id of the watermark's key; None where none was detected.
         sha256: of the file, in hex; None for arrays and Pillow images, which have none.
         time: when it was checked, UTC.
+        width, height: of the whole upright image, pixels.
+        remarks: what of the file was not as usual: damaged, or more than one image.
     """
 
     verdict: Verdict
@@ -71,6 +73,9 @@ class Check:
     key_name: str | None = None
     sha256: str | None = None
     time: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
+    width: int = 0
+    height: int = 0
+    remarks: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether a watermark was detected."""
@@ -105,6 +110,9 @@ class Check:
             "where": None if self.location is None else self.location.box,
             "transform": _transform(found) if found is not None and seen else None,
             "findings": [finding.to_dict() for finding in self.findings],
+            "width": self.width,
+            "height": self.height,
+            "remarks": list(self.remarks),
             "detector": {"name": "fastmark", "version": VERSION},
             "time": format_time(self.time),
             "sha256": self.sha256,
@@ -173,7 +181,8 @@ def check(
         metadata = _with_recovered(metadata, data, comparison.manifest, trust_anchors)
     names = {} if detector is None else {key.key_id: key.name or key.key_id for key in detector.keys}
     promised = None if found is None or found.detected else _promised(registry, metadata, names)
-    return _judge(found, location, metadata, comparison, promised, names, sha256)
+    judged = _judge(found, location, metadata, comparison, promised, names, sha256)
+    return dataclasses.replace(judged, width=luma.width, height=luma.height, remarks=luma.remarks)
 
 
 def _detector_of(keys: Sought | Iterable[Sought], message_bits: int) -> Detector | None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastmark.cli.registering import open_registry
-from fastmark.errors import CredentialError, RecordError, reason_of
+from fastmark.errors import CredentialError, RecordError
 from fastmark.provenance import SOFT_BINDING
 
 if TYPE_CHECKING:
@@ -111,26 +109,12 @@ def companions_of(options: argparse.Namespace) -> Companions:
 
 def _record_of(options: argparse.Namespace) -> Record | None:
     """Return the record, None where nothing is said."""
-    from fastmark.records import Record
+    from fastmark.records import Record, read_values
 
-    values: dict[str, Any] = {} if options.record is None else _read_record(options.record)
+    values = {} if options.record is None else read_values(options.record)
     given = {name: getattr(options, name) for name in (*_TEXTS, "action", "policy")}
     values |= {name: value for name, value in given.items() if value is not None}
     return Record.from_dict(values) if values else None
-
-
-def _read_record(path: str) -> dict[str, Any]:
-    try:
-        values = json.loads(Path(path).read_bytes())
-    except OSError as error:
-        raise RecordError(f"the record {path} cannot be read: {reason_of(error)}") from None
-    except (ValueError, RecursionError):
-        raise RecordError(
-            f'the record {path} is not JSON: write an object such as {{"provider": "...", "system": "..."}}'
-        ) from None
-    if not isinstance(values, dict):
-        raise RecordError(f"the record {path} must be one JSON object, not a {type(values).__name__}")
-    return values
 
 
 def _spelled(name: str) -> str:

@@ -12,6 +12,7 @@ from fastmark.cli import single
 from fastmark.cli.arguments import add_key, add_max_pixels, add_message_bits
 from fastmark.cli.codes import DONE, ERROR, NOT_FOUND, fail
 from fastmark.cli.registering import open_registry
+from fastmark.codec.key_places import load_key
 from fastmark.errors import CredentialError, FastmarkError, RegistryError, one_line
 
 _UNSAYING = ("nothing found",)
@@ -47,7 +48,7 @@ def add(verbs: Any) -> None:
 
 def check(options: argparse.Namespace) -> int:
     """``fastmark check``."""
-    keys = [single.load_key(place) for place in options.key or ()]
+    keys = [load_key(place) for place in options.key or ()]
     registry = None if options.registry is None else open_registry(options.registry)
 
     from fastmark import Detector

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fastmark._checks import redacted
 from fastmark.cli import single
 from fastmark.cli.codes import DONE, NOT_FOUND
+from fastmark.codec.key_places import load_key
 from fastmark.errors import OutputError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def detect(options: argparse.Namespace) -> int:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    keys = [single.load_key(place) for place in options.key]
+    keys = [load_key(place) for place in options.key]
 
     from fastmark import Detector
     from fastmark.bulk.tables import SCAN_COLUMNS

@@ -10,6 +10,7 @@ import time
 from fastmark._checks import redacted
 from fastmark.cli import single
 from fastmark.cli.codes import DONE, NOT_FOUND
+from fastmark.codec.key_places import load_key
 from fastmark.errors import OutputError
 
 
@@ -23,7 +24,7 @@ def locate(options: argparse.Namespace) -> int:
 
     # what can be refused is refused before the slow imports and the work
     format_name = "png" if to_stdout else check_output(options.output, overwrite=options.force)
-    loaded = [single.load_key(place) for place in options.key]
+    loaded = [load_key(place) for place in options.key]
     image = single.read_input(options.input)
 
     from fastmark import Detector

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from fastmark._checks import MAX_PIXELS_EACH
 from fastmark.cli.accompanying import companions_of
 from fastmark.cli.codes import DONE, ERROR, INTERRUPTED, PARTLY, fail
-from fastmark.cli.single import embed_one, load_key, load_secret_key, message_of
+from fastmark.cli.single import embed_one, message_of
+from fastmark.codec.key_places import load_key, load_secret_key
 from fastmark.errors import FastmarkError, OutputError, SourceError
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastmark._checks import parse_message, redacted
 from fastmark.cli.codes import DONE, ERROR, NOT_FOUND, fail
+from fastmark.codec.key_places import load_key, load_secret_key
 from fastmark.errors import (
     FastmarkError,
     InvalidImageError,
@@ -31,40 +32,11 @@ if TYPE_CHECKING:
     from fastmark.codec.key import AnyKey
     from fastmark.delivery import Delivered
 
-_Key = TypeVar("_Key")
-
 JSON_SCHEMA = 2
 """2: the columns of the tables; 1, before fastmark 0.2, had fewer."""
 
 KEY_FILE, DETECTOR_KEY_FILE = "fastmark.key", "fastmark-detector.key"
 """Where ``keygen`` writes if it is not told."""
-
-
-def load_secret_key(place: str) -> Key:
-    """The key of a file, or of the variable NAME where ``place`` is env:NAME."""
-    from fastmark import Key
-
-    return _load(place, Key.load, Key.from_text)
-
-
-def load_key(place: str) -> AnyKey:
-    """As ``load_secret_key``; a detector key will do."""
-    from fastmark.codec.key import key_of_text, load_key
-
-    return _load(place, load_key, key_of_text)
-
-
-def _load(place: str, load: Callable[[str], _Key], from_text: Callable[[str], _Key]) -> _Key:
-    if not place.startswith("env:"):
-        return load(place)
-    name = place.removeprefix("env:")
-    text = os.environ.get(name)
-    if text is None:
-        raise KeyFormatError(f"the environment variable {name} is not set")
-    try:
-        return from_text(text)
-    except KeyFormatError as error:
-        raise KeyFormatError(f"{place}: {error}") from None
 
 
 def read_input(path: str) -> str | bytes:

@@ -1,0 +1,201 @@
+"""Processes that look at images: each is replaced where an image kills it, or takes too long.
+
+Threads would not do. A decoder that crashes would take the service with it, one that hangs could not be
+stopped, and the process that answers HTTP would wait for Python's lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import multiprocessing
+import signal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from typing import Any
+
+from fastmark._threads import usable_cores
+from fastmark.errors import ServiceError
+
+_log = logging.getLogger("fastmark.service")
+
+START_SECONDS = 600.0
+"""Within which a process must be ready; where kernels are not in the cache, it compiles them first."""
+
+_SPAWN = multiprocessing.get_context("spawn")  # fork would copy the locks of numba and FFTW
+_READY = "ready"
+
+
+class Lost(Exception):
+    """The process died of what it was given, or was ended for taking too long."""
+
+
+class Pool:
+    """Processes that each keep what ``make`` returned, and call its methods."""
+
+    def __init__(self, make: Callable[[], Any], workers: int, seconds: float) -> None:
+        """Prepare the pool; :meth:`start` starts it.
+
+        Args:
+            make: called in each process; it and what the methods take and return must be picklable.
+            workers: how many processes; 0 for one per core.
+            seconds: that a call may take.
+        """
+        count = workers or usable_cores()
+        self.seconds = seconds
+        self.ready = False
+        self._workers = [_Worker(make) for _ in range(count)]
+        self._threads = ThreadPoolExecutor(count, thread_name_prefix="fastmark-worker")
+        self._idle: asyncio.Queue[_Worker] = asyncio.Queue()
+        self._reviving: set[asyncio.Task[None]] = set()
+
+    @property
+    def size(self) -> int:
+        """How many processes there are."""
+        return len(self._workers)
+
+    async def start(self) -> None:
+        """Start all processes, and wait until they are ready.
+
+        Raises:
+            ServiceError: if one does not start.
+        """
+        await asyncio.gather(*(self._in_thread(worker.start) for worker in self._workers))
+        for worker in self._workers:
+            self._idle.put_nowait(worker)
+        self.ready = True
+
+    async def run(self, name: str, *arguments: Any) -> Any:
+        """Call a method in the next process that is free.
+
+        Raises:
+            Lost: if the process did not survive it, or took too long.
+            Exception: whatever the method raised.
+        """
+        worker = await self._idle.get()
+        try:
+            return await self._in_thread(worker.call, name, arguments, self.seconds)
+        finally:
+            if worker.alive:
+                self._idle.put_nowait(worker)
+            else:
+                task = asyncio.create_task(self._revive(worker))
+                self._reviving.add(task)
+                task.add_done_callback(self._reviving.discard)
+
+    async def close(self) -> None:
+        """End all processes; none may be in use."""
+        for task in tuple(self._reviving):
+            task.cancel()
+        self.ready = False
+        for worker in self._workers:
+            worker.end()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _revive(self, worker: _Worker) -> None:
+        wait = 1.0
+        while True:
+            try:
+                await self._in_thread(worker.start)
+            except ServiceError as error:
+                _log.error("%s; another try in %d s", error, wait)
+                await asyncio.sleep(wait)
+                wait = min(60.0, 2 * wait)
+            else:
+                self._idle.put_nowait(worker)
+                return
+
+    async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+
+class _Worker:
+    """One process, and the pipe to it; used by one thread at a time."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self._process: SpawnProcess | None = None
+        self._pipe: Connection | None = None
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None
+
+    def start(self) -> None:
+        """Start the process, and wait until it is ready."""
+        self._pipe, theirs = _SPAWN.Pipe()
+        self._process = _SPAWN.Process(target=_serve, args=(theirs, self._make), daemon=True)
+        self._process.start()
+        theirs.close()
+        try:
+            told = self._answer(START_SECONDS)
+        except Lost:
+            told = "it died"
+        if told != _READY:
+            self.end()
+            raise ServiceError(f"a worker process did not start: {told}")
+
+    def call(self, name: str, arguments: tuple[Any, ...], seconds: float) -> Any:
+        """Send a call, and wait for its answer."""
+        assert self._pipe is not None
+        try:
+            self._pipe.send((name, arguments))
+            done, value = self._answer(seconds)
+        except OSError as error:  # it is gone, and does not read
+            self.end()
+            raise Lost from error
+        if done:
+            return value
+        raise value
+
+    def _answer(self, seconds: float) -> Any:
+        assert self._pipe is not None
+        try:
+            if self._pipe.poll(seconds):
+                return self._pipe.recv()
+        except (EOFError, OSError):
+            pass
+        self.end()
+        raise Lost
+
+    def end(self) -> None:
+        """End the process at once; it holds nothing that would be lost."""
+        process, pipe = self._process, self._pipe
+        self._process = self._pipe = None
+        if pipe is not None:
+            pipe.close()
+        if process is not None:
+            process.kill()
+            process.join()
+            process.close()
+
+
+def _serve(pipe: Connection, make: Callable[[], Any]) -> None:
+    """Answer calls until the pipe is closed: by the service, or with its end, however that comes."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # sent to all processes: the service says when to end
+        signal.signal(number, signal.SIG_IGN)
+    from fastmark._imports import own_process
+
+    own_process()
+    try:
+        made = make()
+    except Exception as error:
+        with contextlib.suppress(OSError):
+            pipe.send(f"{type(error).__name__}: {error}")
+        return
+    with contextlib.suppress(EOFError, OSError):
+        pipe.send(_READY)
+        while True:
+            name, arguments = pipe.recv()
+            try:
+                answer = True, getattr(made, name)(*arguments)
+            except Exception as error:
+                answer = False, error
+            del arguments
+            try:
+                pipe.send(answer)
+            except Exception as error:  # an error that cannot be pickled
+                pipe.send((False, RuntimeError(f"{type(error).__name__} while answering")))

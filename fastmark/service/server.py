@@ -1,0 +1,111 @@
+"""The server: one process that answers on HTTP until it is told to end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import sys
+from collections.abc import AsyncIterator
+
+import uvicorn
+from fastapi import FastAPI
+
+from fastmark.errors import ServiceError, reason_of
+from fastmark.service.app import make_app
+from fastmark.service.settings import Settings
+
+_KEEP_ALIVE_SECONDS = 30
+_POLL_SECONDS = 0.05
+
+
+def serve(settings: Settings) -> None:
+    """Answer on HTTP until SIGTERM or SIGINT; requests that were accepted then are still answered.
+
+    Raises:
+        FastmarkError: before anything is answered, as ``make_app``.
+        ServiceError: if the address cannot be listened on, or the processes do not start.
+    """
+    app = make_app(settings)
+    _log_to_stderr()
+    listening = _listen(settings)
+    host, port = listening.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=bool(settings.trusted_proxies),
+            forwarded_allow_ips=settings.trusted_proxies or None,
+            limit_concurrency=settings.max_connections,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=max(1, round(settings.shutdown_seconds)),
+        )
+    )
+    print(f"fastmark: listening on http://{shown}:{port}{settings.root_path}", file=sys.stderr, flush=True)
+    asyncio.run(_run(server, app, listening))
+    if (failure := app.state.service.failure) is not None:
+        raise ServiceError(failure)
+
+
+async def _run(server: uvicorn.Server, app: FastAPI, listening: socket.socket) -> None:
+    async with _told_when_ready(server, app):
+        await server.serve(sockets=[listening])
+
+
+@contextlib.asynccontextmanager
+async def _told_when_ready(server: uvicorn.Server, app: FastAPI) -> AsyncIterator[None]:
+    async def watch() -> None:
+        service = app.state.service
+        while not service.ready and service.failure is None:
+            await asyncio.sleep(_POLL_SECONDS)
+        if service.failure is not None:
+            server.should_exit = True
+            return
+        count = service.pool.size
+        words = "1 process" if count == 1 else f"{count} processes"
+        print(f"fastmark: ready, {words} at work; Ctrl-C ends it", file=sys.stderr, flush=True)
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """Return a socket, so that a port that is taken is told in our words, and port 0 before the first request."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+    except OSError as error:
+        listening.close()
+        raise ServiceError(
+            f"{settings.host} port {settings.port} cannot be listened on: {reason_of(error)}; name another --port"
+            " or --host"
+        ) from None
+    listening.listen(2048)
+    return listening
+
+
+def _log_to_stderr() -> None:
+    """Log errors as lines, and each request as one JSON object; uvicorn's own lines about requests are off."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("fastmark: %(levelname)s: %(message)s"))
+    for name in ("fastmark.service", "uvicorn.error"):
+        log = logging.getLogger(name)
+        log.addHandler(handler)
+        log.setLevel(logging.WARNING)
+        log.propagate = False
+    access = logging.getLogger("fastmark.access")
+    access.addHandler(logging.StreamHandler(sys.stdout))
+    access.setLevel(logging.INFO)
+    access.propagate = False

@@ -1,0 +1,178 @@
+"""The work on images, as the processes of the pool do it; nothing here knows of HTTP."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from fastmark.checking.check import Check, check
+from fastmark.codec.key import AnyKey, Key
+from fastmark.companions import NOTHING, Companions
+from fastmark.delivery import Delivery
+from fastmark.detector import Detector
+from fastmark.records import Record
+from fastmark.watermarker import Watermarker
+
+if TYPE_CHECKING:
+    from fastmark.locations import Location
+    from fastmark.registry.store import Registry
+
+# Blue and orange of Okabe & Ito (2008): they differ for every kind of colour vision.
+_CARRIES, _CHANGED = (0, 114, 178, 150), (230, 159, 0, 190)
+_ODDS_OF_CHANGE = np.log(100.0)
+"""Natural logarithm of the odds at which a cell counts as changed under the watermark."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What the processes are to know.
+
+    Attributes:
+        keys: that are looked for.
+        message_bits: length of their messages.
+        registry: that is asked; None for none.
+        trust_anchors: PEM certificates; None trusts nobody.
+        max_pixels: of an image.
+        embed_key: that embeds; None where nothing is embedded.
+        companions: what goes beside watermarks that are embedded.
+    """
+
+    keys: tuple[AnyKey, ...]
+    message_bits: int = 64
+    registry: Registry | None = None
+    trust_anchors: bytes | None = field(default=None, repr=False)
+    max_pixels: int | None = None
+    embed_key: Key | None = None
+    companions: Companions = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is said of an image.
+
+    Attributes:
+        values: as JSON; with the numbers behind the bands only where they were asked for.
+        pixels: how many the image has.
+        message: of the watermark that was detected; None without.
+    """
+
+    values: dict[str, Any]
+    pixels: int
+    message: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """A watermarked image.
+
+    Attributes:
+        data: its file.
+        values: what is said of it, as JSON.
+    """
+
+    data: bytes = field(repr=False)
+    values: dict[str, Any]
+
+
+class Work:
+    """Detectors and markers, made once per process."""
+
+    def __init__(self, plan: Plan) -> None:
+        """Prepare everything, and use it once, so that no caller waits for kernels or plans."""
+        self._plan = plan
+        self._detector = Detector(plan.keys, plan.message_bits) if plan.keys else None
+        self._delivery = None
+        if plan.embed_key is not None:
+            marker = Watermarker(plan.embed_key, plan.message_bits)
+            self._delivery = Delivery(marker, plan.companions, max_pixels=plan.max_pixels)
+        self._warm()
+
+    def check(self, data: bytes, where: bool, scores: bool) -> Answer:
+        """Return everything that is known of an encoded image.
+
+        Args:
+            data: the file.
+            where: whether the watermark is located too, and drawn.
+            scores: whether the numbers behind the bands are in the answer.
+
+        Raises:
+            FastmarkError: as :func:`fastmark.check`.
+        """
+        found = check(
+            data,
+            self._detector or (),
+            self._plan.registry,
+            trust_anchors=self._plan.trust_anchors,
+            locate=where,
+            max_pixels=self._plan.max_pixels,
+        )
+        values = found.to_dict(scores=scores)
+        if where:
+            values["map"] = None if found.location is None else draw(found.location)
+        return Answer(values, found.width * found.height, _message(found))
+
+    def embed(
+        self,
+        data: bytes,
+        message: bytes | None,
+        format_name: str,
+        encoding: dict[str, Any],
+        record: Record | None,
+    ) -> Embedded:
+        """Watermark an encoded image; arguments and errors as those of ``Delivery.deliver``.
+
+        Args:
+            data: the file.
+            message: to embed; None where the registry draws one.
+            format_name: to encode to.
+            encoding: options of ``encode_image``.
+            record: what is said of this image instead of what the service says of all; None for that.
+        """
+        assert self._delivery is not None
+        delivery = self._delivery
+        if record is not None:
+            delivery = replace(delivery, companions=replace(delivery.companions, record=record))
+        done = delivery.deliver(data, message, format_name, encoding)
+        values = done.to_dict() | {"id": None if done.message is None else done.message.hex()}
+        return Embedded(done.data, values)
+
+    def _warm(self) -> None:
+        y, x = np.mgrid[0:512, 0:768].astype(np.float32)
+        waves = 128 + 50 * np.sin(x / 31 + np.cos(y / 47) * 2) + 30 * np.cos(y / 13 - x / 57)
+        grain = np.random.default_rng(1).normal(0, 6, (512, 768, 3))
+        image = np.clip(waves[..., None] + grain, 0, 255).astype(np.uint8)
+        if self._detector is not None:
+            self._detector.detect(image)
+        if self._delivery is not None:
+            marker = self._delivery.marker
+            marked = marker.embed(image, 0)
+            if self._detector is not None:
+                self._detector.locate(marked)
+
+
+def draw(location: Location) -> str | None:
+    """Return a picture of where a watermark lies: a data URL of a PNG with one pixel per cell, None without.
+
+    Cells that carry the watermark are blue, those whose content was changed under it orange, all others
+    transparent. How clearly it shows is not in it, as that is a score.
+    """
+    if not location:
+        return None
+    cells = np.zeros((*location.carries.shape, 4), np.uint8)
+    cells[location.carries] = _CARRIES
+    if location.disagreement is not None:
+        cells[location.carries & (location.disagreement > _ODDS_OF_CHANGE)] = _CHANGED
+    buffer = io.BytesIO()
+    Image.fromarray(cells).save(buffer, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _message(found: Check) -> bytes | None:
+    seen = found.detection
+    return seen.message_bytes if seen is not None and seen.detected else None
+

@@ -1,0 +1,167 @@
+"""A studio with a key, a registry, tokens and keys of reports; and real servers that know them."""
+
+import contextlib
+import dataclasses
+import io
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from pictures import drawn
+from PIL import Image
+
+import fastmark
+
+for package in ("fastapi", "uvicorn", "httptools", "pydantic_settings", "prometheus_client", "limits", "jwt"):
+    pytest.importorskip(package, reason="the service's packages are not installed")
+for package in ("jinja2", "httpcore", "httpx", "sqlalchemy", "imagehash"):
+    pytest.importorskip(package, reason="the service's packages are not installed")
+
+import httpx
+
+RIGHTS = ("detect", "scores", "embed", "private", "metrics")
+
+
+@dataclasses.dataclass(frozen=True)
+class House:
+    """Who runs services, and what they know."""
+
+    folder: Path
+    marker: fastmark.Watermarker
+    registry: fastmark.registry.Registry
+    tokens: dict[str, str]
+    source: bytes
+    marked: bytes
+    message: bytes
+
+    @property
+    def options(self):
+        """Of a service that knows everything here."""
+        return {
+            "key": [str(self.folder / "studio.key")],
+            "registry": f"sqlite:///{self.folder / 'ids.db'}",
+            "tokens": str(self.folder / "tokens.json"),
+            "report_keys": str(self.folder / "report-keys"),
+            "embed_key": str(self.folder / "studio.key"),
+            "record": str(self.folder / "record.json"),
+            "workers": 1,
+            "rate_public": "none",
+        }
+
+    def bearer(self, *rights):
+        """Headers of a caller with these rights."""
+        return {"Authorization": f"Bearer {self.tokens[','.join(rights)]}"}
+
+
+def encoded(array, format_name="JPEG", **options):
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, format_name, **options)
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="session")
+def house(tmp_path_factory):
+    from fastmark.companions import Companions
+    from fastmark.delivery import Delivery
+    from fastmark.registry import Registry
+    from fastmark.service.reports import ReportKeys
+    from fastmark.service.tokens import Tokens
+
+    folder = tmp_path_factory.mktemp("house")
+    key = fastmark.Key(bytes(range(32)), name="studio")
+    key.save(folder / "studio.key")
+    registry = Registry(f"sqlite:///{folder / 'ids.db'}")
+    registry.init()
+    (folder / "record.json").write_text('{"provider": "Example Studio", "system": "Painter", "owner": "Ada L."}')
+    record = fastmark.Record(provider="Example Studio", system="Painter", owner="Ada L.")
+    ReportKeys.make(folder / "report-keys")
+    tokens = Tokens(folder / "tokens.json")
+    secrets = {right: tokens.add(right, [right], "none") for right in RIGHTS}
+    secrets["scores,embed"] = tokens.add("both", ["scores", "embed"], "none")
+    marker = fastmark.Watermarker(key)
+    source = encoded(drawn(480, 640), "PNG")
+    done = Delivery(marker, Companions(record=record, registry=registry)).deliver(
+        source, None, "jpeg", {"quality": 92}
+    )
+    return House(folder, marker, registry, secrets, source, done.data, done.message)
+
+
+@dataclasses.dataclass
+class Server:
+    """A service in a process of its own."""
+
+    process: subprocess.Popen
+    url: str
+    output: Path
+
+    def client(self, **options):
+        return httpx.Client(base_url=self.url, timeout=60, trust_env=False, **options)
+
+    def log(self):
+        return self.output.read_text(encoding="utf-8")
+
+    def stop(self, number=signal.SIGTERM, timeout=60):
+        self.process.send_signal(number)
+        return self.process.wait(timeout)
+
+
+@contextlib.contextmanager
+def serving(folder, options, ready=True, **environment):
+    """A real ``fastmark serve`` on a free port, ended at the end."""
+    arguments = []
+    for name, value in options.items():
+        for one in value if isinstance(value, list) else [value]:
+            arguments += [f"--{name.replace('_', '-')}", str(one)]
+    command = [sys.executable, "-m", "fastmark", "serve", "--port", "0", *arguments]
+    output = Path(folder) / f"serve-{time.monotonic_ns()}.log"
+    with output.open("wb") as log:
+        process = subprocess.Popen(
+            command, stdout=log, stderr=subprocess.PIPE, env=os.environ | environment, cwd=folder
+        )
+        try:
+            url = _line(process, r"listening on (http://\S+)")
+            server = Server(process, url, output)
+            if ready:
+                _line(process, r"ready, (.*)")
+            yield server
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(60)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+            process.stderr.close()
+
+
+def _line(process, pattern, seconds=300):
+    """Read stderr until a line matches; return what it has in parentheses."""
+    end, seen = time.monotonic() + seconds, b""
+    os.set_blocking(process.stderr.fileno(), False)
+    while time.monotonic() < end:
+        select.select([process.stderr], [], [], 1.0)
+        seen += process.stderr.read() or b""
+        if found := re.search(pattern, seen.decode(errors="replace")):
+            return found[1]
+        if process.poll() is not None:
+            break
+    pytest.fail(f"no '{pattern}' on stderr: {seen.decode(errors='replace')}")
+
+
+@pytest.fixture(scope="session")
+def server(house):
+    """One service for many tests, which answers the public without delay."""
+    with serving(house.folder, house.options | {"answer_ms": 0}) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def client(server):
+    with server.client() as made:
+        yield made
