@@ -5,7 +5,6 @@ import dataclasses
 import io
 import os
 import re
-import select
 import signal
 import subprocess
 import sys
@@ -20,10 +19,10 @@ import fastmark
 
 for package in ("fastapi", "uvicorn", "httptools", "pydantic_settings", "prometheus_client", "limits", "jwt"):
     pytest.importorskip(package, reason="the service's packages are not installed")
-for package in ("jinja2", "httpcore", "httpx", "sqlalchemy", "imagehash"):
+for package in ("jinja2", "httpcore", "sqlalchemy", "imagehash"):
     pytest.importorskip(package, reason="the service's packages are not installed")
 
-import httpx
+httpx = pytest.importorskip("httpx", reason="the service's packages are not installed")
 
 RIGHTS = ("detect", "scores", "embed", "private", "metrics")
 
@@ -78,7 +77,9 @@ def house(tmp_path_factory):
     key.save(folder / "studio.key")
     registry = Registry(f"sqlite:///{folder / 'ids.db'}")
     registry.init()
-    (folder / "record.json").write_text('{"provider": "Example Studio", "system": "Painter", "owner": "Ada L."}')
+    (folder / "record.json").write_text(
+        '{"provider": "Example Studio", "system": "Painter", "owner": "Ada L."}'
+    )
     record = fastmark.Record(provider="Example Studio", system="Painter", owner="Ada L.")
     ReportKeys.make(folder / "report-keys")
     tokens = Tokens(folder / "tokens.json")
@@ -97,14 +98,17 @@ class Server:
     """A service in a process of its own."""
 
     process: subprocess.Popen
-    url: str
     output: Path
+    url: str = ""
 
     def client(self, **options):
         return httpx.Client(base_url=self.url, timeout=60, trust_env=False, **options)
 
     def log(self):
         return self.output.read_text(encoding="utf-8")
+
+    def errors(self):
+        return self.output.with_suffix(".err").read_text(encoding="utf-8")
 
     def stop(self, number=signal.SIGTERM, timeout=60):
         self.process.send_signal(number)
@@ -120,38 +124,36 @@ def serving(folder, options, ready=True, **environment):
             arguments += [f"--{name.replace('_', '-')}", str(one)]
     command = [sys.executable, "-m", "fastmark", "serve", "--port", "0", *arguments]
     output = Path(folder) / f"serve-{time.monotonic_ns()}.log"
-    with output.open("wb") as log:
+    with output.open("wb") as log, output.with_suffix(".err").open("wb") as errors:
         process = subprocess.Popen(
-            command, stdout=log, stderr=subprocess.PIPE, env=os.environ | environment, cwd=folder
+            command, stdout=log, stderr=errors, env=os.environ | environment, cwd=folder
         )
-        try:
-            url = _line(process, r"listening on (http://\S+)")
-            server = Server(process, url, output)
-            if ready:
-                _line(process, r"ready, (.*)")
-            yield server
-        finally:
-            if process.poll() is None:
-                process.terminate()
-                try:
-                    process.wait(60)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-            process.stderr.close()
+    server = Server(process, output)
+    try:
+        server.url = _told(server, r"listening on (http://\S+)")
+        if ready:
+            _told(server, r"ready, (.*)")
+        yield server
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
-def _line(process, pattern, seconds=300):
-    """Read stderr until a line matches; return what it has in parentheses."""
-    end, seen = time.monotonic() + seconds, b""
-    os.set_blocking(process.stderr.fileno(), False)
+def _told(server, pattern, seconds=300):
+    """Wait until a line on stderr matches; return what it has in parentheses."""
+    end = time.monotonic() + seconds
     while time.monotonic() < end:
-        select.select([process.stderr], [], [], 1.0)
-        seen += process.stderr.read() or b""
-        if found := re.search(pattern, seen.decode(errors="replace")):
+        ended = server.process.poll() is not None
+        if found := re.search(pattern, server.errors()):
             return found[1]
-        if process.poll() is not None:
+        if ended:
             break
-    pytest.fail(f"no '{pattern}' on stderr: {seen.decode(errors='replace')}")
+        time.sleep(0.05)
+    pytest.fail(f"no '{pattern}' on stderr: {server.errors()}")
 
 
 @pytest.fixture(scope="session")
