@@ -33,6 +33,11 @@ class Companions:
     signer: Signer | None = None
     soft_binding: str = SOFT_BINDING
 
+    @property
+    def tells(self) -> bool:
+        """Whether there is a place where a record is written."""
+        return self.registry is not None or self.xmp or self.signer is not None
+
     def fingerprints(self) -> dict[str, str]:
         """Return 16 hex digits for each option that is given, which differ where its value does.
 

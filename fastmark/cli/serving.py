@@ -17,7 +17,8 @@ OPTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "root_path": ("PATH", "path below which a proxy serves it, as /check; default: none"),
         "trusted_proxies": (
             "ADDRESSES",
-            "proxies, with commas between them, whose X-Forwarded-For tells the caller's address; default: none",
+            "proxies, with commas between them, whose X-Forwarded-For tells the caller's address; default:"
+            " none",
         ),
     },
     "what it knows": {
@@ -33,7 +34,7 @@ OPTIONS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "who may do how much": {
         "public": ("BOOL", "whether anybody may check images without a token; default: true"),
-        "urls": ("BOOL", "whether images are fetched by URL, from public addresses over https alone; default: false"),
+        "urls": ("BOOL", "whether images are fetched by URL, from public addresses alone; default: false"),
         "rate_public": ("RATE", "requests per address without a token, or none; default: 60/minute"),
         "rate_token": ("RATE", "requests per token that has no rate of its own; default: 600/minute"),
         "rate_global": ("RATE", "requests of all together, but for tokens whose rate is none; default: none"),
@@ -73,8 +74,8 @@ def add(verbs: Any) -> None:
     parser = verbs.add_parser(
         "serve",
         help="let others check images over HTTP: a page, an API, a registry of ids",
-        epilog="each option can be set by a variable too: --max-pixels by FASTMARK_MAX_PIXELS; exit codes: 0 it"
-        " was ended by SIGTERM or Ctrl-C and has answered what it had accepted, 2 it could not start",
+        epilog="each option can be set by a variable too: --max-pixels by FASTMARK_MAX_PIXELS; exit codes: 0"
+        " it was ended by SIGTERM or Ctrl-C and has answered what it had accepted, 2 it could not start",
         allow_abbrev=False,
     )
     for title, options in OPTIONS.items():

@@ -6,13 +6,11 @@ import argparse
 import contextlib
 import json
 import math
-import os
 import stat
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from fastmark._checks import parse_message, redacted
 from fastmark.cli.codes import DONE, ERROR, NOT_FOUND, fail
@@ -21,7 +19,6 @@ from fastmark.errors import (
     FastmarkError,
     InvalidImageError,
     InvalidMessageError,
-    KeyFormatError,
     OutputError,
     one_line,
 )

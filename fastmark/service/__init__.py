@@ -1,4 +1,4 @@
 """A service on HTTP that lets others check images, and keeps none of them; see SERVICE.md.
 
-Nothing here is imported before ``fastmark serve`` and its tools are used: the packages are the extra ``serve``.
+Nothing here is imported before ``fastmark serve`` and its tools are used: they need the extra ``serve``.
 """

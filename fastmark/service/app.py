@@ -68,7 +68,10 @@ def make_app(settings: Settings | None = None) -> FastAPI:
         app.include_router(module.make_router())
     # no cookie is used, so that a page of any host may ask as anybody may
     app.add_middleware(
-        CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "POST"], allow_headers=["Authorization"]
+        CORSMiddleware,
+        allow_origins=["*"],
+        allow_methods=["GET", "POST"],
+        allow_headers=["Authorization", "Content-Type"],
     )
     app.add_middleware(Ending, service=service)
     return app

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -114,7 +114,7 @@ class _InMemory(MultiPartParser):
 
 
 async def _form(headers: Headers, data: bytes, most_images: int) -> Body:
-    async def stream() -> AsyncIterator[bytes]:
+    async def stream() -> AsyncGenerator[bytes, None]:
         yield data
 
     parser = _InMemory(

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import multiprocessing
 import signal
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
@@ -29,7 +30,7 @@ _SPAWN = multiprocessing.get_context("spawn")  # fork would copy the locks of nu
 _READY = "ready"
 
 
-class Lost(Exception):
+class LostError(Exception):
     """The process died of what it was given, or was ended for taking too long."""
 
 
@@ -72,19 +73,20 @@ class Pool:
         """Call a method in the next process that is free.
 
         Raises:
-            Lost: if the process did not survive it, or took too long.
+            LostError: if the process did not survive it, or took too long.
             Exception: whatever the method raised.
         """
         worker = await self._idle.get()
+        while not worker.alive:  # it was killed while it waited: that is no fault of this image
+            self._replace(worker)
+            worker = await self._idle.get()
         try:
             return await self._in_thread(worker.call, name, arguments, self.seconds)
         finally:
             if worker.alive:
                 self._idle.put_nowait(worker)
             else:
-                task = asyncio.create_task(self._revive(worker))
-                self._reviving.add(task)
-                task.add_done_callback(self._reviving.discard)
+                self._replace(worker)
 
     async def close(self) -> None:
         """End all processes; none may be in use."""
@@ -94,6 +96,11 @@ class Pool:
         for worker in self._workers:
             worker.end()
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _replace(self, worker: _Worker) -> None:
+        task = asyncio.create_task(self._revive(worker))
+        self._reviving.add(task)
+        task.add_done_callback(self._reviving.discard)
 
     async def _revive(self, worker: _Worker) -> None:
         wait = 1.0
@@ -119,10 +126,11 @@ class _Worker:
         self._make = make
         self._process: SpawnProcess | None = None
         self._pipe: Connection | None = None
+        self._ending = threading.Lock()
 
     @property
     def alive(self) -> bool:
-        return self._process is not None
+        return self._process is not None and self._process.is_alive()
 
     def start(self) -> None:
         """Start the process, and wait until it is ready."""
@@ -132,7 +140,7 @@ class _Worker:
         theirs.close()
         try:
             told = self._answer(START_SECONDS)
-        except Lost:
+        except LostError:
             told = "it died"
         if told != _READY:
             self.end()
@@ -146,7 +154,7 @@ class _Worker:
             done, value = self._answer(seconds)
         except OSError as error:  # it is gone, and does not read
             self.end()
-            raise Lost from error
+            raise LostError from error
         if done:
             return value
         raise value
@@ -159,18 +167,19 @@ class _Worker:
         except (EOFError, OSError):
             pass
         self.end()
-        raise Lost
+        raise LostError
 
     def end(self) -> None:
         """End the process at once; it holds nothing that would be lost."""
-        process, pipe = self._process, self._pipe
-        self._process = self._pipe = None
-        if pipe is not None:
-            pipe.close()
-        if process is not None:
-            process.kill()
-            process.join()
-            process.close()
+        with self._ending:
+            process, pipe = self._process, self._pipe
+            self._process = self._pipe = None
+            if process is not None:
+                process.kill()  # before the pipe is closed: a thread may wait for its end
+                process.join()
+                process.close()
+            if pipe is not None:
+                pipe.close()
 
 
 def _serve(pipe: Connection, make: Callable[[], Any]) -> None:

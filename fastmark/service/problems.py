@@ -26,7 +26,7 @@ SCHEMA: dict[str, Any] = {
 }
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818  # the term of RFC 9457
     """An answer that is an error.
 
     Attributes:
@@ -83,7 +83,9 @@ def add_handlers(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)
         # the values themselves are the caller's, and are not repeated
         wrong = (f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors())
-        return Problem(422, f"A value of the request is not as it should be: {'; '.join(wrong)}.").to_response()
+        return Problem(
+            422, f"A value of the request is not as it should be: {'; '.join(wrong)}."
+        ).to_response()
 
     app.add_exception_handler(Problem, of_problem)
     app.add_exception_handler(HTTPException, of_framework)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import uvicorn
 from fastapi import FastAPI
@@ -32,7 +33,7 @@ def serve(settings: Settings) -> None:
     listening = _listen(settings)
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    server = uvicorn.Server(
+    server = _Server(
         uvicorn.Config(
             app,
             http="httptools",
@@ -52,6 +53,22 @@ def serve(settings: Settings) -> None:
     asyncio.run(_run(server, app, listening))
     if (failure := app.state.service.failure) is not None:
         raise ServiceError(failure)
+
+
+class _Server(uvicorn.Server):
+    """Ends with SIGTERM and SIGINT as it is meant to: uvicorn's own raises the signal again at its end."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take the signals while the server runs; a second SIGINT does not wait for requests in hand."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
 
 
 async def _run(server: uvicorn.Server, app: FastAPI, listening: socket.socket) -> None:
@@ -80,7 +97,7 @@ async def _told_when_ready(server: uvicorn.Server, app: FastAPI) -> AsyncIterato
 
 
 def _listen(settings: Settings) -> socket.socket:
-    """Return a socket, so that a port that is taken is told in our words, and port 0 before the first request."""
+    """Return a socket: a port that is taken is told in our words, and the one that 0 stands for early."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listening = socket.socket(family)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -89,15 +106,15 @@ def _listen(settings: Settings) -> socket.socket:
     except OSError as error:
         listening.close()
         raise ServiceError(
-            f"{settings.host} port {settings.port} cannot be listened on: {reason_of(error)}; name another --port"
-            " or --host"
+            f"{settings.host} port {settings.port} cannot be listened on: {reason_of(error)}; name another"
+            " --port or --host"
         ) from None
     listening.listen(2048)
     return listening
 
 
 def _log_to_stderr() -> None:
-    """Log errors as lines, and each request as one JSON object; uvicorn's own lines about requests are off."""
+    """Log errors as lines, and each request as one JSON object; uvicorn's lines about requests are off."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("fastmark: %(levelname)s: %(message)s"))
     for name in ("fastmark.service", "uvicorn.error"):

@@ -24,9 +24,9 @@ from fastmark.records import Record
 from fastmark.registry.store import Registry
 from fastmark.service.admission import Rates, Room
 from fastmark.service.bodies import Body, Limits, read_body
-from fastmark.service.fetching import FetchError, Fetcher
+from fastmark.service.fetching import Fetcher, FetchError
 from fastmark.service.metrics import Metrics
-from fastmark.service.pool import Lost, Pool
+from fastmark.service.pool import LostError, Pool
 from fastmark.service.problems import Problem
 from fastmark.service.reports import ReportKeys
 from fastmark.service.settings import Settings
@@ -210,15 +210,38 @@ class Service:
         Raises:
             Problem: 422 if the image cannot be read, 429 if there is no room, 503 if the registry is away.
         """
-        scores = caller.may("scores")
         begin = asyncio.get_running_loop().time()
         with self.places.taken():
-            answer: Answer = await self._work("check", data, where, scores)
-        del data
-        if not scores:
-            await self._pass_time(begin, answer.pixels)
-        self.metrics.verdicts.labels(answer.values["verdict"]).inc()
+            answer: Answer = await self._work("check", data, where, caller.may("scores"))
+        await self._pass_time(caller, begin, answer.pixels)
+        return self._told(answer, report)
+
+    async def check_many(
+        self, images: list[bytes], caller: Caller, where: bool = False, report: bool = False
+    ) -> list[dict[str, Any]]:
+        """As :meth:`check`, one image after another; one that cannot be read has its problem as ``error``."""
+        begin, pixels = asyncio.get_running_loop().time(), 0
+        done: list[Answer | Problem] = []
+        with self.places.taken():
+            for data in images:
+                try:
+                    answer: Answer = await self._work("check", data, where, caller.may("scores"))
+                except Problem as problem:
+                    if problem.status != 422:
+                        raise
+                    done.append(problem)
+                else:
+                    done.append(answer)
+                    pixels += answer.pixels
+        await self._pass_time(caller, begin, pixels)
+        return [
+            {"error": one.to_dict()} if isinstance(one, Problem) else self._told(one, report) for one in done
+        ]
+
+    def _told(self, answer: Answer, report: bool) -> dict[str, Any]:
+        """Return an answer with all that it does not know of the service, and signed."""
         values = answer.values
+        self.metrics.verdicts.labels(values["verdict"]).inc()
         values["detector"]["url"] = self.settings.public_url
         if report and self.reports is not None:
             signed = {name: value for name, value in values.items() if name != "map"}
@@ -230,8 +253,7 @@ class Service:
         begin = asyncio.get_running_loop().time()
         with self.places.taken():
             answer: Answer = await self._work("check", data, False, False)
-        if not caller.may("scores"):
-            await self._pass_time(begin, answer.pixels)
+        await self._pass_time(caller, begin, answer.pixels)
         return answer.message
 
     async def embed(
@@ -242,19 +264,16 @@ class Service:
         encoding: dict[str, Any],
         record: Record | None,
     ) -> Embedded:
-        """Watermark an image; arguments as those of ``Work.embed``.
+        """Watermark an image, for which a place is taken; arguments as those of ``Work.embed``.
 
         Raises:
-            Problem: 409 if the message is taken, 422 if the image cannot be watermarked, 429 if there is no
-                room, 503 if the registry is away.
+            Problem: 409 if the message is taken, 422 if the image cannot be watermarked, 503 if the registry
+                is away.
         """
-        with self.places.taken():
-            done: Embedded = await self._work("embed", data, message, format_name, encoding, record)
+        done: Embedded = await self._work("embed", data, message, format_name, encoding, record)
         return done
 
-    async def ask(
-        self, function: Callable[[*_Arguments], _Value], *arguments: *_Arguments
-    ) -> _Value:
+    async def ask(self, function: Callable[[*_Arguments], _Value], *arguments: *_Arguments) -> _Value:
         """Call a method of the registry in a thread.
 
         Raises:
@@ -269,7 +288,7 @@ class Service:
     async def _work(self, name: str, *arguments: Any) -> Any:
         try:
             return await self.pool.run(name, *arguments)
-        except Lost:
+        except LostError:
             raise Problem(
                 422,
                 "The image could not be looked at: it takes too long, too much memory, or is damaged in a way"
@@ -288,10 +307,10 @@ class Service:
         except FastmarkError as error:
             raise Problem(422, _sentence(error)) from None
 
-    async def _pass_time(self, begin: float, pixels: int) -> None:
+    async def _pass_time(self, caller: Caller, begin: float, pixels: int) -> None:
         """Wait until the next of the times at which the public is answered, see :meth:`check`."""
         least = (self.settings.answer_ms + MS_PER_MEGAPIXEL * pixels / 1e6) / 1e3
-        if not self.settings.answer_ms:
+        if not self.settings.answer_ms or caller.may("scores"):
             return
         loop = asyncio.get_running_loop()
         elapsed = loop.time() - begin
@@ -317,5 +336,3 @@ def _away(error: RegistryError) -> Problem:
 
 def _unauthorised(detail: str) -> Problem:
     return Problem(401, detail, {"WWW-Authenticate": "Bearer"})
-
-

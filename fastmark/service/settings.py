@@ -143,13 +143,15 @@ class Settings(BaseSettings):
                     raise ServiceError(f"{_option(name)} is about images that are embedded: add --embed-key")
         elif self.tokens is None:
             raise ServiceError(
-                "--embed-key without --tokens: nobody could embed. Make a token with 'fastmark token add', and"
-                " name its file"
+                "--embed-key without --tokens: nobody could embed. Make a token with 'fastmark token add',"
+                " and name its file"
             )
         if not self.public and self.tokens is None:
             raise ServiceError("without --tokens, nobody could use a service that is not public")
         if (self.sign is None) != (self.sign_key is None):
-            raise ServiceError("--sign and --sign-key go together: certificates, and the private key of the first")
+            raise ServiceError(
+                "--sign and --sign-key go together: certificates, and the private key of the first"
+            )
         if self.max_bytes > self.max_memory:
             raise ServiceError("--max-memory must be at least --max-bytes, the largest body")
 
@@ -193,5 +195,3 @@ def _words(error: Any) -> str:
 def _message_of(error: Any) -> str:
     """Return pydantic's message without its prefix."""
     return str(error["msg"]).removeprefix("Value error, ")
-
-

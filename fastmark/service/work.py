@@ -146,13 +146,14 @@ class Work:
         waves = 128 + 50 * np.sin(x / 31 + np.cos(y / 47) * 2) + 30 * np.cos(y / 13 - x / 57)
         grain = np.random.default_rng(1).normal(0, 6, (512, 768, 3))
         image = np.clip(waves[..., None] + grain, 0, 255).astype(np.uint8)
-        if self._detector is not None:
-            self._detector.detect(image)
+        marked = image
         if self._delivery is not None:
-            marker = self._delivery.marker
-            marked = marker.embed(image, 0)
-            if self._detector is not None:
-                self._detector.locate(marked)
+            marked = self._delivery.marker.embed(image, 0)
+        for one in (image, marked):
+            buffer = io.BytesIO()
+            Image.fromarray(one).save(buffer, "JPEG")
+            for where in (False, True):
+                self.check(buffer.getvalue(), where, False)
 
 
 def draw(location: Location) -> str | None:
@@ -175,4 +176,3 @@ def draw(location: Location) -> str | None:
 def _message(found: Check) -> bytes | None:
     seen = found.detection
     return seen.message_bytes if seen is not None and seen.detected else None
-

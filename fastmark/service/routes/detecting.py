@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import JSONResponse, Response
 
-from fastmark.service.problems import Problem, described
-from fastmark.service.service import Caller, Service, service_of
+from fastmark.service.problems import described
+from fastmark.service.service import service_of
 
 _IMAGE = {"type": "string", "format": "binary"}
 _BODY: dict[str, Any] = {
@@ -45,7 +45,16 @@ _TEXT = {"type": "string"}
 _MAYBE = {"type": ["string", "null"]}
 ANSWER: dict[str, Any] = {
     "type": "object",
-    "required": ["schema", "verdict", "sentence", "watermark", "confidence", "findings", "detector", "limits"],
+    "required": [
+        "schema",
+        "verdict",
+        "sentence",
+        "watermark",
+        "confidence",
+        "findings",
+        "detector",
+        "limits",
+    ],
     "properties": {
         "schema": {"const": 1},
         "verdict": _TEXT,
@@ -76,7 +85,8 @@ ANSWER: dict[str, Any] = {
 """Of an answer, as OpenAPI describes it."""
 
 Where = Annotated[
-    bool, Query(description="Also say where the watermark lies: `where`, a box, and `map`, a PNG as data URL.")
+    bool,
+    Query(description="Also say where the watermark lies: `where`, a box, and `map`, a PNG as data URL."),
 ]
 Report = Annotated[
     bool, Query(description="Also sign the answer: `report`, a compact JWS, if the service has keys.")
@@ -90,8 +100,8 @@ def make_router() -> APIRouter:
     @router.post(
         "/detect",
         summary="Check an image",
-        description="Looks for watermarks, asks the registry, reads the metadata. Nothing of the image is kept."
-        " Callers whose token has the right `scores` get `detection` too.",
+        description="Looks for watermarks, asks the registry, reads the metadata. Nothing of the image is"
+        " kept. Callers whose token has the right `scores` get `detection` too.",
         openapi_extra={"requestBody": _BODY},
         response_class=JSONResponse,
         responses={
@@ -134,22 +144,9 @@ def make_router() -> APIRouter:
         caller = await service.admit(request)
         images = (await service.read(request, service.settings.max_batch)).images
         service.charge(request, caller, len(images) - 1)
-        answers = [await _of_many(service, data, caller, where, report) for data in images]
-        return answered(request, {"answers": answers})
+        return answered(request, {"answers": await service.check_many(images, caller, where, report)})
 
     return router
-
-
-async def _of_many(
-    service: Service, data: bytes, caller: Caller, where: bool, report: bool
-) -> dict[str, Any]:
-    """Return an answer, or the problem of this image alone."""
-    try:
-        return await service.check(data, caller, where, report)
-    except Problem as problem:
-        if problem.status != 422:
-            raise
-        return {"error": problem.to_dict()}
 
 
 def answered(request: Request, values: dict[str, Any]) -> Response:

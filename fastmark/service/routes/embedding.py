@@ -64,9 +64,10 @@ def make_router() -> APIRouter:
     @router.post(
         "/embed",
         summary="Watermark an image",
-        description="Needs a token with the right `embed`. The answer is the image; its headers `Fastmark-Id`,"
-        " `Fastmark-State` (marked, or kept where it was watermarked already) and `Fastmark-Manifest` tell the"
-        " rest, or ask for `application/json`, which has the image in base64 and the whole report.",
+        description="Needs a token with the right `embed`. The answer is the image; its headers"
+        " `Fastmark-Id`, `Fastmark-State` (marked, or kept where it was watermarked already) and"
+        " `Fastmark-Manifest` tell the rest; or ask for `application/json`, which has the image in base64 and"
+        " the whole report.",
         openapi_extra={"requestBody": _body("image", _IMAGE)},
         response_class=Response,
         responses={
@@ -85,7 +86,8 @@ def make_router() -> APIRouter:
     ) -> Response:
         service, body = await _brought(request, 1)
         order = _order(service, body, message, format, quality)
-        done, name = await _embed(service, body.images[0], order)
+        with service.places.taken():
+            done, name = await _embed(service, body.images[0], order)
         if "application/json" in request.headers.get("accept", ""):
             return _json(_told(done, name))
         headers = {"Cache-Control": "no-store", "Fastmark-State": done.values["state"]}
@@ -98,8 +100,8 @@ def make_router() -> APIRouter:
     @router.post(
         "/embed/batch",
         summary="Watermark many images",
-        description="One form with a file per image; each gets an id of its own from the registry. The answers"
-        " are in the order of the images; one that cannot be watermarked has a problem in its place.",
+        description="One form with a file per image; each gets an id of its own from the registry. The"
+        " answers are in the order of the images; one that cannot be watermarked has a problem in its place.",
         openapi_extra={"requestBody": _body("images", {"type": "array", "items": _IMAGE})},
         response_class=JSONResponse,
         responses={
@@ -114,13 +116,14 @@ def make_router() -> APIRouter:
         service, body = await _brought(request, None)
         order = _order(service, body, None, format, quality)
         answers = []
-        for data in body.images:
-            try:
-                answers.append(_told(*await _embed(service, data, order)))
-            except Problem as problem:
-                if problem.status not in (409, 422):
-                    raise
-                answers.append({"error": problem.to_dict()})
+        with service.places.taken():
+            for data in body.images:
+                try:
+                    answers.append(_told(*await _embed(service, data, order)))
+                except Problem as problem:
+                    if problem.status not in (409, 422):
+                        raise
+                    answers.append({"error": problem.to_dict()})
         return _json({"answers": answers})
 
     return router
@@ -155,6 +158,8 @@ def _order(
         values = None if not record else json.loads(record)
         if values is not None and not isinstance(values, dict):
             raise Problem(422, "The record must be a JSON object.")
+        if values is not None and not service.plan.companions.tells:
+            raise Problem(422, "This service writes a record nowhere: leave it out.")
         return _Order(
             parsed,
             fields.get("format") or format_name,
@@ -171,13 +176,12 @@ async def _embed(service: Service, data: bytes, order: _Order) -> tuple[Embedded
     """Watermark an image; return it with the name of its format."""
     own = format_by_prefix(data[:PREFIX_BYTES])
     wanted = order.format_name or (own if own in _MEDIA else "PNG")
-    encoding = {"quality": order.quality}
     try:
-        name = check_encoding(wanted, **encoding)
+        name = check_encoding(wanted, quality=order.quality)
         service.plan.companions.check_format(name)
     except FastmarkError as error:
         raise Problem(422, f"{one_line(error)}.") from None
-    return await service.embed(data, order.message, name, encoding, order.record), name
+    return await service.embed(data, order.message, name, {"quality": order.quality}, order.record), name
 
 
 def _told(done: Embedded, name: str) -> dict[str, Any]:
