@@ -64,8 +64,10 @@ def make_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.service = service
     add_handlers(app)
-    for module in (health, detecting, embedding, resolution, page):
+    for module in (health, detecting, embedding, page):
         app.include_router(module.make_router())
+    if service.registry is not None:
+        app.include_router(resolution.make_router(by_reference=settings.urls))
     # no cookie is used, so that a page of any host may ask as anybody may
     app.add_middleware(
         CORSMiddleware,

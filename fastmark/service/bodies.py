@@ -51,16 +51,11 @@ class Limits:
 async def read_body(request: Request, limits: Limits) -> Body:
     """Read the body: a form with images, JSON with a URL, or the bytes of one image.
 
-    The memory that it takes is written down in ``request.state.memory``, to be given back when the request
-    ends.
-
     Raises:
-        Problem: 400 if it is damaged, 408 if it comes too slowly, 413 if it is too large, 415 if it is of
-            another kind, 429 if there is no memory for it.
+        Problem: as :func:`read_bytes`, 400 if it is damaged, 415 if it is of another kind.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    _check_length(request, limits)
-    data = await _read(request, limits)
+    kind = media_type(request)
+    data = await read_bytes(request, limits)
     if kind == "multipart/form-data":
         return await _form(request.headers, data, limits.images)
     if kind in ("application/json", "text/json"):
@@ -80,17 +75,24 @@ _RAW = ("application/octet-stream", "application/x-www-form-urlencoded", "binary
 # the second is what curl --data-binary says, if it is told nothing
 
 
-def _check_length(request: Request, limits: Limits) -> None:
+def media_type(request: Request) -> str:
+    """Return what the body is said to be, in lower case and without parameters; empty if nothing is said."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def read_bytes(request: Request, limits: Limits) -> bytes:
+    """Read the body as it is.
+
+    The memory that it takes is written down in ``request.state.memory``, to be given back when the request
+    ends.
+
+    Raises:
+        Problem: 400 if the connection ends within it, 408 if it comes too slowly, 413 if it is too large, 429
+            if there is no memory for it.
+    """
     told = request.headers.get("content-length", "")
     if told.isdecimal() and int(told) > limits.most_bytes:
         raise _too_large(limits)
-
-
-def _too_large(limits: Limits) -> Problem:
-    return Problem(413, f"The body has more than {limits.most_bytes} bytes: send a smaller file.")
-
-
-async def _read(request: Request, limits: Limits) -> bytes:
     memory, taken = limits.memory, bytearray()
     try:
         async with asyncio.timeout(limits.seconds):
@@ -105,6 +107,10 @@ async def _read(request: Request, limits: Limits) -> bytes:
     except ClientDisconnect:
         raise Problem(400, "The connection ended within the body.") from None
     return bytes(taken)
+
+
+def _too_large(limits: Limits) -> Problem:
+    return Problem(413, f"The body has more than {limits.most_bytes} bytes: send a smaller file.")
 
 
 class _InMemory(MultiPartParser):

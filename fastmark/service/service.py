@@ -23,7 +23,7 @@ from fastmark.errors import (
 from fastmark.records import Record
 from fastmark.registry.store import Registry
 from fastmark.service.admission import Rates, Room
-from fastmark.service.bodies import Body, Limits, read_body
+from fastmark.service.bodies import Body, Limits, read_body, read_bytes
 from fastmark.service.fetching import Fetcher, FetchError
 from fastmark.service.metrics import Metrics
 from fastmark.service.pool import LostError, Pool
@@ -43,6 +43,8 @@ MS_PER_MEGAPIXEL = 60.0
 
 _ASKING = 8
 """Questions to the registry at a time."""
+
+_SMALL_BODY = 64 << 10  # bytes of a body that is no image
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +175,7 @@ class Service:
         limits = Limits(settings.max_bytes, settings.body_seconds, images, self.memory)
         body = await read_body(request, limits)
         if body.url is not None and not body.images:
-            body.images.append(await self._fetched(request, body.url))
+            body.images.append(await self.fetch(request, body.url))
         return body
 
     async def read_image(self, request: Request) -> bytes:
@@ -181,7 +183,18 @@ class Service:
         (data,) = (await self.read(request)).images
         return data
 
-    async def _fetched(self, request: Request, url: str) -> bytes:
+    async def read_small(self, request: Request) -> bytes:
+        """Read a body that is no image, of 64 KiB at most; errors as ``bodies.read_bytes``."""
+        settings = self.settings
+        return await read_bytes(request, Limits(_SMALL_BODY, settings.body_seconds, 0, self.memory))
+
+    async def fetch(self, request: Request, url: str) -> bytes:
+        """Fetch an image.
+
+        Raises:
+            Problem: 400 if the URL is refused, 413 if the image is too large, 415 if it is none, 429 if there
+                is no room, 502 or 504 if it cannot be had.
+        """
         if self.fetcher is None:
             raise Problem(400, "Images are not fetched by URL here: send the image itself.")
         self.memory.take(self.settings.max_bytes)
@@ -249,12 +262,15 @@ class Service:
         return values
 
     async def find(self, data: bytes, caller: Caller) -> bytes | None:
-        """Return the message of the watermark in an image; None without. Errors as :meth:`check`."""
+        """Return the message of the watermark in an image; errors as :meth:`check`.
+
+        None without a watermark, and where it was made for another image than it is found in.
+        """
         begin = asyncio.get_running_loop().time()
         with self.places.taken():
             answer: Answer = await self._work("check", data, False, False)
         await self._pass_time(caller, begin, answer.pixels)
-        return answer.message
+        return None if answer.values["mismatch"] else answer.message
 
     async def embed(
         self,
