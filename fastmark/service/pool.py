@@ -157,7 +157,10 @@ class _Worker:
             raise LostError from error
         if done:
             return value
-        raise value
+        try:
+            raise value
+        finally:
+            del value  # NOTE: it holds this frame, which would hold it: a circle that keeps the image
 
     def _answer(self, seconds: float) -> Any:
         assert self._pipe is not None
@@ -189,6 +192,7 @@ def _serve(pipe: Connection, make: Callable[[], Any]) -> None:
     from fastmark._imports import own_process
 
     own_process()
+    dump_nothing()
     try:
         made = make()
     except Exception as error:
@@ -202,9 +206,18 @@ def _serve(pipe: Connection, make: Callable[[], Any]) -> None:
             try:
                 answer = True, getattr(made, name)(*arguments)
             except Exception as error:
-                answer = False, error
+                answer = False, error.with_traceback(None)  # whose frames hold the image
             del arguments
             try:
                 pipe.send(answer)
             except Exception as error:  # an error that cannot be pickled
                 pipe.send((False, RuntimeError(f"{type(error).__name__} while answering")))
+            del answer
+
+
+def dump_nothing() -> None:
+    """See that no file of the process's memory, and so of an image, is left where a decoder crashes."""
+    with contextlib.suppress(ImportError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -15,6 +15,7 @@ from fastapi import FastAPI
 
 from fastmark.errors import ServiceError, reason_of
 from fastmark.service.app import make_app
+from fastmark.service.pool import dump_nothing
 from fastmark.service.settings import Settings
 
 _KEEP_ALIVE_SECONDS = 30
@@ -29,6 +30,7 @@ def serve(settings: Settings) -> None:
         ServiceError: if the address cannot be listened on, or the processes do not start.
     """
     app = make_app(settings)
+    dump_nothing()
     _log_to_stderr()
     listening = _listen(settings)
     host, port = listening.getsockname()[:2]
