@@ -60,7 +60,6 @@ def make_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,  # these pages load scripts of other hosts
         redoc_url=None,
-        root_path=settings.root_path,
     )
     app.state.service = service
     add_handlers(app)

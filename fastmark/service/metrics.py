@@ -59,6 +59,7 @@ class Ending:
         begin = time.perf_counter()
         state: dict[str, Any] = {"memory": 0, "verdict": None}  # request.state of the routes
         scope["state"] = state
+        scope["root_path"] = self.service.settings.root_path or scope.get("root_path", "")
         status, size = 0, 0
 
         async def receive_counted() -> Message:
