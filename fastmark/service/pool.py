@@ -94,7 +94,7 @@ class Pool:
             task.cancel()
         self.ready = False
         for worker in self._workers:
-            worker.end()
+            worker.end(over=True)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _replace(self, worker: _Worker) -> None:
@@ -126,7 +126,8 @@ class _Worker:
         self._make = make
         self._process: SpawnProcess | None = None
         self._pipe: Connection | None = None
-        self._ending = threading.Lock()
+        self._lock = threading.Lock()
+        self._over = False
 
     @property
     def alive(self) -> bool:
@@ -134,10 +135,13 @@ class _Worker:
 
     def start(self) -> None:
         """Start the process, and wait until it is ready."""
-        self._pipe, theirs = _SPAWN.Pipe()
-        self._process = _SPAWN.Process(target=_serve, args=(theirs, self._make), daemon=True)
-        self._process.start()
-        theirs.close()
+        with self._lock:
+            if self._over:
+                raise ServiceError("a worker process did not start: the service ends")
+            self._pipe, theirs = _SPAWN.Pipe()
+            self._process = _SPAWN.Process(target=_serve, args=(theirs, self._make), daemon=True)
+            self._process.start()
+            theirs.close()
         try:
             told = self._answer(START_SECONDS)
         except LostError:
@@ -172,9 +176,10 @@ class _Worker:
         self.end()
         raise LostError
 
-    def end(self) -> None:
-        """End the process at once; it holds nothing that would be lost."""
-        with self._ending:
+    def end(self, *, over: bool = False) -> None:
+        """End the process at once, ``over`` for good; it holds nothing that would be lost."""
+        with self._lock:
+            self._over |= over
             process, pipe = self._process, self._pipe
             self._process = self._pipe = None
             if process is not None:
