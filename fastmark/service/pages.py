@@ -140,12 +140,10 @@ class Pages:
 
     def error_text(self, problem: Problem) -> Phrase:
         """Return what happened and what to do, in a sentence or two."""
-        known = f"error.{problem.status}" in language(LANGUAGES[0])
-        values = {
-            "size": _size(self._settings.max_bytes),
-            "seconds": problem.headers.get("Retry-After", "60"),
-        }
-        return Phrase(f"error.{problem.status}" if known else "error.500", values)
+        key = f"error.{problem.status}"
+        wait = problem.headers.get("Retry-After", "")
+        values = {"size": _size(self._settings.max_bytes), "seconds": int(wait) if wait.isdecimal() else 60}
+        return Phrase(key if key in language(LANGUAGES[0]) else "error.500", values)
 
     def _error(self, problem: Problem) -> dict[str, Any]:
         return {"says": self.error_text(problem), "detail": Phrase(wording.ENGLISH, {"text": problem.detail})}

@@ -165,9 +165,13 @@ def says_of(finding: Mapping[str, Any], answer: Answer) -> tuple[Phrase, ...]:
                 phrases.append(Phrase("finding.c2pa.say", {"said": said}))
             if told["issuer"] is not None:
                 phrases.append(Phrase("finding.c2pa.issuer", {"issuer": told["issuer"]}))
-            phrases += [Phrase(ENGLISH, {"text": problem}) for problem in told["problems"]]
+            phrases += map(_problem, told["problems"])
             return tuple(phrases)
     return english
+
+
+def _problem(text: str) -> Phrase:
+    return Phrase(ENGLISH, {"text": f"{text[:1].upper()}{text[1:].rstrip('.')}."})
 
 
 def _technique(finding: Mapping[str, Any]) -> str:

@@ -79,17 +79,19 @@ document.addEventListener("DOMContentLoaded", () => {
     const request = (running = new AbortController());
     busy();
     let page = null;
+    let came = false;
     try {
       const response = await fetch(form.action, {
         method: "POST", body, headers: { Accept: "text/html" }, credentials: "omit", signal: request.signal,
       });
+      came = true;
       page = new DOMParser().parseFromString(await response.text(), "text/html");
     } catch (error) {
       if (request.signal.aborted) return; // another image took its place
     }
     if (running !== request) return;
     idle();
-    show(page && page.getElementById("verdict") ? page : cloned("unreachable"), file);
+    show(page && page.getElementById("verdict") ? page : cloned(came ? "failed" : "unreachable"), file);
   }
 
   function cloned(name) {
