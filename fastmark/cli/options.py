@@ -17,6 +17,7 @@ from fastmark.cli import (
     many,
     provenance,
     registering,
+    reports,
     serving,
     single,
     tokens,
@@ -51,7 +52,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     for add in (_add_keygen, _add_embed, _add_detect, _add_locate, _add_scan, _add_doctor, _add_warmup):
         add(verbs)
-    for module in (checking, provenance, registering, serving, tokens):
+    for module in (checking, provenance, registering, reports, serving, tokens):
         module.add(verbs)
     return parser
 
