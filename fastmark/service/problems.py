@@ -59,9 +59,11 @@ def busy(detail: str, seconds: float) -> Problem:
     return Problem(429, detail, {"Retry-After": str(max(1, math.ceil(seconds)))})
 
 
-def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return what OpenAPI is to say of problems."""
-    content = {MEDIA_TYPE: {"schema": SCHEMA}}
+def described(*statuses: int, as_page: bool = False) -> dict[int | str, dict[str, Any]]:
+    """Return what OpenAPI is to say of problems; ``as_page`` where people get them as a page."""
+    content: dict[str, Any] = {MEDIA_TYPE: {"schema": SCHEMA}}
+    if as_page:
+        content["text/html"] = {"schema": {"type": "string"}}
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
 
 
@@ -72,10 +74,12 @@ def add_handlers(app: FastAPI) -> None:
         assert isinstance(error, Problem)
         return error.to_response()
 
-    async def of_framework(_: Request, error: Exception) -> Response:
+    async def of_framework(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         detail = {404: "There is nothing here: see /openapi.json for what there is."}
         headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = _allowed(request, headers.get("Allow", ""))
         told = detail.get(error.status_code, f"{HTTPStatus(error.status_code).phrase}.")
         return Problem(error.status_code, told, headers).to_response()
 
@@ -90,3 +94,10 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Problem, of_problem)
     app.add_exception_handler(HTTPException, of_framework)
     app.add_exception_handler(RequestValidationError, of_values)
+
+
+def _allowed(request: Request, told: str) -> str:
+    """Return all methods of a path; the framework tells those of the first of its routes alone."""
+    path = getattr(request.scope.get("route"), "path", "")
+    known = request.app.openapi()["paths"].get(path, {})
+    return ", ".join(sorted({method.strip() for method in told.split(",")} - {""} | {*map(str.upper, known)}))

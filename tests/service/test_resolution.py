@@ -1,28 +1,22 @@
 """Content credentials that an image lost are found again by its watermark, as C2PA's API wants it."""
 
 import base64
-import contextlib
 import functools
 import http.server
 import io
-import socket
 import threading
-import time
 import uuid
 
-import httpx
 import numpy as np
 import pytest
-import uvicorn
 from pictures import drawn
 from PIL import Image
 from services import encoded, serving
+from services_here import asking
 
 import fastmark
-from fastmark.service.app import make_app
 from fastmark.service.fetching import Fetcher
 from fastmark.service.resolution import VERSION
-from fastmark.service.settings import Settings
 
 pytest.importorskip("c2pa", reason="credentials are signed here")
 
@@ -233,6 +227,11 @@ def test_what_is_no_image_is_refused_before_it_is_read(resolver, delivered):
     assert by_content(resolver, data, "?maxResults=none").status_code == 400
 
 
+def test_a_path_with_two_methods_tells_of_both(resolver):
+    answer = resolver.put("/v1/matches/byBinding")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, POST")
+
+
 # ---- the service -----------------------------------------------------------------------------------------
 
 
@@ -258,28 +257,6 @@ def test_the_service_says_what_it_is(resolver):
 
 
 # ---- other services, within this process -----------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def asking(options, start=False, **changed):
-    """A client of an app here, and its service, whose processes run if ``start``."""
-    app = make_app(Settings.read(**(options | changed)))
-    config = uvicorn.Config(app, lifespan="on" if start else "off", log_config=None, ws="none")
-    server = uvicorn.Server(config)
-    service = app.state.service
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        try:
-            end = time.monotonic() + 300
-            while not (server.started and (service.ready or not start)) and time.monotonic() < end:
-                time.sleep(0.02)
-            url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-            with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
-                yield client, service
-        finally:
-            server.should_exit = True
-            thread.join()
 
 
 def test_without_a_registry_there_is_nothing_of_it(house):
@@ -382,6 +359,8 @@ def test_an_image_is_fetched_where_that_is_switched_on(house, signing, resolver,
             "no image by its name": (by_reference(url, assetType="video/mp4"), 415),
             "no image": (by_reference(f"{site}/page.html", 6), 415),
             "not there": (by_reference(f"{site}/none.jpg"), 502),
+            "no type": (by_reference(url, assetType=None), 415),
+            "an empty region": (by_reference(url, region={}), 400),
             "a region": (by_reference(url, region=[{"type": "spatial"}]), 400),
             "no size": (client.post("/v1/matches/byReference", json={"referenceUrl": url}), 400),
             "a size of truth": (by_reference(url, True), 400),

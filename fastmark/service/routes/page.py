@@ -80,7 +80,7 @@ def make_router() -> APIRouter:
                 "description": "The entry's public fields",
                 "content": {"application/json": {"schema": {}}, "text/html": {"schema": {"type": "string"}}},
             },
-            **described(401, 403, 404, 429, 503),
+            **described(401, 403, 404, 422, 429, 503, as_page=True),
         },
     )
     async def entry(

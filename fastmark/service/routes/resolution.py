@@ -73,9 +73,8 @@ def make_router(*, by_reference: bool) -> APIRouter:
 
 def _add_matches(router: APIRouter) -> None:
     found = _told("The content credentials", MATCHES)
-    value = _asked(
-        "value", "The watermark's message in base64.", True, {"type": "string", "maxLength": _MOST_IN_URL}
-    )
+    told = f"The watermark's message in base64; 414 if it has more than {_MOST_IN_URL} characters."
+    value = _asked("value", told, required=True)
 
     @router.get(
         "/v1/matches/byBinding",
@@ -165,9 +164,9 @@ def _add_by_reference(router: APIRouter) -> None:
         url, length = asked.get("referenceUrl"), asked.get("assetLength")
         if not isinstance(url, str) or isinstance(length, bool) or not isinstance(length, int) or length < 1:
             raise Problem(400, 'The body must be {"referenceUrl": URL, "assetLength": BYTES}.')
-        if not str(asked.get("assetType") or "image/").startswith("image/"):
+        if not str(asked.get("assetType", "image/")).startswith("image/"):
             raise Problem(415, "Images alone have watermarks here: 'assetType' must be image/*.")
-        if asked.get("region"):
+        if asked.get("region", []) != []:
             raise Problem(400, "Images are looked at as a whole here: leave out 'region'.")
         if length > service.settings.max_bytes:
             raise Problem(413, f"Images of more than {service.settings.max_bytes} bytes are not fetched.")
