@@ -1,4 +1,4 @@
-"""``fastmark report-key`` and ``verify-report``: keys that sign the service's answers, and what that tells."""
+"""``fastmark report-key`` and ``verify-report``: keys that sign answers, and what a signature tells."""
 
 from __future__ import annotations
 

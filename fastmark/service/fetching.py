@@ -30,6 +30,7 @@ from fastmark.service.addresses import Address, is_public
 MOST_REDIRECTS = 3
 _MOST_CHARACTERS = 2048  # of a URL
 _MOST_TRIED = 4  # addresses of a host that are connected to
+_RESOLVING = 16  # names at a time; the system's resolver gives one up after some ten seconds
 _REDIRECTS = (301, 302, 303, 307, 308)
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 _NAME = re.compile(r"(?!.{254})[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*", re.ASCII)
@@ -90,7 +91,7 @@ class Fetcher:
         self._permitted, self._ports, self._kinds, self._scheme = permitted, ports, kinds, scheme
         self._ssl = ssl_context or ssl.create_default_context()
         # threads of its own: names that take long to resolve keep nothing else waiting
-        self._threads = ThreadPoolExecutor(4, thread_name_prefix="fastmark-resolve")
+        self._threads = ThreadPoolExecutor(_RESOLVING, thread_name_prefix="fastmark-resolve")
         self._resolve = resolve or self._ask_system
         logging.getLogger("httpcore").setLevel(logging.WARNING)  # below, it writes hosts and URLs
 
@@ -263,14 +264,16 @@ class _Examined(httpcore.AnyIOBackend):
     ) -> httpcore.AsyncNetworkStream:
         """Connect to the first that answers within its share of the time."""
         share = self._seconds / len(self._addresses)
+        failed: Exception | None = None
         for address in self._addresses:
             try:
                 stream = await super().connect_tcp(address, port, share, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failed = error
                 continue
             self._opened.append(stream)
             return stream
-        raise httpcore.ConnectError
+        raise failed or httpcore.ConnectError()
 
     async def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
         """Refuse: a URL never means this."""

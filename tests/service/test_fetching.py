@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("httpcore", reason="the extra serve is not installed")
 pytest.importorskip("cryptography", reason="the extra serve is not installed")
 
+import httpcore
 from tls import contexts, serving
 
 from fastmark.service.addresses import is_public
@@ -37,7 +38,7 @@ def redirect(to, status="302 Found"):
 
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory):
-    return contexts(tmp_path_factory.mktemp("tls"), HOST, f"xn--bcher-kva.{HOST}", f"*.other.{HOST}", HERE)
+    return contexts(tmp_path_factory.mktemp("tls"), HOST, f"xn--bcher-kva.{HOST}", HERE, "0::1")
 
 
 class Names:
@@ -324,6 +325,42 @@ def test_further_addresses_are_tried(tls):
     names = Names(**{HOST: [["127.0.0.3", HERE]]})
     found, served = fetch(tls, reply(IMAGE), names=names, permitted=lambda address: address.is_loopback)
     assert found == IMAGE and served.connections == 1
+
+
+@pytest.mark.parametrize("host", [HERE, "[::1]"])
+def test_the_systems_resolver_finds_what_is_permitted(tls, host):
+    async def all_of_it():
+        async with serving({"/": reply(IMAGE)}, tls[0], host.strip("[]")) as served:
+            fetcher = Fetcher(
+                most_bytes=MOST,
+                seconds=20,
+                permitted=lambda address: address.is_loopback,
+                ssl_context=tls[1],
+                ports=None,
+            )
+            found = await fetcher.fetch(f"https://{host}:{served.port}/")
+            fetcher.close()
+            assert f"\r\nHost: {host}:{served.port}\r\n" in served.asked[0]
+            return found
+
+    try:
+        assert asyncio.run(all_of_it()) == IMAGE
+    except OSError:
+        pytest.skip("this machine has no such address")
+
+
+def test_a_host_that_takes_no_connection_is_told_as_too_slow(tls, monkeypatch):
+    """Nobody listens at the first address; the second does not answer within its share of the time."""
+    asked = []
+
+    async def connect(self, host, port, timeout, *_):
+        asked.append((host, timeout))
+        raise httpcore.ConnectError if host == "127.0.0.3" else httpcore.ConnectTimeout
+
+    monkeypatch.setattr(httpcore.AnyIOBackend, "connect_tcp", connect)
+    names = Names(**{HOST: [["127.0.0.3", HERE]]})
+    refused(tls, reply(IMAGE), 504, names=names, permitted=lambda address: address.is_loopback)
+    assert asked == [("127.0.0.3", 10), (HERE, 10)]
 
 
 def test_nobody_listens(tls):
