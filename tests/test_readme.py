@@ -13,6 +13,8 @@ import io
 import json
 import os
 import re
+import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -30,7 +32,9 @@ ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
-SET_UP, IDS, SIGNED, SINGLE, ARCHIVE, RAY, TEST = [text for language, text in BLOCKS if language == "bash"]
+SET_UP, IDS, SIGNED, SERVED, SINGLE, ARCHIVE, RAY, TEST = [
+    text for language, text in BLOCKS if language == "bash"
+]
 PYTHON, PYTHON_ON_RAY = [text for language, text in BLOCKS if language == "python"]
 CONSOLE, CHECK = [text for language, text in BLOCKS if language == "console"]
 PRINTED, LAYOUT = [text for language, text in BLOCKS if language == "text"]
@@ -198,6 +202,30 @@ def test_the_commands_for_ids_and_signed_metadata(folder):
     assert "c2pa: trusted." in checked[1]
     (row,) = map(json.loads, (folder / "ids.jsonl").read_text().splitlines())
     assert (row["provider"], row["system"]) == ("Example Studio", "Painter")
+
+
+def test_the_service_answers_signs_and_ends(folder):
+    for name in ("fastapi", "uvicorn", "jwt", "sqlalchemy", "imagehash"):
+        pytest.importorskip(name)
+    if shutil.which("curl") is None:
+        pytest.skip("the commands need curl")
+    prepare = "fastmark keygen -o my.key"
+    detector_key = next(line[2:] for line in CHECK.splitlines() if line.startswith("$ fastmark keygen"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    done = bash(
+        "set -e\n" + "\n".join((prepare, IDS, detector_key, SERVED.replace("8765", port))),
+        folder,
+        folder / "programs",
+    )
+    assert done.returncode == 0, done.stderr
+    assert '{"status":"ready"}' in done.stdout
+    answer = json.loads((folder / "answer.json").read_text())
+    assert answer["verdict"] == "genuine and unchanged"
+    assert answer["detection"]["log10_p"] < -9
+    assert "Example Studio" in done.stdout
+    assert "genuine and unchanged" in done.stdout.rpartition("ready")[2]
 
 
 def test_every_verdict_is_explained():
