@@ -51,6 +51,8 @@ def serve(settings: Settings) -> None:
             timeout_graceful_shutdown=max(1, round(settings.shutdown_seconds)),
         )
     )
+    if not settings.key:
+        print("fastmark: no --key is given: metadata alone are read", file=sys.stderr)
     print(f"fastmark: listening on http://{shown}:{port}{settings.root_path}", file=sys.stderr, flush=True)
     asyncio.run(_run(server, app, listening))
     if (failure := app.state.service.failure) is not None:

@@ -199,3 +199,14 @@ def test_it_needs_its_packages_and_says_how_to_get_them(tmp_path):
     )  # fmt: skip
     assert done.returncode == 2
     assert "pip install 'fastmark-watermark[serve]'" in done.stderr
+
+
+def test_without_a_key_it_reads_metadata_and_says_so(tmp_path, house):
+    with serving(tmp_path, {"workers": 1, "answer_ms": 0}) as server, server.client() as client:
+        assert "no --key is given" in server.errors()
+        assert client.head("/readyz").status_code == 200
+        assert client.head("/healthz").status_code == 200
+        answer = client.post("/v1/detect", content=house.marked).json()
+        assert answer["verdict"] == "nothing found"
+        assert "No key was looked for" in answer["sentence"]
+        assert client.post("/v1/embed", content=house.source).status_code == 404

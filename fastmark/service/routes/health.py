@@ -14,10 +14,12 @@ def make_router() -> APIRouter:
     """Return the routes."""
     router = APIRouter(tags=["operation"])
 
+    @router.head("/healthz", include_in_schema=False)
     @router.get("/healthz", summary="Whether the process lives", response_class=JSONResponse)
     async def healthz() -> Response:
         return JSONResponse({"status": "ok", "version": VERSION})
 
+    @router.head("/readyz", include_in_schema=False)
     @router.get(
         "/readyz",
         summary="Whether images can be looked at",
