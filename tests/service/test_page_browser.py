@@ -20,7 +20,7 @@ VERDICTS = list(answers._SPECIAL)
 PICTURE = {
     "name": "private name.png",
     "mimeType": "image/png",
-    "buffer": encoded(drawn(answers.HEIGHT, answers.WIDTH, 3), "PNG"),
+    "buffer": encoded(drawn(answers.HEIGHT // 8, answers.WIDTH // 8, 3), "PNG"),
 }
 WATCH = """
 window.refused = [];
@@ -61,11 +61,12 @@ def service(site):
 
 @pytest.fixture
 def visit(browser, site, request):
-    """Opens pages; at the end, checks what the browser complained of, asked for and kept."""
+    """Opens pages where nothing moves; checks at the end what was complained of, asked for and kept."""
     contexts, requests, said, pages = [], [], [], []
 
     def open_page(path="/", *, url=site[1], **options):
-        options = {"viewport": {"width": 1280, "height": 800}, "locale": "en-GB"} | options
+        usual = {"viewport": {"width": 1280, "height": 800}, "locale": "en-GB", "reduced_motion": "reduce"}
+        options = usual | options
         context = browser.new_context(**options)
         context.add_init_script(WATCH)
         context.on("request", lambda one: requests.append(one.url))
@@ -117,19 +118,16 @@ def test_axe_finds_nothing(visit, service, way):
     page = visit("/", **options)
     assert page.title() == text(name, "page.title")
     assert violations(page) == []
-    # each verdict in several ways
-    for verdict in (VERDICTS[way % 9], VERDICTS[(way + 4) % 9]):
-        service.verdict = verdict
-        service.map = answers.map_url() if verdict.startswith("genuine") else None
-        choose(page)
-        assert page.inner_text("#verdict") == text(name, f"label.{verdict}")
-        page.click("summary")
-        page.wait_for_timeout(10)
-        assert violations(page) == []
-        assert overflow(page) == 0
+    verdict = VERDICTS[way % len(VERDICTS)]  # each in at least two ways
+    service.verdict = verdict
+    service.map = answers.map_url() if verdict.startswith("genuine") else None
+    choose(page)
+    assert page.inner_text("#verdict") == text(name, f"label.{verdict}")
+    page.click("summary")
+    assert violations(page) == []
+    assert overflow(page) == 0
     service.problem = busy("More than 60 per 1 minute.", 9)
     choose(page)
-    page.wait_for_selector(".tone-error")
     assert text(name, "error.429", seconds=9) in page.inner_text("#answer")
     assert violations(page) == []
     for path in (f"/i/{answers.ID}", f"/i/{answers.OTHER_ID}"):
@@ -169,7 +167,7 @@ def test_targets_are_large_enough(visit, service):
 
 
 def test_forced_colors_and_less_motion(visit, service):
-    page = visit(forced_colors="active", reduced_motion="reduce")
+    page = visit(forced_colors="active")
     service.verdict, service.map, service.seconds = "genuine", answers.map_url(), 0.3
     page.set_input_files("#file", PICTURE)
     page.wait_for_selector("form[aria-busy]")
@@ -195,7 +193,7 @@ def test_the_keyboard_suffices(visit, service):
     ring = page.evaluate("getComputedStyle(document.querySelector('.drop label')).outlineStyle")
     assert ring == "solid"
     with page.expect_file_chooser() as chooser:
-        page.keyboard.press("Enter")
+        page.keyboard.press("Space")
     chooser.value.set_files(PICTURE)
     page.wait_for_selector(".toggle:not([hidden])")
     # whoever listens is told the answer: the focus is on its heading
