@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519
 
 from fastmark.errors import ReportError, ServiceError
-from fastmark.service import reports
+from fastmark.service import files, reports
 from fastmark.service.reports import ReportKeys, open_report, parse_jwks, verify
 
 ANSWER = {
@@ -354,6 +354,17 @@ def test_services_sign_while_keys_are_rotated(keys, folder):
     assert len(keys.jwks()["keys"]) == 13
     assert len({parts(report)[0]["kid"] for report in made}) > 3
     assert all(verify(report, keys.jwks()) for report in made)
+
+
+def test_keys_are_changed_by_one_process_at_a_time(keys, folder, monkeypatch):
+    monkeypatch.setattr(files, "_PATIENCE_S", 0.05)
+    kid = keys.kid
+    with files.alone(folder / ".lock"):
+        for verb in (ReportKeys.make, ReportKeys.rotate):
+            with pytest.raises(ServiceError, match="another process"):
+                verb(folder)
+        assert verify(keys.sign(ANSWER), ReportKeys.load(folder).jwks()) and keys.kid == kid
+    assert ReportKeys.rotate(folder).kid != kid
 
 
 # ---- folders that are not in order -----------------------------------------------------------------------
