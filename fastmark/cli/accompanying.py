@@ -96,15 +96,16 @@ def companions_of(options: argparse.Namespace) -> Companions:
         if options.soft_binding is not None:
             check_soft_binding(options.soft_binding)
     registry = None if options.registry is None else open_registry(options.registry)
-    if record is not None and registry is None and signer is None and not options.xmp:
-        raise RecordError("a record is written nowhere: add --registry, --xmp or --sign")
-    return Companions(
+    companions = Companions(
         record=record,
         registry=registry,
         xmp=options.xmp,
         signer=signer,
         soft_binding=options.soft_binding or SOFT_BINDING,
     )
+    if record is not None and not companions.tells:
+        raise RecordError("a record is written nowhere: add --registry, --xmp or --sign")
+    return companions
 
 
 def _record_of(options: argparse.Namespace) -> Record | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -26,6 +27,20 @@ _DESCRIPTION = (
     "Says whether an image carries a watermark of the keys that this service knows. Nothing of an image is"
     " kept. Errors are problem details (RFC 9457)."
 )
+
+
+class _App(FastAPI):
+    """An app whose OpenAPI tells of tokens; routes that name no security of their own need none."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the description, made once."""
+        if self.openapi_schema is None:
+            described = super().openapi()
+            scheme = {"type": "http", "scheme": "bearer", "description": "A token of 'fastmark token add'."}
+            described.setdefault("components", {})["securitySchemes"] = {"bearer": scheme}
+            described["security"] = [{}, {"bearer": []}]
+            self.openapi_schema = described
+        return self.openapi_schema
 
 
 def make_app(settings: Settings | None = None) -> FastAPI:
@@ -53,7 +68,7 @@ def make_app(settings: Settings | None = None) -> FastAPI:
                 await starting
             await service.close()
 
-    app = FastAPI(
+    app = _App(
         title="fastmark",
         version=VERSION,
         description=_DESCRIPTION,

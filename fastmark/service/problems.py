@@ -54,6 +54,10 @@ class Problem(Exception):  # noqa: N818  # the term of RFC 9457
         return JSONResponse(self.to_dict(), self.status, self.headers, MEDIA_TYPE)
 
 
+NEEDS_TOKEN: dict[str, Any] = {"security": [{"bearer": []}]}
+"""What OpenAPI is to say of a route that nobody may use without a token."""
+
+
 def busy(detail: str, seconds: float) -> Problem:
     """Return the answer to a request that must wait: 429, and for how many seconds."""
     return Problem(429, detail, {"Retry-After": str(max(1, math.ceil(seconds)))})

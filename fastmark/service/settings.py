@@ -148,6 +148,10 @@ class Settings(BaseSettings):
             )
         if not self.public and self.tokens is None:
             raise ServiceError("without --tokens, nobody could use a service that is not public")
+        if self.record is not None and not (self.registry or self.xmp or self.sign):
+            raise ServiceError("--record is written nowhere: add --registry, --xmp or --sign")
+        if self.tsa is not None and self.sign is None:
+            raise ServiceError("--tsa goes with --sign, which names the certificates")
         if (self.sign is None) != (self.sign_key is None):
             raise ServiceError(
                 "--sign and --sign-key go together: certificates, and the private key of the first"

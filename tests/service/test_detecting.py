@@ -165,4 +165,7 @@ def test_the_openapi_names_the_routes_and_loads_nothing(client):
     assert {"/v1/detect", "/v1/detect/batch", "/v1/embed", "/v1/embed/batch", "/healthz", "/readyz"} <= set(
         described["paths"]
     )
+    assert described["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
+    assert {} in described["security"]
+    assert described["paths"]["/v1/embed"]["post"]["security"] == [{"bearer": []}]
     assert client.get("/docs").status_code == 404

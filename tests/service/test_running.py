@@ -62,6 +62,8 @@ def test_settings_come_from_the_environment_and_options_go_before(monkeypatch):
         ({"public": "false"}, "--tokens"),
         ({"sign": "chain.pem", "embed_key": "k", "tokens": "t"}, "--sign-key"),
         ({"max_bytes": "2000", "max_memory": "1000"}, "--max-memory"),
+        ({"embed_key": "k", "tokens": "t", "record": "r"}, "written nowhere"),
+        ({"embed_key": "k", "tokens": "t", "tsa": "http://example.org"}, "--sign"),
         ({"public": "perhaps"}, "--public"),
     ],
 )

@@ -16,7 +16,7 @@ from fastmark.images.encoding import check_encoding
 from fastmark.images.formats import PREFIX_BYTES, format_by_prefix
 from fastmark.records import Record
 from fastmark.service.bodies import Body
-from fastmark.service.problems import Problem, described
+from fastmark.service.problems import NEEDS_TOKEN, Problem, described
 from fastmark.service.service import Service, service_of
 from fastmark.service.work import Embedded
 
@@ -68,7 +68,7 @@ def make_router() -> APIRouter:
         " `Fastmark-Id`, `Fastmark-State` (marked, or kept where it was watermarked already) and"
         " `Fastmark-Manifest` tell the rest; or ask for `application/json`, which has the image in base64 and"
         " the whole report.",
-        openapi_extra={"requestBody": _body("image", _IMAGE)},
+        openapi_extra=NEEDS_TOKEN | {"requestBody": _body("image", _IMAGE)},
         response_class=Response,
         responses={
             200: {
@@ -102,7 +102,7 @@ def make_router() -> APIRouter:
         summary="Watermark many images",
         description="One form with a file per image; each gets an id of its own from the registry. The"
         " answers are in the order of the images; one that cannot be watermarked has a problem in its place.",
-        openapi_extra={"requestBody": _body("images", {"type": "array", "items": _IMAGE})},
+        openapi_extra=NEEDS_TOKEN | {"requestBody": _body("images", {"type": "array", "items": _IMAGE})},
         response_class=JSONResponse,
         responses={
             200: {

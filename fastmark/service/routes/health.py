@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from fastmark._version import VERSION
-from fastmark.service.problems import Problem, described
+from fastmark.service.problems import NEEDS_TOKEN, Problem, described
 from fastmark.service.service import service_of
 
 
@@ -41,6 +41,7 @@ def make_router() -> APIRouter:
         "/metrics",
         summary="Figures for Prometheus",
         description="Needs a token with the right `metrics`, as times tell of what was found.",
+        openapi_extra=NEEDS_TOKEN,
         response_class=Response,
         responses={
             200: {"description": "Prometheus's text format", "content": {"text/plain": {}}},
