@@ -263,7 +263,16 @@ def _add_scan(verbs: Any) -> None:
 
 
 def _add_doctor(verbs: Any) -> None:
-    doctor = verbs.add_parser("doctor", help="show versions and test this installation", allow_abbrev=False)
+    doctor = verbs.add_parser(
+        "doctor",
+        help="show versions, test this installation, and say what is reachable",
+        epilog="looks at what the variables of 'fastmark serve' name: keys, registry, tokens, certificates,"
+        " the service itself; exit codes: 0 all is well, 2 the test failed, or something cannot be reached",
+        allow_abbrev=False,
+    )
+    doctor.add_argument(
+        "--url", metavar="URL", help="service that is asked; default: the variable FASTMARK_PUBLIC_URL"
+    )
     doctor.set_defaults(run=single.doctor)
 
 

@@ -312,4 +312,4 @@ def doctor(options: argparse.Namespace) -> int:
     """``fastmark doctor``."""
     from fastmark.doctor import examine
 
-    return DONE if examine() else ERROR
+    return DONE if examine(options.url) else ERROR
