@@ -26,18 +26,20 @@ _FOR_AN_HOUR = "public, max-age=3600"
 _QUALITY = re.compile(r"q=(\d(?:\.\d{0,3})?)", re.ASCII)
 _MOST_CHARACTERS = 40  # of an id that is repeated to somebody who asked for it
 
+_NULLABLE = {"type": ["string", "null"]}
 _RECORD: dict[str, Any] = {
     "type": "object",
-    "required": ["id", "provider", "system", "system_version", "created_at", "action"],
+    "required": ["id", "created_at"],
     "properties": {
         "id": {"type": "string"},
-        "provider": {"type": ["string", "null"]},
-        "system": {"type": ["string", "null"]},
-        "system_version": {"type": ["string", "null"]},
+        "provider": _NULLABLE,
+        "system": _NULLABLE,
+        "system_version": _NULLABLE,
         "created_at": {"type": "string", "format": "date-time"},
         "action": {"enum": ["created", "altered"]},
     },
 }
+_HTML: dict[str, Any] = {"text/html": {"schema": {"type": "string"}}}
 
 _pages = functools.lru_cache(maxsize=4)(Pages)
 
@@ -77,10 +79,10 @@ def make_router() -> APIRouter:
         response_class=Response,
         responses={
             200: {
-                "description": "The entry's public fields",
-                "content": {"application/json": {"schema": {}}, "text/html": {"schema": {"type": "string"}}},
+                "description": "The entry",
+                "content": {"application/json": {"schema": _RECORD}} | _HTML,
             },
-            **described(401, 403, 404, 422, 429, 503, as_page=True),
+            **_or_pages(described(401, 403, 404, 429, 503)),
         },
     )
     async def entry(
@@ -157,6 +159,11 @@ def _no_entry(request: Request, service: Service, name: str, problem: Problem) -
         title, says = "entry.unknown", Phrase("entry.unknown.text", {"id": Code(name[:_MOST_CHARACTERS])})
     spoken, query = _language(request)
     return _html(pages.no_entry(spoken, query, title, says), problem.status, problem.headers | _NEVER_KEPT)
+
+
+def _or_pages(problems: dict[int | str, dict[str, Any]]) -> dict[int | str, dict[str, Any]]:
+    """Return what OpenAPI is to say of problems that readers get as pages."""
+    return {status: told | {"content": told["content"] | _HTML} for status, told in problems.items()}
 
 
 def _language(request: Request) -> tuple[Language, str]:
