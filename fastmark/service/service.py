@@ -95,6 +95,8 @@ class Service:
     async def close(self) -> None:
         """End the processes and the connections."""
         await self.pool.close()
+        if self.fetcher is not None:
+            self.fetcher.close()
         if self.registry is not None:
             self.registry.close()
 
