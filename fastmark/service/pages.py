@@ -210,6 +210,7 @@ def _shown(answer: Answer) -> dict[str, Any]:
     """Return what the template needs of an answer."""
     report = answer.get("report")
     url = answer.get("map")
+    place = answer["detector"].get("url") or "URL"  # of this page, which does not know it
     raw = {name: value for name, value in answer.items() if name not in _NO_JSON}
     return {
         "verdict": answer["verdict"],
@@ -228,7 +229,7 @@ def _shown(answer: Answer) -> dict[str, Any]:
         "sha256": answer["sha256"],
         "remarks": [Phrase(wording.ENGLISH, {"text": one}) for one in answer.get("remarks", ())],
         "report": None if report is None else _data_url(report),
-        "command": Code(f"fastmark verify-report {REPORT_FILE}"),
+        "command": Code(f"fastmark verify-report {REPORT_FILE} --keys {place}"),
         "json": _json(raw),
     }
 
