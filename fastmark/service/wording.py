@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
+
+from fastmark.records import SourceType
 
 Answer = Mapping[str, Any]
 """Of :meth:`fastmark.checking.check.Check.to_dict`."""
@@ -34,6 +36,7 @@ ENGLISH, LISTED, VALUE = "english", "listed", "value"
 
 _SCALE, _DEGREES = 0.01, 0.5  # as in fastmark.checking.comparing
 _METADATA = ("xmp", "text", "c2pa")
+_SOURCES = get_args(SourceType)
 
 
 class Code(str):
@@ -195,19 +198,6 @@ def _said(told: Mapping[str, Any]) -> tuple[Phrase, ...]:
     if told.get("aigc") is not None:
         said.append(Phrase("said.aigc"))
     return tuple(said)
-
-
-_SOURCES = frozenset(
-    (
-        "trainedAlgorithmicMedia",
-        "compositeWithTrainedAlgorithmicMedia",
-        "algorithmicallyEnhanced",
-        "digitalCapture",
-        "digitalCreation",
-        "humanEdits",
-        "screenCapture",
-    )
-)
 
 
 def _carries(answer: Answer) -> Phrase:

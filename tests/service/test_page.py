@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import html.parser
+import io
 import json
 import re
 from importlib.resources import files
@@ -12,10 +13,14 @@ from typing import get_args
 import answers
 import httpx
 import jwt
+import numpy as np
 import pytest
+from PIL import Image
+from services import encoded
 from stand_in import StandIn, stand_in_app
 
 import fastmark.checking.check
+from fastmark.checking import comparing
 from fastmark.checking.findings import Technique
 from fastmark.checking.verdicts import Verdict
 from fastmark.service import wording
@@ -439,6 +444,24 @@ def test_the_form_works_without_javascript(client, house):
     assert payload["id"] == house.message.hex()
     for word in ("log10_p", "p_value", "margin", '"detection"'):
         assert word not in answer.text
+
+
+def test_what_was_done_to_an_image_is_told(client, house):
+    with Image.open(io.BytesIO(house.marked)) as image:
+        smaller = image.resize((image.width * 3 // 4, image.height * 3 // 4), Image.Resampling.LANCZOS)
+        mirrored = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        again = image.copy()
+    for changed, told in (
+        (smaller, "auf das 0,75-Fache der Größe skaliert"),
+        (mirrored, "gespiegelt"),
+        (again, "die Datei wurde neu geschrieben oder bearbeitet"),
+    ):
+        answer = client.post("/?lang=de", files={"image": encoded(np.asarray(changed), quality=93)})
+        assert f"Es wurde seither verändert: {told}." in Reader(answer.text).text
+
+
+def test_the_page_sees_changes_where_the_verdict_does():
+    assert (wording._SCALE, wording._DEGREES) == (comparing._SCALE, comparing._DEGREES)
 
 
 def test_images_without_a_watermark_get_a_page_too(client, house):

@@ -60,7 +60,7 @@ def service(site):
 
 
 @pytest.fixture
-def visit(browser, site, request):
+def visit(browser, site):
     """Opens pages where nothing moves; checks at the end what was complained of, asked for and kept."""
     contexts, requests, said, pages = [], [], [], []
 
