@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,8 @@ from fastmark.service.problems import Problem
 
 IMAGE_FIELDS = ("image", "images", "file")
 """Names of the fields of a form that hold images."""
+
+logging.getLogger("python_multipart").setLevel(logging.ERROR)  # below, it writes bytes of forms
 
 _MOST_FIELDS = 20
 _MOST_TEXT = 64 << 10  # bytes of a field that is no file

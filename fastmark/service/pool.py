@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -98,6 +99,7 @@ class Pool:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _replace(self, worker: _Worker) -> None:
+        _log.warning("a worker process died, or took too long, and another is started")
         task = asyncio.create_task(self._revive(worker))
         self._reviving.add(task)
         task.add_done_callback(self._reviving.discard)
@@ -204,6 +206,7 @@ def _serve(pipe: Connection, make: Callable[[], Any]) -> None:
         with contextlib.suppress(OSError):
             pipe.send(f"{type(error).__name__}: {error}")
         return
+    say_nothing()
     with contextlib.suppress(EOFError, OSError):
         pipe.send(_READY)
         while True:
@@ -218,6 +221,13 @@ def _serve(pipe: Connection, make: Callable[[], Any]) -> None:
             except Exception as error:  # an error that cannot be pickled
                 pipe.send((False, RuntimeError(f"{type(error).__name__} while answering")))
             del answer
+
+
+def say_nothing() -> None:
+    """Close this process's way to the log: decoders, in C too, tell on it what they find in images."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
 
 
 def dump_nothing() -> None:
