@@ -10,6 +10,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fastmark.service.pool import place_of
 from fastmark.service.problems import Problem
 
 access = logging.getLogger("fastmark.access")
@@ -78,7 +79,7 @@ class Ending:
             await self.app(scope, receive_counted, send_watched)
         except Exception as error:
             # NOTE: not its text, nor a traceback with it: they may quote what somebody sent
-            _log.error("%s in %s", type(error).__name__, _place_of(error))
+            _log.error("%s in %s", type(error).__name__, place_of(error))
             if not status:
                 told = "The service failed; this has been written to its log, without your image."
                 await Problem(500, told).to_response()(scope, receive, send_watched)
@@ -99,11 +100,3 @@ class Ending:
             "verdict": scope["state"].get("verdict"),
         }
         access.info("%s", json.dumps(row))
-
-
-def _place_of(error: BaseException) -> str:
-    """Return the file and line where an error was raised."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return "?" if trace is None else f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"

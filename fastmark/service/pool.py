@@ -214,6 +214,7 @@ def _serve(pipe: Connection, make: Callable[[], Any]) -> None:
             try:
                 answer = True, getattr(made, name)(*arguments)
             except Exception as error:
+                error.add_note(place_of(error))
                 answer = False, error.with_traceback(None)  # whose frames hold the image
             del arguments
             try:
@@ -221,6 +222,19 @@ def _serve(pipe: Connection, make: Callable[[], Any]) -> None:
             except Exception as error:  # an error that cannot be pickled
                 pipe.send((False, RuntimeError(f"{type(error).__name__} while answering")))
             del answer
+
+
+def place_of(error: BaseException) -> str:
+    """Return the file and line where an error was raised, in this process or in one of a pool.
+
+    It stands in the log in place of the error's text, which may quote what somebody sent.
+    """
+    if notes := getattr(error, "__notes__", ()):
+        return str(notes[0])
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "?" if trace is None else f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
 
 
 def say_nothing() -> None:

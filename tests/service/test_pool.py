@@ -8,7 +8,7 @@ import time
 import pytest
 
 from fastmark.errors import InvalidImageError, ServiceError
-from fastmark.service.pool import LostError, Pool
+from fastmark.service.pool import LostError, Pool, place_of
 
 
 class Bench:
@@ -55,8 +55,9 @@ def test_values_go_there_and_back_and_errors_keep_their_kind():
     async def test(pool):
         data = os.urandom(5 << 20)
         assert await pool.run("echo", data) == data
-        with pytest.raises(InvalidImageError, match="damaged"):
+        with pytest.raises(InvalidImageError, match="damaged") as error:
             await pool.run("fail")
+        assert place_of(error.value).startswith(__file__)  # of the process, not of this one
         with pytest.raises(RuntimeError):
             await pool.run("odd")
         return await pool.run("pid")
