@@ -47,6 +47,7 @@ REPORT_FILE = "fastmark-report.jws"
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _MAIL = re.compile(r"[^\s@:/?#<>\"]+@[^\s@:/?#<>\"]+")
 _WEB = re.compile(r"https?://[^\s<>\"]+")
+_TYPED = re.compile(r"https?://[\w.:\[\]~/-]+", re.ASCII)  # what a shell takes as it is
 _FIELDS = ("provider", "system", "system_version", "created_at", "action")
 _NO_JSON = ("map", "report")  # of an answer; the page shows both otherwise
 
@@ -116,6 +117,7 @@ class Pages:
         *,
         answer: Answer | None = None,
         problem: Problem | None = None,
+        address: str = "",
     ) -> str:
         """Return the page at ``/``.
 
@@ -124,8 +126,9 @@ class Pages:
             query: that links to other pages keep: "?lang=...", or nothing.
             answer: that it shows.
             problem: that it tells of, instead of an answer.
+            address: under which the reader found the service, for services that are not told their own.
         """
-        shown = None if answer is None else _shown(answer)
+        shown = None if answer is None else _shown(answer, address)
         error = None if problem is None else self._error(problem)
         return self._render("start.html", spoken, "./", query, answer=shown, error=error)
 
@@ -205,11 +208,13 @@ def _percent(cells: Any) -> int:
     return max(1, round(100 * float(np.mean(cells))))
 
 
-def _shown(answer: Answer) -> dict[str, Any]:
+def _shown(answer: Answer, address: str) -> dict[str, Any]:
     """Return what the template needs of an answer."""
     report = answer.get("report")
     url = answer.get("map")
-    place = answer["detector"].get("url") or "URL"  # of this page, which does not know it
+    place = answer["detector"].get("url") or address.rstrip("/")
+    if not _TYPED.fullmatch(place):
+        place = "URL"
     raw = {name: value for name, value in answer.items() if name not in _NO_JSON}
     return {
         "verdict": answer["verdict"],

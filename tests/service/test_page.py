@@ -508,6 +508,21 @@ def test_a_busy_service_says_when_to_come_again():
     assert CATALOGS["en"]["error.500"] in Reader(answer.text).text
 
 
+def test_the_command_that_verifies_a_report_can_be_typed():
+    def command(detector, **headers):
+        app = stand_in_app()
+        app.state.service.detector = detector
+        page = Reader(send(app, "POST", "/", files={"image": b"x"}, headers=headers).text)
+        return re.search(r"fastmark verify-report (.*)", page.text)[1]
+
+    own = {"name": "fastmark", "version": "1", "url": "https://check.example.org/images"}
+    assert command(own) == "fastmark-report.jws --keys https://check.example.org/images"
+    assert command(own | {"url": None}) == "fastmark-report.jws --keys http://service"
+    for host in ("x;rm -rf ~", "[::1", "$(id)", "a b", ""):
+        told = command(own | {"url": None}, Host=host)
+        assert re.fullmatch(r"fastmark-report\.jws --keys (URL|http://[\w.:\[\]]+)", told)
+
+
 # ---- ids -------------------------------------------------------------------------------------------------
 
 

@@ -33,7 +33,7 @@ class StandIn:
     """In place of ``fastmark.service.service.Service``.
 
     Attributes:
-        verdict: of the next answers.
+        verdict, detector: of the next answers.
         map: that goes with them.
         problem: that is raised instead.
         seconds: that an answer takes.
@@ -48,6 +48,7 @@ class StandIn:
     def reset(self):
         self.verdict, self.map, self.problem, self.seconds = "nothing found", None, None, 0.0
         self.bodies, self.raw = [], []
+        self.detector = {"name": "fastmark", "version": "0.3.0", "url": "https://check.example.org"}
 
     async def admit(self, request, right=None, cost=1):
         return Caller()
@@ -65,7 +66,7 @@ class StandIn:
             raise self.problem
         assert where
         assert report
-        return answers.answer(self.verdict, map=self.map, report="aaaa.bbbb.cccc")
+        return answers.answer(self.verdict, map=self.map, report="aaaa.bbbb.cccc", detector=self.detector)
 
     async def ask(self, function, *arguments):
         return function(*arguments)

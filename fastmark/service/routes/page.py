@@ -68,7 +68,8 @@ def make_router() -> APIRouter:
             shown = pages.start(spoken, query, problem=problem)
             return _html(shown, problem.status, problem.headers | _NEVER_KEPT)
         request.state.verdict = answer["verdict"]
-        return _html(pages.start(spoken, query, answer=answer), 200, _NEVER_KEPT)
+        shown = pages.start(spoken, query, answer=answer, address=str(request.base_url))
+        return _html(shown, 200, _NEVER_KEPT)
 
     @router.get(
         "/i/{id}",
