@@ -103,7 +103,8 @@ async def _told_when_ready(server: uvicorn.Server, app: FastAPI) -> AsyncIterato
 def _listen(settings: Settings) -> socket.socket:
     """Return a socket: a port that is taken is told in our words, and the one that 0 stands for early."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listening = socket.socket(family)
+    # NOTE: without the protocol's number, asyncio leaves Nagle's algorithm on, which costs 40 ms an answer
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((settings.host, settings.port))

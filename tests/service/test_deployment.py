@@ -3,6 +3,7 @@
 python tests/service/test_deployment.py    # writes the table of options into SERVICE.md
 """
 
+import asyncio
 import concurrent.futures
 import contextlib
 import json
@@ -24,6 +25,7 @@ from pictures import drawn
 from postgresql import NoServerError, database, running
 
 from fastmark.cli.serving import OPTIONS
+from fastmark.service.server import _listen
 from fastmark.service.settings import PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -224,6 +226,28 @@ def test_a_service_runs_on_a_root_that_is_read_only_and_without_capabilities(hou
             process.kill()
             process.wait()
         shutil.rmtree(kept)
+
+
+def test_answers_do_not_wait_for_acknowledgements():
+    """Nagle's algorithm is off: head and body of an answer are two small segments."""
+
+    async def accepted():
+        options = asyncio.get_running_loop().create_future()
+
+        def connected(reader, writer):
+            connection = writer.get_extra_info("socket")
+            options.set_result(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        with _listen(Settings.read(port=0)) as listening:
+            async with await asyncio.start_server(connected, sock=listening):
+                _, writer = await asyncio.open_connection(*listening.getsockname())
+                try:
+                    return await options
+                finally:
+                    writer.close()
+
+    assert asyncio.run(accepted()) != 0
 
 
 # ---- several containers ----------------------------------------------------------------------------------
