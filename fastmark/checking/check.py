@@ -15,7 +15,8 @@ from PIL import Image
 
 from fastmark._checks import check_count
 from fastmark._version import VERSION
-from fastmark.checking.comparing import Comparison, changes_of_shape, compare
+from fastmark.checking.changes import Change, changes_of_shape
+from fastmark.checking.comparing import Comparison, compare
 from fastmark.checking.findings import Finding
 from fastmark.checking.metadata import Metadata, message_of, of_credential, read_metadata
 from fastmark.checking.sentences import Words, sentence
@@ -60,6 +61,7 @@ class Check:
         time: when it was checked, UTC.
         width, height: of the whole upright image, pixels.
         remarks: what of the file was not as usual: damaged, or more than one image.
+        changes: what was done to the image since it was watermarked, as far as that can be told.
     """
 
     verdict: Verdict
@@ -76,6 +78,7 @@ class Check:
     width: int = 0
     height: int = 0
     remarks: tuple[str, ...] = ()
+    changes: tuple[Change, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether a watermark was detected."""
@@ -108,6 +111,7 @@ class Check:
             "mismatch": self.verdict == "genuine, not made for this image",
             "agree": self.agree,
             "where": None if self.location is None else self.location.box,
+            "changes": [change.to_dict() for change in self.changes],
             "transform": _transform(found) if found is not None and seen else None,
             "findings": [finding.to_dict() for finding in self.findings],
             "width": self.width,
@@ -182,7 +186,9 @@ def check(
     names = {} if detector is None else {key.key_id: key.name or key.key_id for key in detector.keys}
     promised = None if found is None or found.detected else _promised(registry, metadata, names)
     judged = _judge(found, location, metadata, comparison, promised, names, sha256)
-    return dataclasses.replace(judged, width=luma.width, height=luma.height, remarks=luma.remarks)
+    return dataclasses.replace(
+        judged, width=luma.width, height=luma.height, remarks=luma.remarks, changes=comparison.changes
+    )
 
 
 def _detector_of(keys: Sought | Iterable[Sought], message_bits: int) -> Detector | None:
@@ -297,7 +303,7 @@ def _judge(
         provider=None if entry is None else entry.provider,
         registered=facts.registered,
         same_file=comparison.same_file is True,
-        changes=comparison.changes,
+        changes=tuple(change.says for change in comparison.changes),
         contradictions=contradictions if promised is None else (*contradictions, promised),
         metadata=tuple(
             finding.says for finding in (*comparison.findings, *metadata.findings) if finding.says

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fastmark.checking.changes import DEGREES, Change, changes_of_shape
 from fastmark.checking.findings import Finding
 from fastmark.checking.verdicts import Likeness
 from fastmark.provenance.xmp import is_generated
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from fastmark.registry.entries import Entry
     from fastmark.results import Detection
 
-# What the detector says of an image that was not changed differs from 1, and from 0 degrees, by less.
-_SCALE, _DEGREES = 0.01, 0.5
 # Share of a side by which an image may be smaller than all of the registered one for hashes to be compared.
 _SIDE = 0.03
 
@@ -33,7 +32,7 @@ class Comparison:
         findings: what the registry found.
         same_file: whether the file is the one that was delivered; None if that is not known.
         likeness: of the image to the registered one; None without an entry that knows.
-        changes: what was done to it since, in words; its shape tells that without a registry too.
+        changes: what was done to it since; its shape tells that without a registry too.
         known_file: whether the file was delivered with any id.
         manifest: store of the content credentials that were delivered with the image; None without.
     """
@@ -42,7 +41,7 @@ class Comparison:
     findings: tuple[Finding, ...] = ()
     same_file: bool | None = None
     likeness: Likeness | None = None
-    changes: tuple[str, ...] = ()
+    changes: tuple[Change, ...] = ()
     known_file: bool = False
     manifest: bytes | None = None
 
@@ -107,12 +106,12 @@ def compare(
     same_file = None if entry.sha256 is None or sha256 is None else entry.sha256 == sha256
     whole = _is_whole(found, entry, luma)
     if not whole and not changes:
-        changes = ("it was cropped, or added to",)
+        changes = (Change("cropped"),)
     likeness: Likeness | None = None
     if entry.perceptual_hash is not None:
         likeness = _likeness(entry.perceptual_hash, seen()) if whole else "not comparable"
     if same_file is False and likeness == "same" and not changes:
-        changes = ("the file was written anew or edited",)
+        changes = (Change("rewritten"),)
     state, says = _words(same_file, likeness)
     finding = Finding("registry", state, says, {"id": entry.id, "manifest_id": entry.manifest_id})
     return Comparison(entry, (finding,), same_file, likeness, changes, bool(files), manifest)
@@ -131,29 +130,11 @@ def _words(same_file: bool | None, likeness: Likeness | None) -> tuple[str, str]
     return "known", "The id is registered; what its image looks like is not known."
 
 
-def changes_of_shape(found: Detection | None) -> tuple[str, ...]:
-    """Return in words how the image's shape was changed since it was watermarked."""
-    if found is None or not found.detected or found.scale is None:
-        return ()
-    changes = []
-    if abs(found.scale - 1) > _SCALE:
-        changes.append(f"it was scaled to {found.scale:.2g} times its size")
-    if found.rotation_deg is not None and abs(found.rotation_deg) > _DEGREES:
-        changes.append(f"it was turned by {found.rotation_deg:.0f} degrees")
-    if found.aspect is not None and abs(found.aspect - 1) > 2 * _SCALE:
-        changes.append("it was stretched")
-    if found.mirrored:
-        changes.append("it was mirrored")
-    if found.inverted:
-        changes.append("its greys were inverted")
-    return tuple(changes)
-
-
 def _is_whole(found: Detection, entry: Entry, luma: DetectorInput) -> bool:
     """Whether the image is all of the registered one, upright, whatever its size."""
     if found.scale is None or found.mirrored or found.inverted or not entry.width or not entry.height:
         return False
-    if found.rotation_deg is not None and abs(found.rotation_deg) > _DEGREES:
+    if found.rotation_deg is not None and abs(found.rotation_deg) > DEGREES:
         return False
     stretch = (found.aspect or 1.0) ** 0.5
     expected = entry.width * found.scale * stretch, entry.height * found.scale / stretch

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from fastmark.checking.changes import KINDS
 from fastmark.records import SourceType
 
 Answer = Mapping[str, Any]
@@ -34,7 +35,6 @@ ENGLISH, LISTED, VALUE = "english", "listed", "value"
 """Keys of phrases that are in no catalog: a ``text`` that is English whatever the language of the page,
 ``items`` that are phrases, and a ``value`` by itself."""
 
-_SCALE, _DEGREES = 0.01, 0.5  # as in fastmark.checking.comparing
 _METADATA = ("xmp", "text", "c2pa")
 _SOURCES = get_args(SourceType)
 
@@ -125,7 +125,7 @@ def details(answer: Answer) -> list[Row]:
     """Return what each technique found, and whether they agree."""
     rows = [Row(_technique(finding), says_of(finding, answer)) for finding in answer["findings"]]
     if answer["transform"] is not None and answer["transform"]["scale"] is not None:
-        changes = _changes_of_shape(answer)
+        changes = _changes(answer, KINDS[:-1])  # but not what is of the file alone
         says = (Phrase(LISTED, {"items": changes}) if changes else Phrase("transform.none"),)
         watermark = next(
             (i for i, one in enumerate(answer["findings"]) if one["technique"] == "watermark"), -1
@@ -227,25 +227,13 @@ def _is_beside(finding: Mapping[str, Any]) -> bool:
     return known_file or finding["technique"] in _METADATA
 
 
-def _changes(answer: Answer) -> tuple[Phrase, ...]:
-    """Return what was done to the image since, as far as the answer's values tell."""
-    changes = _changes_of_shape(answer)
-    if not changes and _state(answer, "registry") == "same image":
-        return (Phrase("change.written"),)
-    return changes
-
-
-def _changes_of_shape(answer: Answer) -> tuple[Phrase, ...]:
-    shape = answer["transform"]
-    if shape is None or shape["scale"] is None:
-        return ()
-    changes = []
-    if abs(shape["scale"] - 1) > _SCALE:
-        changes.append(Phrase("change.scaled", {"scale": float(f"{shape['scale']:.2g}")}))
-    if shape["rotation_deg"] is not None and abs(shape["rotation_deg"]) > _DEGREES:
-        changes.append(Phrase("change.turned", {"degrees": round(shape["rotation_deg"])}))
-    changes += [Phrase(f"change.{name}") for name in ("mirrored", "inverted") if shape[name]]
-    return tuple(changes)
+def _changes(answer: Answer, kinds: Iterable[str] = KINDS) -> tuple[Phrase, ...]:
+    """Return what was done to the image since, of some kinds of changes."""
+    return tuple(
+        Phrase(f"change.{one['change']}", {"by": one["by"]})
+        for one in answer["changes"]
+        if one["change"] in kinds
+    )
 
 
 def _disagreements(answer: Answer) -> Iterable[Phrase]:

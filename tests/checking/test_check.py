@@ -257,7 +257,7 @@ def test_the_public_answer_has_bands_and_no_scores_and_nothing_private(studio, d
         assert set(answer) == {
             "schema", "verdict", "sentence", "watermark", "confidence", "key_id", "key_name", "id",
             "registry", "mismatch", "agree", "where", "transform", "findings", "detector", "time",
-            "sha256", "limits", "width", "height", "remarks",
+            "sha256", "limits", "width", "height", "remarks", "changes",
         }  # fmt: skip
         assert answer["detector"]["name"] == "fastmark"
         assert "it does not show who made it" in answer["limits"]

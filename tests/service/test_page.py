@@ -20,7 +20,7 @@ from services import encoded
 from stand_in import StandIn, stand_in_app
 
 import fastmark.checking.check
-from fastmark.checking import comparing
+from fastmark.checking.changes import KINDS, Change
 from fastmark.checking.findings import Technique
 from fastmark.checking.verdicts import Verdict
 from fastmark.service import wording
@@ -261,12 +261,9 @@ def test_what_was_changed_is_listed():
     assert said("zh").endswith(
         CATALOGS["zh"]["list"].join(("缩放为原来的 0.5 倍", "旋转了 4 度", "左右翻转。"))
     )
-    same = answers.finding("registry", "same image", id=answers.ID)
-    written = said("en", transform=answers.WHOLE, findings=[answers.watermark(), same])
+    written = said("en", changes=[{"change": "rewritten", "by": None}])
     assert written.endswith("It was changed since: the file was written anew or edited.")
-    assert said("en", transform=answers.WHOLE, findings=[answers.watermark()]).endswith(
-        "It was changed since."
-    )
+    assert said("en", changes=[]).endswith("It was changed since.")
 
 
 def test_sentences_follow_what_was_found():
@@ -450,18 +447,27 @@ def test_what_was_done_to_an_image_is_told(client, house):
     with Image.open(io.BytesIO(house.marked)) as image:
         smaller = image.resize((image.width * 3 // 4, image.height * 3 // 4), Image.Resampling.LANCZOS)
         mirrored = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        cropped = image.crop((40, 30, image.width - 60, image.height - 50))
         again = image.copy()
     for changed, told in (
         (smaller, "auf das 0,75-Fache der Größe skaliert"),
         (mirrored, "gespiegelt"),
+        (cropped, "zugeschnitten oder ergänzt"),
         (again, "die Datei wurde neu geschrieben oder bearbeitet"),
     ):
         answer = client.post("/?lang=de", files={"image": encoded(np.asarray(changed), quality=93)})
         assert f"Es wurde seither verändert: {told}." in Reader(answer.text).text
 
 
-def test_the_page_sees_changes_where_the_verdict_does():
-    assert (wording._SCALE, wording._DEGREES) == (comparing._SCALE, comparing._DEGREES)
+@pytest.mark.parametrize("name", LANGUAGES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_change_has_words(name, kind):
+    change = Change(kind, {"scaled": 0.75, "turned": 12.0}.get(kind))
+    values = answers.answer("genuine, changed since", changes=[change.to_dict()])
+    (*_, told) = wording.summary(values)
+    words = language(name).say(told)
+    assert CATALOGS[name][f"change.{kind}"].partition("{")[0] in words
+    assert kind not in ("scaled", "turned") or re.search(r"0[.,]75|12", words)
 
 
 def test_images_without_a_watermark_get_a_page_too(client, house):

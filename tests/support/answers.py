@@ -88,6 +88,11 @@ _SPECIAL = {
     "genuine, changed since": _DETECTED
     | {
         "transform": {"scale": 0.5, "rotation_deg": 4.0, "mirrored": True, "inverted": False},
+        "changes": [
+            {"change": "scaled", "by": 0.5},
+            {"change": "turned", "by": 4.0},
+            {"change": "mirrored", "by": None},
+        ],
         "findings": [watermark(), MATCH, finding("registry", "known", id=ID, manifest_id=None)],
     },
     "genuine": _DETECTED
@@ -147,6 +152,7 @@ def answer(verdict, *, map=None, report=None, **more):
         "mismatch": False,
         "agree": None,
         "where": None,
+        "changes": [],
         "transform": None,
         "findings": [],
         "width": WIDTH,

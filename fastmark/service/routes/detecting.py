@@ -68,6 +68,7 @@ ANSWER: dict[str, Any] = {
         "mismatch": {"type": "boolean"},
         "agree": {"type": ["boolean", "null"]},
         "where": {"type": ["array", "null"], "items": {"type": "integer"}},
+        "changes": {"type": "array", "items": {"type": "object"}},
         "transform": {"type": ["object", "null"]},
         "findings": {"type": "array", "items": {"type": "object"}},
         "width": {"type": "integer"},
