@@ -34,6 +34,12 @@ class Arsenal:
         for kind in order:
             yield KINDS[kind][1](self, kind, rng)
 
+    def of_kind(self, kind: str, seed: int, count: int) -> Iterator[Case]:
+        """Yield so many requests of one kind."""
+        rng = random.Random(f"{seed} {kind}")
+        for _ in range(count):
+            yield KINDS[kind][1](self, kind, rng)
+
 
 # ---- requests --------------------------------------------------------------------------------------------
 
@@ -376,7 +382,8 @@ def leaving(arsenal: Arsenal, kind: str, rng: random.Random) -> Case:
     """A client that goes: within the head, the body, or before the answer."""
     data = arsenal.marked if rng.random() < 0.5 else any_file(rng)
     sent = request(b"/v1/detect?where=true", data, b"Content-Type: image/png")
-    return Case(kind, (sent[: rng.choice((3, 60, len(sent) // 2, len(sent)))],), leaves=True)
+    pause = rng.choice((0, 0.001, 0.03))
+    return Case(kind, (sent[: rng.choice((3, 60, len(sent) // 2, len(sent)))],), leaves=True, pause=pause)
 
 
 def slow(arsenal: Arsenal, kind: str, rng: random.Random) -> Case:

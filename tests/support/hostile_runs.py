@@ -26,7 +26,7 @@ class Case:
     Attributes:
         kind: of which it is one.
         parts: sent one after the other.
-        pause: seconds between them.
+        pause: seconds between them, and before it is left.
         answers: how many must come.
         leaves: whether the connection is closed at once, and none is waited for.
         silent: whether the server may say nothing: what was sent is no whole request.
@@ -127,6 +127,7 @@ def ask(address: tuple[str, int], case: Case) -> list[int]:
                     time.sleep(case.pause)
                 connection.sendall(part)
         if case.leaves:
+            time.sleep(case.pause)
             return []
         if case.silent:
             connection.settimeout(_PATIENCE)
