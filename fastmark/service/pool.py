@@ -169,12 +169,10 @@ class _Worker:
             del value  # NOTE: it holds this frame, which would hold it: a circle that keeps the image
 
     def _answer(self, seconds: float) -> Any:
-        assert self._pipe is not None
-        try:
-            if self._pipe.poll(seconds):
-                return self._pipe.recv()
-        except (EOFError, OSError):
-            pass
+        pipe = self._pipe
+        with contextlib.suppress(EOFError, OSError):
+            if pipe is not None and pipe.poll(seconds):  # None: it was ended meanwhile
+                return pipe.recv()
         self.end()
         raise LostError
 
@@ -182,14 +180,14 @@ class _Worker:
         """End the process at once, ``over`` for good; it holds nothing that would be lost."""
         with self._lock:
             self._over |= over
-            process, pipe = self._process, self._pipe
+            process = self._process
+            # NOTE: the pipe closes with its last reference: a thread that is about to wait on it must not
+            # find its number closed, or given to another file; it wakes as the process dies
             self._process = self._pipe = None
             if process is not None:
-                process.kill()  # before the pipe is closed: a thread may wait for its end
+                process.kill()
                 process.join()
                 process.close()
-            if pipe is not None:
-                pipe.close()
 
 
 def _serve(pipe: Connection, make: Callable[[], Any]) -> None:

@@ -2,12 +2,15 @@
 
 import asyncio
 import functools
+import multiprocessing.connection
 import os
+import threading
 import time
 
 import pytest
 
 from fastmark.errors import InvalidImageError, ServiceError
+from fastmark.service import pool
 from fastmark.service.pool import LostError, Pool, place_of
 
 
@@ -112,3 +115,34 @@ def test_processes_end_with_the_pool():
     for pid in set(pids):
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def test_a_thread_that_waits_for_a_process_wakes_as_that_is_ended(monkeypatch):
+    worker = pool._Worker(Bench)
+    worker.start()
+    waiting, ended = threading.Event(), threading.Event()
+
+    class Late(multiprocessing.connection._WaitSelector):
+        """Waits on a number that was taken before the process was ended."""
+
+        def select(self, timeout=None):
+            waiting.set()
+            ended.wait(10)
+            return super().select(timeout)
+
+    monkeypatch.setattr(multiprocessing.connection, "_WaitSelector", Late)
+
+    def wait():
+        with pytest.raises(LostError):
+            worker._answer(20)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    assert waiting.wait(10)
+    worker.end(over=True)
+    taken = [os.pipe() for _ in range(5)]  # the numbers that are free
+    ended.set()
+    thread.join(10)
+    assert not thread.is_alive()
+    for end in sum(taken, ()):
+        os.close(end)
