@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fastapi import Request
@@ -23,7 +23,7 @@ IMAGE_FIELDS = ("image", "images", "file")
 logging.getLogger("python_multipart").setLevel(logging.ERROR)  # below, it writes bytes of forms
 
 _MOST_FIELDS = 20
-_MOST_TEXT = 64 << 10  # bytes of a field that is no file
+_MOST_TEXT = 64 << 10  # bytes of a field that is no file, and of a body that is no image
 
 
 @dataclass(slots=True)
@@ -50,6 +50,10 @@ class Limits:
     images: int
     memory: Room
 
+    def small(self) -> Limits:
+        """Return those of a body that is no image: what stands in 32 MiB of JSON is a gigabyte in memory."""
+        return replace(self, most_bytes=min(self.most_bytes, _MOST_TEXT))
+
 
 async def read_body(request: Request, limits: Limits) -> Body:
     """Read the body: a form with images, JSON with a URL, or the bytes of one image.
@@ -58,10 +62,11 @@ async def read_body(request: Request, limits: Limits) -> Body:
         Problem: as :func:`read_bytes`, 400 if it is damaged, 415 if it is of another kind.
     """
     kind = media_type(request)
-    data = await read_bytes(request, limits)
+    is_json = kind in ("application/json", "text/json")
+    data = await read_bytes(request, limits.small() if is_json else limits)
     if kind == "multipart/form-data":
         return await _form(request.headers, data, limits.images)
-    if kind in ("application/json", "text/json"):
+    if is_json:
         return _json(data)
     if kind and not kind.startswith("image/") and kind not in _RAW:
         raise Problem(

@@ -44,8 +44,6 @@ MS_PER_MEGAPIXEL = 60.0
 _ASKING = 8
 """Questions to the registry at a time."""
 
-_SMALL_BODY = 64 << 10  # bytes of a body that is no image
-
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -187,8 +185,8 @@ class Service:
 
     async def read_small(self, request: Request) -> bytes:
         """Read a body that is no image, of 64 KiB at most; errors as ``bodies.read_bytes``."""
-        settings = self.settings
-        return await read_bytes(request, Limits(_SMALL_BODY, settings.body_seconds, 0, self.memory))
+        limits = Limits(self.settings.max_bytes, self.settings.body_seconds, 0, self.memory)
+        return await read_bytes(request, limits.small())
 
     async def fetch(self, request: Request, url: str) -> bytes:
         """Fetch an image.

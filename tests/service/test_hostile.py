@@ -114,6 +114,17 @@ def test_a_body_that_is_told_to_be_too_large_is_refused_before_it_comes(target):
     assert ask(address_of(server), Case("in time", (head, bytes(4 * MIB)))) == [422]
 
 
+@pytest.mark.parametrize("path", [b"/v1/detect", b"/v1/matches/byBinding", b"/"])
+def test_long_json_is_refused_before_it_is_read(target, path):
+    server, _ = target
+    for headers in ([], [b"Transfer-Encoding: chunked"]):
+        body = b"[" + b'{"a":{}},' * 8000 + b"0]"
+        sent = request(path, None if headers else body, b"Content-Type: application/json", *headers)
+        if headers:
+            sent += b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+        assert ask(address_of(server), Case("long", (sent,))) == [413]
+
+
 def test_a_body_that_comes_too_slowly_is_not_waited_for(target, house):
     server, _ = target
     head = request(b"/v1/detect", None, b"Content-Type: image/png", b"Content-Length: 1000")
