@@ -32,7 +32,7 @@ _READY = "ready"
 
 
 class LostError(Exception):
-    """The process died of what it was given, or was ended for taking too long."""
+    """The process died of what it was given, or was ended for taking too long; the message says which."""
 
 
 class Pool:
@@ -79,15 +79,19 @@ class Pool:
         """
         worker = await self._idle.get()
         while not worker.alive:  # it was killed while it waited: that is no fault of this image
-            self._replace(worker)
+            self._replace(worker, "died while it waited")
             worker = await self._idle.get()
+        told = "died"
         try:
             return await self._in_thread(worker.call, name, arguments, self.seconds)
+        except LostError as error:
+            told = str(error)
+            raise
         finally:
             if worker.alive:
                 self._idle.put_nowait(worker)
             else:
-                self._replace(worker)
+                self._replace(worker, told)
 
     async def close(self) -> None:
         """End all processes; none may be in use."""
@@ -98,8 +102,8 @@ class Pool:
             worker.end(over=True)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _replace(self, worker: _Worker) -> None:
-        _log.warning("a worker process died, or took too long, and another is started")
+    def _replace(self, worker: _Worker, told: str) -> None:
+        _log.warning("a worker process %s, and another is started", told)
         task = asyncio.create_task(self._revive(worker))
         self._reviving.add(task)
         task.add_done_callback(self._reviving.discard)
@@ -160,7 +164,7 @@ class _Worker:
             done, value = self._answer(seconds)
         except OSError as error:  # it is gone, and does not read
             self.end()
-            raise LostError from error
+            raise LostError("died") from error
         if done:
             return value
         try:
@@ -169,12 +173,16 @@ class _Worker:
             del value  # NOTE: it holds this frame, which would hold it: a circle that keeps the image
 
     def _answer(self, seconds: float) -> Any:
-        pipe = self._pipe
+        process, pipe = self._process, self._pipe
+        told = "was ended"
         with contextlib.suppress(EOFError, OSError):
-            if pipe is not None and pipe.poll(seconds):  # None: it was ended meanwhile
-                return pipe.recv()
+            if process is not None and pipe is not None:  # else it was ended meanwhile
+                told = "died"
+                if pipe.poll(seconds):
+                    return pipe.recv()
+                told = f"took longer than {seconds:g} seconds"
         self.end()
-        raise LostError
+        raise LostError(told)
 
     def end(self, *, over: bool = False) -> None:
         """End the process at once, ``over`` for good; it holds nothing that would be lost."""
