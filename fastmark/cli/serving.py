@@ -52,7 +52,7 @@ OPTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "answer_ms": (
             "MS",
             "those without the right to scores are answered at multiples of this and 60 ms per megapixel, so"
-            " that times do not tell how near an image is to a watermark; 0 turns that off; default: 250",
+            " that times do not tell how near an image is to a watermark; 0 turns that off; default: 500",
         ),
         "shutdown_seconds": ("S", "how long requests in hand may take when it ends; default: 60"),
     },

@@ -80,7 +80,7 @@ class Settings(BaseSettings):
     max_connections: Whole = 1000
     body_seconds: Seconds = 10.0
     work_seconds: Seconds = 30.0
-    answer_ms: Annotated[int, Field(ge=0, le=10_000)] = 250
+    answer_ms: Annotated[int, Field(ge=0, le=10_000)] = 500
     shutdown_seconds: Seconds = 60.0
 
     # what it embeds
