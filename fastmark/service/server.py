@@ -15,6 +15,7 @@ from fastapi import FastAPI
 
 from fastmark.errors import ServiceError, reason_of
 from fastmark.service.app import make_app
+from fastmark.service.connections import protocol
 from fastmark.service.pool import dump_nothing
 from fastmark.service.settings import Settings
 
@@ -38,7 +39,7 @@ def serve(settings: Settings) -> None:
     server = _Server(
         uvicorn.Config(
             app,
-            http="httptools",
+            http=protocol(settings.body_seconds),
             ws="none",
             lifespan="on",
             log_config=None,

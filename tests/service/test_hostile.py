@@ -2,9 +2,11 @@
 
 import collections
 import concurrent.futures
+import contextlib
 import os
 import re
 import signal
+import socket
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -131,6 +133,75 @@ def test_a_body_that_comes_too_slowly_is_not_waited_for(target, house):
     assert ask(address_of(server), Case("slow", (head, *[b"drop"] * 4), pause=0.4)) == [408]
     assert ask(address_of(server), Case("never", (head,))) == [408]
     assert rested(server, house)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"",
+        b"POST",
+        b"\r\n",
+        b"POST /v1/detect HTTP/1.1\r\nHost: a\r\nX: y",
+        b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\nGET /heal",
+        b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n\r\n",
+        b"POST /v1/detect HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n",
+    ],
+)
+def test_connections_that_send_drop_by_drop_are_closed(target, start):
+    """Behind a head that is whole, they have their answer before."""
+    with socket.create_connection(address_of(target[0])) as connection:
+        connection.sendall(start)
+        end = time.monotonic() + 15
+        with contextlib.suppress(ConnectionError):
+            while time.monotonic() < end:
+                if start:
+                    connection.sendall(b"a" if start != b"\r\n" else b"\r\n")
+                connection.settimeout(0.2)
+                with contextlib.suppress(TimeoutError):
+                    while connection.recv(1 << 16):
+                        pass
+                    break
+        assert time.monotonic() < end
+    whole = start.count(b"\r\n\r\n")
+    assert not whole or ask(address_of(target[0]), Case("after", (start[: start.find(b"\r\n\r\n") + 4],)))
+
+
+@pytest.mark.parametrize(
+    ("start", "more"),
+    [
+        (b"GET /", b"a"),
+        (b"POST /v1/detect HTTP/1.1\r\nX: ", b"a"),
+        (b"POST /v1/detect HTTP/1.1\r\n", b"X: y\r\n"),
+        (b"", b"\r\n"),
+        (b"POST /v1/detect HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: ", b"a"),
+        (b"POST /v1/detect HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X: y\r\n"),
+        (b"POST /v1/detect HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5;", b"x"),
+    ],
+)
+def test_heads_without_end_are_refused_before_they_fill_the_memory(target, start, more):
+    server, _ = target
+    before, sent = usage(server.process.pid).front, 0
+    with socket.create_connection(address_of(server)) as connection, contextlib.suppress(ConnectionError):
+        connection.settimeout(10)
+        connection.sendall(start)
+        while sent < 64 * MIB:
+            connection.sendall(more * (65536 // len(more)))
+            sent += 65536
+    assert sent < 16 * MIB  # what the buffers of both sides hold
+    assert usage(server.process.pid).front - before < 16 * MIB
+
+
+def test_a_head_may_be_long(target):
+    head = request(b"/healthz?" + b"a" * 20_000, None, *[b"X: " + b"y" * 2000] * 15, method=b"GET")
+    assert ask(address_of(target[0]), Case("long", (head,))) == [200]
+    assert ask(address_of(target[0]), Case("in two", (head[:30_000], head[30_000:]), pause=0.2)) == [200]
+
+
+def test_small_chunks_are_no_head(target, house):
+    pieces = [house.marked[n : n + 20] for n in range(0, len(house.marked), 20)]
+    head = request(b"/v1/detect", None, b"Content-Type: image/png", b"Transfer-Encoding: chunked")
+    body = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\nX: y\r\n\r\n"
+    assert ask(address_of(target[0]), Case("small", (head + body,))) == [200]
 
 
 def test_those_who_leave_take_no_place_with_them(target, house):
