@@ -15,8 +15,8 @@ from fastmark.service.work import draw
 
 PUBLIC = {
     "schema", "verdict", "sentence", "watermark", "confidence", "key_id", "key_name", "id", "registry",
-    "mismatch", "agree", "where", "transform", "changes", "findings", "width", "height", "remarks", "detector",
-    "time", "sha256", "limits",
+    "mismatch", "agree", "where", "transform", "changes", "findings", "width", "height", "remarks",
+    "detector", "time", "sha256", "limits",
 }  # fmt: skip
 SCORES = ("log10_p", "p_value", "margin", "log_ratio", "score", "statistic")
 
