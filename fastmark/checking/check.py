@@ -93,8 +93,8 @@ class Check:
         """Return the answer as JSON values.
 
         Args:
-            scores: whether the numbers behind the bands are in it. They tell somebody who tries to remove the
-                watermark how far he has come: keep them from the public.
+            scores: whether the numbers behind the bands are in it. They tell those who try to remove the
+                watermark how far they have come: keep them from the public.
         """
         found = self.detection
         seen = found is not None and found.state == "detected"

@@ -29,7 +29,7 @@ WELL_KNOWN = "/.well-known/jwks.json"
 """Where a service lists the keys that sign its reports."""
 
 NOTE = (
-    "A signature tells that the holder of this key said so at that time, and no more: whether to believe him"
+    "A signature tells that the holder of this key said so at that time, and no more: whether to believe it"
     " is for you to judge"
 )
 _MOST_BYTES, _SECONDS = 1 << 20, 10.0  # of keys that are fetched, and for that

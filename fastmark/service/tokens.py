@@ -53,7 +53,7 @@ class Token:
     Attributes:
         name: of whom it was given to; it may stand in logs.
         rights: of ``RIGHTS``, at least one.
-        rate: how often its holder may ask, as "600/minute"; "none" for as often as he likes; None for the
+        rate: how often its holders may ask, as "600/minute"; "none" for as often as they like; None for the
             service's default.
         created_at: when it was made, UTC, to the second.
     """
