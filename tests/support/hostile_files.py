@@ -314,7 +314,8 @@ FILES = {
     "bomb": bomb,
     "metadata": metadata,
 }
-"""Makers of files by kind; each takes a generator of random numbers, and always makes the same of it."""
+"""Makers of files by kind; each takes a generator of random numbers, and makes the same of it in one process:
+the signed sample has another signature in the next."""
 
 
 def any_file(rng: random.Random) -> bytes:
