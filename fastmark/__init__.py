@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # what type checkers read of _HOME
     from fastmark.errors import AlreadyMarkedError as AlreadyMarkedError
     from fastmark.errors import CredentialError as CredentialError
     from fastmark.errors import FastmarkError as FastmarkError
+    from fastmark.errors import IdTakenError as IdTakenError
     from fastmark.errors import ImageNotFoundError as ImageNotFoundError
     from fastmark.errors import ImageTooFlatError as ImageTooFlatError
     from fastmark.errors import ImageTooSmallError as ImageTooSmallError
@@ -69,6 +70,7 @@ _HOME = {
     "Explanation": "explanations",
     "FastmarkError": "errors",
     "Finding": "checking.findings",
+    "IdTakenError": "errors",
     "ImageNotFoundError": "errors",
     "ImageTooFlatError": "errors",
     "ImageTooSmallError": "errors",

@@ -53,6 +53,10 @@ class RegistryError(FastmarkError):
     """A registry cannot be reached, is of another version, or does not have what is asked of it."""
 
 
+class IdTakenError(RegistryError):
+    """The message that was to be embedded is the id of another image already."""
+
+
 class CredentialError(FastmarkError):
     """Provenance metadata cannot be written or read: a certificate, key, manifest or XMP is not in order."""
 

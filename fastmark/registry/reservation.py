@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from fastmark.errors import FastmarkError, RegistryError, one_line
+from fastmark.errors import FastmarkError, IdTakenError, RegistryError, one_line
 from fastmark.records import Record
 
 if TYPE_CHECKING:
@@ -40,12 +40,13 @@ def reserved(
             record, and no image has left with it: by a run that was killed, which this one resumes.
 
     Raises:
-        RegistryError: if the registry cannot be reached, or the message is taken.
+        IdTakenError: if the message is taken.
+        RegistryError: if the registry cannot be reached.
     """
     said = record or Record()
     try:
         drawn = registry.reserve(said, key_id=key_id, message_bits=message_bits, message=message)
-    except RegistryError:
+    except IdTakenError:
         if message is None or not _abandoned(registry, said, message, key_id, abandoned_before):
             raise
         drawn = message

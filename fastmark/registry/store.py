@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 from fastmark._checks import MESSAGE_BITS
-from fastmark.errors import InvalidMessageError, RegistryError
+from fastmark.errors import IdTakenError, InvalidMessageError, RegistryError
 from fastmark.records import Record
 from fastmark.registry.connecting import make_engine, transaction
 from fastmark.registry.entries import FACTS, Entry, PublicRecord, check_facts, id_of
@@ -116,7 +116,8 @@ class Registry:
 
         Raises:
             InvalidMessageError: if ``message`` or ``message_bits`` is none of those.
-            RegistryError: if ``message`` is taken, or 64 ids that were drawn all are.
+            IdTakenError: if ``message`` is taken.
+            RegistryError: if 64 ids that were drawn all are.
         """
         if message_bits not in MESSAGE_BITS:
             raise InvalidMessageError(f"message_bits must be one of {', '.join(map(str, MESSAGE_BITS))}")
@@ -137,9 +138,7 @@ class Registry:
                 if insert_new(connection, tables().entries, row_of(entry)):
                     return drawn
         if message is not None:
-            raise RegistryError(
-                f"the id {message.hex()} is taken: let the registry draw one, or name another"
-            )
+            raise IdTakenError(f"the id {message.hex()} is taken: let the registry draw one, or name another")
         raise RegistryError(
             f"{_MOST_DRAWS} random ids of {message_bits} bits are all taken: use longer messages"
         )

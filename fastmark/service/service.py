@@ -15,7 +15,7 @@ from fastapi import Request
 from fastmark.errors import (
     AlreadyMarkedError,
     FastmarkError,
-    InvalidMessageError,
+    IdTakenError,
     MissingPackageError,
     RegistryError,
     one_line,
@@ -310,16 +310,14 @@ class Service:
                 "The image could not be looked at: it takes too long, too much memory, or is damaged in a way"
                 " that stops its decoder.",
             ) from None
+        except IdTakenError:
+            raise Problem(409, "The message is taken: leave it out, and one is drawn.") from None
         except RegistryError as error:
-            if "is taken" in str(error):
-                raise Problem(409, "The message is taken: leave it out, and one is drawn.") from None
             raise _away(error) from None
         except MissingPackageError as error:
             raise Problem(422, f"{one_line(error)} (on the server)") from None
         except AlreadyMarkedError as error:
             raise Problem(409, _sentence(error)) from None
-        except InvalidMessageError as error:
-            raise Problem(422, _sentence(error)) from None
         except FastmarkError as error:
             raise Problem(422, _sentence(error)) from None
 

@@ -110,6 +110,13 @@ class Settings(BaseSettings):
     def _number(cls, value: Any) -> Any:
         return int(value) if isinstance(value, str) and value.isdecimal() else value
 
+    @field_validator("port", mode="before")
+    @classmethod
+    def _not_of_kubernetes(cls, value: Any) -> Any:
+        """Kubernetes sets FASTMARK_PORT to an address, where a service of its own is called fastmark."""
+        links = isinstance(value, str) and value.startswith("tcp://")
+        return cls.model_fields["port"].default if links else value
+
     @field_validator("root_path")
     @classmethod
     def _path(cls, value: str) -> str:

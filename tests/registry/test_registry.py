@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from fastmark.errors import InvalidMessageError, RegistryError
+from fastmark.errors import IdTakenError, InvalidMessageError, RegistryError
 from fastmark.records import Record
 from fastmark.registry.entries import Entry, PublicRecord
 from fastmark.registry.fingerprint import SAME
@@ -127,7 +127,7 @@ def test_only_reserved_ids_are_given_back(registry):
 
 def test_a_message_of_ones_own_is_reserved_once(registry):
     assert registry.reserve(Record(), key_id=KEY, message=bytes(8)) == bytes(8)
-    with pytest.raises(RegistryError, match="0000000000000000 is taken"):
+    with pytest.raises(IdTakenError, match="0000000000000000 is taken"):
         registry.reserve(Record(owner="another"), key_id=KEY, message=bytes(8))
     assert registry.get(bytes(8)).record == Record()
     # ids of another length are others

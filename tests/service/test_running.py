@@ -47,6 +47,8 @@ def test_settings_come_from_the_environment_and_options_go_before(monkeypatch):
     settings = Settings.read(max_pixels="2000")
     assert settings.key == ("one.key", "two.key")
     assert (settings.max_pixels, settings.urls, settings.message_bits) == (2000, True, 128)
+    monkeypatch.setenv("FASTMARK_PORT", "tcp://10.96.0.7:8000")  # of Kubernetes, not of ours
+    assert Settings.read().port == 8000
 
 
 @pytest.mark.parametrize(
