@@ -185,7 +185,7 @@ mount --make-rprivate /
 mount --bind "$NUMBA_CACHE_DIR" "$NUMBA_CACHE_DIR"
 mount --bind "$1" /mnt && mount -o remount,bind,ro /mnt
 mount -o remount,bind,ro /
-mount -t tmpfs tmpfs /tmp
+mount -t tmpfs tmpfs "$TMPDIR"
 touch /written 2>/dev/null && exit 99
 cd /
 exec setpriv --bounding-set -all --inh-caps -all --no-new-privs "$2" -m fastmark serve --port "$3"
@@ -193,7 +193,7 @@ exec setpriv --bounding-set -all --inh-caps -all --no-new-privs "$2" -m fastmark
 
 
 def test_a_service_runs_on_a_root_that_is_read_only_and_without_capabilities(house, tmp_path):
-    """As in the container: only the cache of kernels and /tmp can be written."""
+    """As in the container: only the cache of kernels and a folder for temporary files can be written."""
     import httpx
 
     cache = os.environ.get("NUMBA_CACHE_DIR", str(ROOT / "fastmark" / "kernels" / "__pycache__"))
@@ -202,12 +202,14 @@ def test_a_service_runs_on_a_root_that_is_read_only_and_without_capabilities(hou
         capture_output=True,
     ).returncode:  # fmt: skip
         pytest.skip("mounts of one's own are not permitted here")
-    kept = Path(tempfile.mkdtemp(dir="/var/tmp"))  # /tmp is another one there
+    kept = tmp_path / "kept"
+    (kept / "tmp").mkdir(parents=True)
     shutil.copytree(cache, kept / "cache")
     port = free_port()
     environment = os.environ | {
         "NUMBA_CACHE_DIR": str(kept / "cache"), "FASTMARK_KEY": "/mnt/studio.key", "FASTMARK_WORKERS": "1",
         "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/nowhere",
+        "TMPDIR": str(kept / "tmp"),
     }  # fmt: skip
     command = ["unshare", "-m", "sh", "-c", READ_ONLY, "-", str(house.folder), sys.executable, str(port)]
     with (tmp_path / "err").open("wb") as errors:
@@ -225,7 +227,6 @@ def test_a_service_runs_on_a_root_that_is_read_only_and_without_capabilities(hou
         if process.poll() is None:
             process.kill()
             process.wait()
-        shutil.rmtree(kept)
 
 
 def test_answers_do_not_wait_for_acknowledgements():

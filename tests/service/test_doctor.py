@@ -30,7 +30,7 @@ def environment(house):
 
 def test_what_is_configured_and_reachable_is_told(house, server, environment):
     done = run("doctor", env=environment | {"FASTMARK_PUBLIC_URL": server.url})
-    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.returncode == 0, done.stderr  # which may tell of kernels that are compiled
     seen = told(done)
     assert seen["key"] == f"{house.folder / 'studio.key'}: {house.marker.key.id} (studio)"
     assert seen["embedding key"] == seen["key"]
@@ -60,7 +60,7 @@ def test_what_cannot_be_reached_is_told_and_ends_with_2(house, tmp_path):
     done = run(
         "doctor", "--url", "http://127.0.0.1:1", env={PREFIX + name: at for name, at in variables.items()}
     )
-    assert (done.returncode, done.stderr) == (2, b"")
+    assert done.returncode == 2, done.stderr
     seen = told(done)
     parts = ("key", "registry", "tokens", "report keys", "trust anchors", "signer", "time stamps", "service")
     for part in (*parts, "settings"):
