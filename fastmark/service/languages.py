@@ -115,6 +115,12 @@ def language(name: str) -> Language:
     return Language(name, json.loads(source.read_text(encoding="utf-8")))
 
 
+def quality_of(parameter: str) -> float | None:
+    """Return the weight that a parameter of a header like Accept gives (RFC 9110, 12.4.2); None if none."""
+    found = _QUALITY.fullmatch(parameter)
+    return float(found[1]) if found else None
+
+
 def choose(asked: str | None, accepted: str | None) -> Language:
     """Return the language for a reader.
 
@@ -128,8 +134,7 @@ def choose(asked: str | None, accepted: str | None) -> Language:
     for part in (accepted or "")[:_MOST_ACCEPTED].split(","):
         tag, _, parameters = part.partition(";")
         name = tag.strip().lower().partition("-")[0]
-        given = _QUALITY.fullmatch(parameters.strip())
-        weight = 1.0 if not parameters.strip() else float(given[1]) if given else 0.0
+        weight = (quality_of(parameters.strip()) or 0.0) if parameters.strip() else 1.0
         if name in LANGUAGES and weight > quality:
             best, quality = name, weight
     return language(best)

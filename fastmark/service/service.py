@@ -20,7 +20,6 @@ from fastmark.errors import (
     RegistryError,
     one_line,
 )
-from fastmark.records import Record
 from fastmark.registry.store import Registry
 from fastmark.service.admission import Rates, Room
 from fastmark.service.bodies import Body, Limits, read_body, read_bytes
@@ -31,7 +30,7 @@ from fastmark.service.problems import Problem
 from fastmark.service.reports import ReportKeys
 from fastmark.service.settings import Settings
 from fastmark.service.tokens import Right, Token, Tokens
-from fastmark.service.work import Answer, Embedded, Plan, Work
+from fastmark.service.work import Answer, Embedded, Order, Plan, Work
 
 _log = logging.getLogger("fastmark.service")
 
@@ -272,21 +271,14 @@ class Service:
         await self._pass_time(caller, begin, answer.pixels)
         return None if answer.values["mismatch"] else answer.message
 
-    async def embed(
-        self,
-        data: bytes,
-        message: bytes | None,
-        format_name: str,
-        encoding: dict[str, Any],
-        record: Record | None,
-    ) -> Embedded:
-        """Watermark an image, for which a place is taken; arguments as those of ``Work.embed``.
+    async def embed(self, data: bytes, order: Order) -> Embedded:
+        """Watermark an image, for which a place is taken.
 
         Raises:
             Problem: 409 if the message is taken, 422 if the image cannot be watermarked, 503 if the registry
                 is away.
         """
-        done: Embedded = await self._work("embed", data, message, format_name, encoding, record)
+        done: Embedded = await self._work("embed", data, order)
         return done
 
     async def ask(self, function: Callable[[*_Arguments], _Value], *arguments: *_Arguments) -> _Value:

@@ -67,6 +67,23 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Order:
+    """How an image is to be watermarked.
+
+    Attributes:
+        message: to embed; None where the registry draws one.
+        format_name: to encode to; None until the image's own is known.
+        quality: of lossy formats; None for the usual one.
+        record: what is said of this image instead of what the service says of all; None for that.
+    """
+
+    message: bytes | None
+    format_name: str | None
+    quality: int | None
+    record: Record | None
+
+
+@dataclass(frozen=True, slots=True)
 class Embedded:
     """A watermarked image.
 
@@ -116,28 +133,13 @@ class Work:
             values["map"] = None if found.location is None else draw(found.location)
         return Answer(values, found.width * found.height, _message(found))
 
-    def embed(
-        self,
-        data: bytes,
-        message: bytes | None,
-        format_name: str,
-        encoding: dict[str, Any],
-        record: Record | None,
-    ) -> Embedded:
-        """Watermark an encoded image; arguments and errors as those of ``Delivery.deliver``.
-
-        Args:
-            data: the file.
-            message: to embed; None where the registry draws one.
-            format_name: to encode to.
-            encoding: options of ``encode_image``.
-            record: what is said of this image instead of what the service says of all; None for that.
-        """
-        assert self._delivery is not None
+    def embed(self, data: bytes, order: Order) -> Embedded:
+        """Watermark an encoded image; errors as those of ``Delivery.deliver``."""
+        assert self._delivery is not None and order.format_name is not None
         delivery = self._delivery
-        if record is not None:
-            delivery = replace(delivery, companions=replace(delivery.companions, record=record))
-        done = delivery.deliver(data, message, format_name, encoding)
+        if order.record is not None:
+            delivery = replace(delivery, companions=replace(delivery.companions, record=order.record))
+        done = delivery.deliver(data, order.message, order.format_name, {"quality": order.quality})
         values = done.to_dict() | {"id": None if done.message is None else done.message.hex()}
         return Embedded(done.data, values)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -18,7 +18,7 @@ from fastmark.records import Record
 from fastmark.service.bodies import Body
 from fastmark.service.problems import NEEDS_TOKEN, Problem, described
 from fastmark.service.service import Service, service_of
-from fastmark.service.work import Embedded
+from fastmark.service.work import Embedded, Order
 
 _IMAGE = {"type": "string", "format": "binary"}
 _TEXT = {"type": "string"}
@@ -44,16 +44,6 @@ _MEDIA = {
     "HEIF": "image/heic",
     "JXL": "image/jxl",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """How images are to be watermarked."""
-
-    message: bytes | None
-    format_name: str | None
-    quality: int | None
-    record: Record | None
 
 
 def make_router() -> APIRouter:
@@ -141,7 +131,7 @@ async def _brought(request: Request, images: int | None) -> tuple[Service, Body]
 
 def _order(
     service: Service, body: Body, message: str | None, format_name: str | None, quality: int | None
-) -> _Order:
+) -> Order:
     """Return what is asked for; fields of a form go before the parameters of the address.
 
     Raises:
@@ -160,7 +150,7 @@ def _order(
             raise Problem(422, "The record must be a JSON object.")
         if values is not None and not service.plan.companions.tells:
             raise Problem(422, "This service writes a record nowhere: leave it out.")
-        return _Order(
+        return Order(
             parsed,
             fields.get("format") or format_name,
             int(fields["quality"]) if fields.get("quality") else quality,
@@ -172,7 +162,7 @@ def _order(
         raise Problem(422, "The record is not JSON, or the quality no number.") from None
 
 
-async def _embed(service: Service, data: bytes, order: _Order) -> tuple[Embedded, str]:
+async def _embed(service: Service, data: bytes, order: Order) -> tuple[Embedded, str]:
     """Watermark an image; return it with the name of its format."""
     own = format_by_prefix(data[:PREFIX_BYTES])
     wanted = order.format_name or (own if own in _MEDIA else "PNG")
@@ -181,7 +171,7 @@ async def _embed(service: Service, data: bytes, order: _Order) -> tuple[Embedded
         service.plan.companions.check_format(name)
     except FastmarkError as error:
         raise Problem(422, f"{one_line(error)}.") from None
-    return await service.embed(data, order.message, name, {"quality": order.quality}, order.record), name
+    return await service.embed(data, replace(order, format_name=name)), name
 
 
 def _told(done: Embedded, name: str) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -12,7 +11,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from fastmark.errors import InvalidMessageError
 from fastmark.registry.entries import Entry, id_of
-from fastmark.service.languages import LANGUAGES, Language, choose
+from fastmark.service.languages import LANGUAGES, Language, choose, quality_of
 from fastmark.service.pages import HEADERS, Pages
 from fastmark.service.problems import Problem, described
 from fastmark.service.service import Caller, Service, service_of
@@ -23,7 +22,6 @@ _ASKED_AGAIN = {"Cache-Control": "no-cache"}
 _FOR_EVER = "public, max-age=31536000, immutable"  # under an address that names the contents
 _FOR_AN_HOUR = "public, max-age=3600"
 
-_QUALITY = re.compile(r"q=(\d(?:\.\d{0,3})?)", re.ASCII)
 _MOST_CHARACTERS = 40  # of an id that is repeated to somebody who asked for it
 
 _NULLABLE = {"type": ["string", "null"]}
@@ -184,8 +182,8 @@ def prefers_json(accepted: str | None) -> bool:
     json, html = (0.0, 0), (0.0, 0)
     for part in (accepted or "*/*")[:1000].lower().split(","):
         kind, *parameters = (one.strip() for one in part.split(";"))
-        qualities = [float(found[1]) for one in parameters if (found := _QUALITY.fullmatch(one))]
-        quality = qualities[0] if qualities else 1.0
+        qualities = (found for one in parameters if (found := quality_of(one)) is not None)
+        quality = next(qualities, 1.0)
         if kind in ("application/json", "application/*", "*/*"):
             json = max(json, (quality, kind.count("*") * -1))
         if kind in ("text/html", "application/xhtml+xml", "text/*", "*/*"):
