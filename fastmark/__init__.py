@@ -14,6 +14,7 @@ from fastmark import _version
 if TYPE_CHECKING:  # what type checkers read of _HOME
     from fastmark import bulk as bulk
     from fastmark import provenance as provenance
+    from fastmark import public as public
     from fastmark import registry as registry
     from fastmark.batches import Outcome as Outcome
     from fastmark.checking.check import Check as Check
@@ -104,8 +105,8 @@ _HOME = {
 }
 """In which module each public name lives."""
 
-_PACKAGES = ("bulk", "provenance", "registry")
-"""Packages that are imported when they are first named."""
+_PACKAGES = ("bulk", "provenance", "public", "registry")
+"""Packages and modules that are imported when they are first named."""
 
 # of before 0.2, until 0.3
 _OLD_NAMES = (

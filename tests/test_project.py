@@ -29,15 +29,17 @@ LAYERS = (
     {"embedding"},  # looks at its work with the detector's eyes
     {"batches"},
     {"watermarker"},
-    {"detector"},
+    {"detector", "public"},
     {"checking", "delivery"},
     {"bulk", "service"},
+    {"integrations"},
     {"doctor"},
     {"cli"},
     {"__main__"},
 )
 OPTIONAL = {"pyarrow", "fsspec", "tqdm", "ray", "pillow_heif", "pillow_jxl"}
 OPTIONAL |= {"sqlalchemy", "alembic", "imagehash", "c2pa", "cryptography"}
+OPTIONAL |= {"torch", "diffusers", "datasets", "webdataset", "datadiligence", "httpx"}
 SERVE = {"fastapi", "starlette", "uvicorn", "httptools", "python_multipart", "pydantic", "pydantic_settings"}
 SERVE |= {"prometheus_client", "limits", "jwt", "jinja2", "httpcore", "anyio"}
 # `service` needs these everywhere, and is itself imported when it is needed.
