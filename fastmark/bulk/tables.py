@@ -42,8 +42,11 @@ SCAN_COLUMNS: Columns = {
     "remarks": "string",
     "ms": "float64",
     "error": "string",
+    "public": "string",
+    "public_says": "string",
 }
-"""Of a scan: where the image is, every key of ``Detection.to_dict``, and the time it took.
+"""Of a scan: where the image is, every key of ``Detection.to_dict``, the time it took, and what the public
+watermark says, if it was looked for.
 
 Files of their own have no ``member``; where there is an error, the other columns are empty.
 """

@@ -131,12 +131,21 @@ def _line(error: BaseException) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ScanJob:
-    """The task of ``fastmark.bulk.scan``."""
+    """The task of ``fastmark.bulk.scan``.
+
+    Attributes:
+        keys: distinct ones; may be empty if the public watermark is looked for.
+        message_bits: length of the messages.
+        deep: search longer.
+        max_pixels: images with more pixels are not decoded.
+        public: look for the public watermark too.
+    """
 
     keys: tuple[AnyKey, ...]
     message_bits: int
     deep: bool
     max_pixels: int
+    public: bool = False
 
     def worker(self) -> ScanWorker:
         """Derive the carriers of the keys."""
@@ -144,16 +153,18 @@ class ScanJob:
 
 
 class ScanWorker(Worker):
-    """Opens an image, looks for the watermark of every key, reports the most certain."""
+    """Opens an image, looks for the watermark of every key, reports the most certain of those given."""
 
     def __init__(self, job: ScanJob) -> None:
         """Derive the carriers."""
         from fastmark.detector import Detector
+        from fastmark.public import marker
 
         super().__init__()
         self.job = job
         self.max_pixels = job.max_pixels
-        self.detector = Detector(job.keys, job.message_bits)
+        self.detector = Detector([*job.keys, *([marker()] if job.public else [])], job.message_bits)
+        self._given = {key.key_id for key in job.keys}
 
     def work(self, data: bytes, item: Item) -> tuple[str, dict[str, Any], None]:
         """The row of one image."""
@@ -164,14 +175,38 @@ class ScanWorker(Worker):
             data, unit=pixels_per_unit, max_pixels=self.max_pixels, native=self.job.deep
         )
         self.lap("decoding")
-        found = self.detector.detect_opened(luma, deep=self.job.deep)[0]
+        found = self.detector.detect_opened(luma, deep=self.job.deep)
         self.lap("searching")
-        return found.state, scan_columns(found, luma.width, luma.height), None
+        best = next((one for one in found if one.key_id in self._given), found[0])
+        columns = {"width": luma.width, "height": luma.height, **best.to_dict(), **public_columns(found)}
+        return best.state, columns, None
 
 
-def scan_columns(found: Detection, width: int, height: int) -> dict[str, Any]:
-    """A detection's part of a row of ``SCAN_COLUMNS``."""
-    return {"width": width, "height": height, **found.to_dict()}
+NOT_READABLE, NOTHING_KNOWN = "not readable", "nothing known"
+"""What ``public_says`` of one without a message, or of a later version; and of one without any known flag."""
+
+
+def public_columns(found: Sequence[Detection]) -> dict[str, str | None]:
+    """The public watermark's part of a row of ``SCAN_COLUMNS``: ``public``, ``public_says``.
+
+    Args:
+        found: the detections of one image, that of the public key among them if it was looked for.
+
+    Returns:
+        The code in hex, and in words with commas between them: its flags and "resolver N". Both are None
+        where the public watermark was not detected. Of one that cannot be read, or is of a later version,
+        the words are ``NOT_READABLE``; of one that says nothing that has a name, ``NOTHING_KNOWN``.
+    """
+    from fastmark.public import PUBLIC_KEY, code_of
+
+    public = next((one for one in found if one.key_id == PUBLIC_KEY.id and one.detected), None)
+    if public is None:
+        return {"public": None, "public_says": None}
+    code = code_of(public)
+    if code is None:
+        return {"public": public.message_hex, "public_says": NOT_READABLE}
+    resolver = [f"resolver {code.resolver}"] if code.resolver else []
+    return {"public": code.hex, "public_says": ",".join([*code.flags, *resolver]) or NOTHING_KNOWN}
 
 
 # ---- embedding -------------------------------------------------------------------------------------

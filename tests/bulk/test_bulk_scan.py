@@ -30,7 +30,7 @@ COLUMNS = [
     *("source", "member", "width", "height", "state", "log10_p", "p_value", "key_id"),
     *("message", "message_bits", "message_log10_p", "margin"),
     *("scale", "rotation_deg", "aspect", "mirrored", "inverted"),
-    *("binding", "binding_log_ratio", "made_with", "remarks", "ms", "error"),
+    *("binding", "binding_log_ratio", "made_with", "remarks", "ms", "error", "public", "public_says"),
 ]
 
 
