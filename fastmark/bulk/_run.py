@@ -20,6 +20,8 @@ from fastmark.bulk.sources import Named
 from fastmark.bulk.tables import Columns
 from fastmark.bulk.walk import Walk
 from fastmark.bulk.worker import Job
+from fastmark.codec.key import AnyKey, distinct_keys
+from fastmark.errors import KeyFormatError
 
 
 @dataclass(slots=True)
@@ -72,7 +74,7 @@ def recorded(
         columns: of the table.
         column: of Parquet files, as the user named it.
         quiet: print nothing; otherwise progress goes to stderr where that is a terminal.
-        leave_out: the state whose rows are not written.
+        leave_out: the state whose rows are not written, unless the public watermark was detected there.
         open_output: opens the output of images.
 
     Raises:
@@ -104,3 +106,21 @@ def check_numbers(message_bits: int, max_pixels: int, workers: int) -> None:
     check_message_bits(message_bits)
     check_count("max_pixels", max_pixels, 1)
     check_count("workers", workers, 0)
+
+
+def sought(keys: AnyKey | Iterable[AnyKey], *, public: bool) -> tuple[AnyKey, ...]:
+    """The distinct keys of a job; none is needed if the public watermark is looked for.
+
+    Raises:
+        KeyFormatError: if there is nothing to look for, or if two detector keys contradict each other.
+        TypeError: if one of ``keys`` is none.
+    """
+    given = tuple(keys) if isinstance(keys, Iterable) else (keys,)
+    if given:
+        return distinct_keys(given)
+    if not public:
+        raise KeyFormatError(
+            "nothing to look for: give a key (--key FILE), or look for the public watermark, which needs none"
+            " (--public, in Python public=True)"
+        )
+    return ()

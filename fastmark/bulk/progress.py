@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,9 @@ class Summary:
         output: the table that was written; empty if rows went elsewhere.
         stages: seconds of work by stage, over all workers.
         remarks: other things worth knowing, one sentence each.
+        public: how many images carry the public watermark, if it was looked for.
+        public_says: how many of them say each thing: flags, "not readable", "nothing known"; resolvers
+            whatever their numbers.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
@@ -48,6 +51,8 @@ class Summary:
     output: str = ""
     stages: dict[str, float] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    public: int = 0
+    public_says: dict[str, int] = field(default_factory=dict)
 
     @property
     def images(self) -> int:
@@ -65,6 +70,15 @@ class Summary:
         """Number of images that failed."""
         return self.counts.get("error", 0)
 
+    def add_public(self, row: Mapping[str, Any]) -> None:
+        """Count what the public watermark of a row's image says."""
+        says = row.get("public_says")
+        if says:
+            self.public += 1
+            for words in says.split(","):
+                word = "resolver" if words.startswith("resolver ") else words
+                self.public_says[word] = self.public_says.get(word, 0) + 1
+
     def to_dict(self) -> dict[str, Any]:
         """All attributes, and ``images``, as JSON values; for one more version ``pictures``, its old name."""
         return {"images": self.images, "pictures": self.images, **dataclasses.asdict(self)}
@@ -75,6 +89,9 @@ class Summary:
         rate = f"{this_run / self.seconds:.1f} images per second" if self.seconds and this_run else ""
         lines = [("images", self.images, f"{self.resumed} of them by earlier runs" if self.resumed else "")]
         lines += [(state, self.counts.get(state, 0), "") for state in (*states, "error")]
+        if self.public:
+            said = sorted(self.public_says.items(), key=lambda pair: (-pair[1], pair[0]))
+            lines.append(("public", self.public, ", ".join(f"{count} {words}" for words, count in said)))
         if self.others:
             lines.append(("other files", self.others, "not images, passed over"))
         if self.unopened_count:

@@ -18,6 +18,7 @@ from typing import Any
 from fastmark._checks import MAX_PIXELS_EACH
 from fastmark._imports import package
 from fastmark._threads import usable_cores
+from fastmark.bulk._run import sought
 from fastmark.bulk.ray_tasks import (
     BATCH_BYTES,
     BATCH_ITEMS,
@@ -33,7 +34,7 @@ from fastmark.bulk.records import STDIN, Entry, Item, Work, add_seconds, failed
 from fastmark.bulk.runner import Stop
 from fastmark.bulk.storage import printable
 from fastmark.bulk.worker import ScanJob
-from fastmark.codec.key import AnyKey, distinct_keys
+from fastmark.codec.key import AnyKey
 from fastmark.errors import FastmarkError, SourceError
 from fastmark.images.reading import most_bytes
 
@@ -52,8 +53,9 @@ _REACH_SECONDS = 10.0
 
 def scan_dataset(
     dataset: Any,
-    keys: AnyKey | Sequence[AnyKey],
+    keys: AnyKey | Sequence[AnyKey] = (),
     *,
+    public: bool = False,
     actors: int = 0,
     message_bits: int = 64,
     deep: bool = False,
@@ -64,7 +66,9 @@ def scan_dataset(
     Args:
         dataset: with the columns ``path`` and ``bytes`` (encoded images), as
             ``ray.data.read_binary_files(..., include_paths=True)`` makes them.
-        keys: one or more, secret keys or detector keys; a row reports the most certain key's result.
+        keys: secret keys or detector keys; a row reports the most certain key's result. Without any, rows
+            are of the public watermark, which must then be looked for.
+        public: look for the public watermark too, as ``fastmark.bulk.scan``.
         actors: at most so many, one core each; 0 for as many as the cluster has cores for.
         message_bits: length of the messages to look for: 16, 32, 64, 96 or 128.
         deep: search longer, for images that somebody tried to clean; slow.
@@ -74,7 +78,7 @@ def scan_dataset(
         A Dataset with the columns of ``fastmark.bulk.tables.SCAN_COLUMNS``, ``source`` being the path.
     """
     ray = _ray("scan_dataset")
-    job = ScanJob(distinct_keys(keys), message_bits, deep, max_pixels)
+    job = ScanJob(sought(keys, public=public), message_bits, deep, max_pixels, public)
     return dataset.map_batches(
         DatasetActor,
         fn_constructor_args=(job,),

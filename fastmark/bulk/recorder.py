@@ -12,6 +12,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from fastmark.bulk.journal import Journal
 from fastmark.bulk.outputs import InOrder, Output
@@ -51,7 +52,7 @@ class Recorder:
             journal: where rows go; without one, they are printed as JSON Lines.
             states: those that progress shows the counts of.
             columns: of the table.
-            leave_out: the state whose rows are not written.
+            leave_out: the state whose rows are not written, unless the public watermark was detected there.
             output: of watermarked images.
             shown: whether to show progress.
             column: of Parquet files, as the user named it.
@@ -121,6 +122,10 @@ class Recorder:
         self.summary.resumed += count
         self.meter.passed(count)
 
+    def _told(self, row: dict[str, Any]) -> dict[str, Any]:
+        self.summary.add_public(row)
+        return row
+
     # ---- afterwards ----------------------------------------------------------------------------------
 
     def take(self, batch: list[Item], work: Work) -> int:
@@ -140,10 +145,11 @@ class Recorder:
             if self.journal is not None:
                 self.journal.add(result)
             else:
-                counts = self.summary.counts
+                counts, row = self.summary.counts, result.row
                 counts[result.state] = counts.get(result.state, 0) + 1
-                if result.row is not None and result.state != self._leave_out:
-                    sys.stdout.write(json_line(result.row, self._columns))
+                if row is not None and (result.state != self._leave_out or row.get("public_says")):
+                    self.summary.add_public(row)
+                    sys.stdout.write(json_line(row, self._columns))
         if self.journal is None:
             sys.stdout.flush()
 
@@ -198,7 +204,7 @@ class Recorder:
                 if self.output:
                     self.output.close(complete=complete)
                 rows = self.journal.rows(of_this_run=complete, leave_out=self._leave_out)
-                write_table(path, self._columns, rows)
+                write_table(path, self._columns, map(self._told, rows))
                 self.summary.output = printable(path)
                 self.summary.counts = self.journal.counts(of_this_run=complete)
                 self.summary.counts.pop("companion", None)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from fastmark._checks import MAX_PIXELS_EACH
 from fastmark._imports import package
-from fastmark.bulk._run import check_numbers, recorded
+from fastmark.bulk._run import check_numbers, recorded, sought
 from fastmark.bulk.fetching import fetched
 from fastmark.bulk.journal import Journal, has_journal, journal_path
 from fastmark.bulk.progress import Summary
@@ -20,7 +20,7 @@ from fastmark.bulk.sources import AnyPath, Named, check_sources, entries, named
 from fastmark.bulk.storage import exists, printable
 from fastmark.bulk.tables import SCAN_COLUMNS, check_table
 from fastmark.bulk.worker import ScanJob
-from fastmark.codec.key import AnyKey, distinct_keys
+from fastmark.codec.key import AnyKey
 from fastmark.errors import OutputError
 from fastmark.images.reading import most_bytes
 
@@ -31,8 +31,9 @@ STDOUT = "-"
 def scan(
     sources: AnyPath | Sequence[AnyPath],
     output: AnyPath,
-    keys: AnyKey | Sequence[AnyKey],
+    keys: AnyKey | Sequence[AnyKey] = (),
     *,
+    public: bool = False,
     lists: AnyPath | Sequence[AnyPath] = (),
     message_bits: int = 64,
     deep: bool = False,
@@ -60,10 +61,14 @@ def scan(
         lists: text files of any name with a path or URL per line; "-" is standard input.
         output: .jsonl, .csv or .parquet, which appears whole or not at all, sorted by source; "-" prints
             JSON Lines as they come, and cannot be resumed.
-        keys: one or more, secret keys or detector keys; a row reports the most certain key's result.
+        keys: secret keys or detector keys; a row reports the most certain key's result. Without any, rows
+            are of the public watermark, which must then be looked for.
+        public: look for the public watermark too, and tell in ``public`` and ``public_says`` what it says;
+            its key is one more that p-values count.
         message_bits: length of the messages to look for: 16, 32, 64, 96 or 128.
         deep: search longer, for images that somebody tried to clean; slow.
-        hits_only: leave out rows of images without a watermark; errors are always written.
+        hits_only: leave out rows of images without a watermark, that of a key or the public one; errors are
+            always written.
         column: of Parquet files: the one that holds encoded images, with dots down to a field
             (``image.bytes``); None to find it.
         max_pixels: images with more pixels than this are not decoded but reported.
@@ -77,7 +82,7 @@ def scan(
         The counts of images per state. ``errors`` is the number that could not be read: each is a row.
 
     Raises:
-        KeyFormatError: without any key, or if two detector keys contradict each other.
+        KeyFormatError: if there is nothing to look for, or if two detector keys contradict each other.
         SourceError: if a source is of no known kind, a key file, or holds no images; SourceNotFoundError if
             it is missing.
         InvalidMessageError: if ``message_bits`` is none of those lengths.
@@ -85,12 +90,12 @@ def scan(
         MissingPackageError: if pyarrow, fsspec or Ray is needed and not installed.
     """
     given, target = named(sources, lists), os.fspath(output)
-    looked_for = distinct_keys(keys)
+    looked_for = sought(keys, public=public)
     check_numbers(message_bits, max_pixels, workers)
     check_sources(given, column)
     if engine == "ray":
         package("ray.data", "--engine ray", "ray")
-    job = ScanJob(looked_for, message_bits, deep, max_pixels)
+    job = ScanJob(looked_for, message_bits, deep, max_pixels, public)
     journal = None if target == STDOUT else _journal(target, job, column, force=force)
     leave_out = "absent" if hits_only else ""
     with recorded(
@@ -132,5 +137,6 @@ def _journal(target: str, job: ScanJob, column: str | None, *, force: bool) -> J
         "deep": job.deep,
         "max_pixels": job.max_pixels,
         "column": column,
+        **({"public": True} if job.public else {}),  # journals of earlier versions do not speak of it
     }
     return Journal(journal_path(target), settings, output=target, force=force)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def scan(options: argparse.Namespace) -> int:
     """``fastmark scan``."""
-    keys = [load_key(place) for place in options.key]
+    keys = [load_key(place) for place in options.key or ()]
     if options.address is not None and options.engine != "ray":
         raise FastmarkError("--address goes with --engine ray")
 
@@ -36,6 +36,7 @@ def scan(options: argparse.Namespace) -> int:
         options.inputs,
         options.output,
         keys,
+        public=options.public,
         lists=options.list or (),
         message_bits=options.message_bits,
         deep=options.deep,

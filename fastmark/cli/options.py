@@ -243,7 +243,13 @@ def _add_scan(verbs: Any) -> None:
         metavar="OUT",
         help="table with one row per image: .jsonl, .csv or .parquet; - prints JSON Lines",
     )
-    add_key(scan, many=True)
+    add_key(scan, many=True, without="--public is needed")
+    scan.add_argument(
+        "--public",
+        action="store_true",
+        help="look for the public watermark, which needs no key, and tell what it says: ai-generated,"
+        " do-not-train, ...",
+    )
     add_message_bits(scan)
     scan.add_argument("--hits-only", action="store_true", help="write only detections and errors")
     scan.add_argument("--deep", action="store_true", help="search harder, for tampered images; slow")

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from archives import QuickJob, encode, jpeg, tar_of, write
 from commands import rows, run
-from pictures import photograph
+from pictures import drawn, photograph
 
-from fastmark import Watermarker, bulk
+from fastmark import Watermarker, bulk, public
 from fastmark.bulk import journal as journals
 from fastmark.bulk.recorder import Recorder
 from fastmark.bulk.runner import Stop
@@ -200,6 +200,18 @@ def test_a_detector_key_finds_what_its_key_finds(cluster, archive, key, expected
     pictures = ray.data.read_binary_files(str(archive / "marked.jpg"), include_paths=True)
     (row,) = engine.scan_dataset(pictures, check, actors=1).take_all()
     assert (row["state"], row["key_id"]) == ("detected", key.id)
+
+
+def test_the_public_watermark_is_found_without_a_key_and_beside_one(cluster, key, tmp_path):
+    image = public.embed(drawn(320, 384, 1), "do-not-train")
+    path = write(tmp_path / "in" / "a.jpg", encode(image, "JPEG", quality=92))
+    for keys, state in (((), "detected"), (key, "absent")):
+        pictures = ray.data.read_binary_files(str(path), include_paths=True)
+        (row,) = engine.scan_dataset(pictures, keys, public=True, actors=1).take_all()
+        assert (row["state"], row["public_says"]) == (state, "do-not-train")
+    summary = bulk.scan(path, tmp_path / "rows.jsonl", public=True, workers=1, engine="ray")
+    (row,) = rows((tmp_path / "rows.jsonl").read_bytes())
+    assert (row["public_says"], summary.public_says) == ("do-not-train", {"do-not-train": 1})
 
 
 def test_a_tar_on_stdin_is_refused(cluster, archive, monkeypatch, tmp_path):
