@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # what type checkers read of _HOME
     from fastmark.errors import ImageNotFoundError as ImageNotFoundError
     from fastmark.errors import ImageTooFlatError as ImageTooFlatError
     from fastmark.errors import ImageTooSmallError as ImageTooSmallError
+    from fastmark.errors import IntegrationError as IntegrationError
     from fastmark.errors import InvalidImageError as InvalidImageError
     from fastmark.errors import InvalidMessageError as InvalidMessageError
     from fastmark.errors import KeyFormatError as KeyFormatError
@@ -75,6 +76,7 @@ _HOME = {
     "ImageNotFoundError": "errors",
     "ImageTooFlatError": "errors",
     "ImageTooSmallError": "errors",
+    "IntegrationError": "errors",
     "InvalidImageError": "errors",
     "InvalidMessageError": "errors",
     "Key": "codec.key",

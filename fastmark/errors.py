@@ -65,6 +65,10 @@ class ServiceError(FastmarkError):
     """The service cannot start: a setting, a token file or a key of reports is not in order."""
 
 
+class IntegrationError(FastmarkError):
+    """Another program cannot be joined to fastmark as asked: it makes no images, or is joined already."""
+
+
 class ReportError(FastmarkError, ValueError):
     """A signed report is damaged, or none of the keys that were given signed it."""
 
