@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import logging
-import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import uvicorn
 from fastapi import FastAPI
 
-from fastmark.errors import ServiceError, reason_of
+from fastmark.errors import ServiceError
 from fastmark.service.app import make_app
 from fastmark.service.connections import protocol
 from fastmark.service.pool import dump_nothing
+from fastmark.service.running import Server, give_memory_back, listen, url_of
 from fastmark.service.settings import Settings
 
 _KEEP_ALIVE_SECONDS = 30
 _POLL_SECONDS = 0.05
-_M_MMAP_THRESHOLD, _LARGE = -3, 256 << 10  # of malloc.h, and bytes
 
 
 def serve(settings: Settings) -> None:
@@ -34,12 +32,10 @@ def serve(settings: Settings) -> None:
     """
     app = make_app(settings)
     dump_nothing()
-    _give_memory_back()
+    give_memory_back()
     _log_to_stderr()
-    listening = _listen(settings)
-    host, port = listening.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    server = _Server(
+    listening = listen(settings.host, settings.port)
+    server = Server(
         uvicorn.Config(
             app,
             http=protocol(settings.body_seconds),
@@ -57,36 +53,10 @@ def serve(settings: Settings) -> None:
     )
     if not settings.key:
         print("fastmark: no --key is given: metadata alone are read", file=sys.stderr)
-    print(f"fastmark: listening on http://{shown}:{port}{settings.root_path}", file=sys.stderr, flush=True)
+    print(f"fastmark: listening on {url_of(listening)}{settings.root_path}", file=sys.stderr, flush=True)
     asyncio.run(_run(server, app, listening))
     if (failure := app.state.service.failure) is not None:
         raise ServiceError(failure)
-
-
-def _give_memory_back() -> None:
-    """Have the C library give large blocks back as they are freed, where it is glibc.
-
-    It would keep those that are smaller than the largest it ever freed, in pieces that fit no later body: 40
-    MiB at a time.
-    """
-    with contextlib.suppress(OSError, AttributeError, TypeError):
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE)
-
-
-class _Server(uvicorn.Server):
-    """Ends with SIGTERM and SIGINT as it is meant to: uvicorn's own raises the signal again at its end."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Take the signals while the server runs; a second SIGINT does not wait for requests in hand."""
-        before = {
-            number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 async def _run(server: uvicorn.Server, app: FastAPI, listening: socket.socket) -> None:
@@ -112,24 +82,6 @@ async def _told_when_ready(server: uvicorn.Server, app: FastAPI) -> AsyncIterato
         yield
     finally:
         watching.cancel()
-
-
-def _listen(settings: Settings) -> socket.socket:
-    """Return a socket: a port that is taken is told in our words, and the one that 0 stands for early."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    # NOTE: without the protocol's number, asyncio leaves Nagle's algorithm on, which costs 40 ms an answer
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((settings.host, settings.port))
-    except OSError as error:
-        listening.close()
-        raise ServiceError(
-            f"{settings.host} port {settings.port} cannot be listened on: {reason_of(error)}; name another"
-            " --port or --host"
-        ) from None
-    listening.listen(2048)
-    return listening
 
 
 def _log_to_stderr() -> None:

@@ -25,7 +25,7 @@ from pictures import drawn
 from postgresql import NoServerError, database, running
 
 from fastmark.cli.serving import OPTIONS
-from fastmark.service.server import _listen
+from fastmark.service.running import listen
 from fastmark.service.settings import PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -240,7 +240,7 @@ def test_answers_do_not_wait_for_acknowledgements():
             options.set_result(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
             writer.close()
 
-        with _listen(Settings.read(port=0)) as listening:
+        with listen("127.0.0.1", 0) as listening:
             async with await asyncio.start_server(connected, sock=listening):
                 _, writer = await asyncio.open_connection(*listening.getsockname())
                 try:
