@@ -16,6 +16,7 @@ from fastmark.cli import (
     locating,
     many,
     provenance,
+    proxying,
     registering,
     reports,
     serving,
@@ -52,7 +53,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     for add in (_add_keygen, _add_embed, _add_detect, _add_locate, _add_scan, _add_doctor, _add_warmup):
         add(verbs)
-    for module in (checking, provenance, registering, reports, serving, tokens):
+    for module in (checking, provenance, proxying, registering, reports, serving, tokens):
         module.add(verbs)
     return parser
 
