@@ -2,7 +2,9 @@
 
 Each picture is marked with a random message of its own (seeded), attacked, and read blind. With `--unmarked`
 nothing is embedded: then any message, and p-values small more often than they say, are faults. With
-`--detector-key` the key marks, and its detector key looks. Groups that are for the deep search get it always.
+`--detector-key` the key marks, and its detector key looks. With `--public` the public watermark is embedded
+beside the key's, and both are looked for, each in rows of its own. Groups that are for the deep search get it
+always.
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ class Settings:
     keys: int
     unmarked: bool
     detector_key: bool
+    public: bool
 
 
 @cache
@@ -70,6 +73,16 @@ def looker(number: int, message_bits: int, strength: float, detector_key: bool) 
         return marker.detect
     detector = fm.Detector(marker.key.detector_key(), message_bits)
     return lambda image, **options: detector.detect(image, **options)[0]
+
+
+@cache
+def public_looker() -> tuple[str, Callable[..., Any]]:
+    """The public key's `detect`."""
+    from fastmark import public
+
+    marker = public.marker()
+    marker.detect(np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8))
+    return "public", marker.detect
 
 
 def chosen(patterns: Iterable[str], height: int, width: int) -> list[Attack]:
@@ -125,19 +138,26 @@ def run_picture(number: int, path: Path, settings: Settings) -> list[Row]:
     # a mark is read with its own key; an unmarked picture must be silent under every key
     numbers = range(settings.keys) if settings.unmarked else [number % settings.keys]
     made = settings.message_bits, settings.strength
-    lookers = [looker(n, *made, settings.detector_key) for n in numbers]
-    message = None
+    lookers: list[tuple[Any, Callable[..., Any], int | None]]
+    lookers = [(n, looker(n, *made, settings.detector_key), None) for n in numbers]
     if not settings.unmarked:
         message = int.from_bytes(seeded_bytes(f"message {path.name}", settings.message_bits // 8))
+        lookers = [(*lookers[0][:2], message)]
+        code = None
+        if settings.public:
+            from fastmark.public import PublicCode
+
+            code = PublicCode.of("ai-generated", 65535, int.from_bytes(seeded_bytes(f"free {path.name}", 4)))
+            lookers.append((*public_looker(), int(code.hex, 16)))
         try:
-            rgb = watermarker(numbers[0], *made).embed(rgb, message)
+            rgb = watermarker(numbers[0], *made).embed(rgb, message, public=code)
         except Exception as error:
             refusal = f"{type(error).__name__}: {error}"
             return [base | {"attack": "embed", "group": "embed", "state": "refused", "error": refusal}]
     rows = []
     for attack in chosen(settings.patterns, height, width):
         attacked = attack(rgb)
-        for n, detect in zip(numbers, lookers, strict=True):
+        for n, detect, message in lookers:
             row = base | {"attack": attack.name, "group": attack.group, "key": n}
             row |= {"attacked_height": attacked.shape[0], "attacked_width": attacked.shape[1]}
             deep = settings.deep or attack.deep
@@ -274,6 +294,10 @@ def report_unmarked(rows: list[Row]) -> list[Row]:
 
 
 def report_marked(rows: list[Row]) -> list[Row]:
+    if any(row["key"] == "public" for row in rows):
+        for name, of in (("private", False), ("public", True)):
+            part = [row for row in rows if (row["key"] == "public") == of]
+            print_table(f"{name} watermark, by group", by_group(part))
     table = by_attack(rows)
     print_table("by attack", table)
     print_table("pictures that lost most (group everyday)", by_picture(rows))
@@ -293,6 +317,7 @@ def main() -> None:
     parser.add_argument("--deep", action="store_true", help="detect with deep=True")
     parser.add_argument("--unmarked", action="store_true", help="embed nothing: count false alarms")
     parser.add_argument("--detector-key", action="store_true", help="look with the keys' detector keys")
+    parser.add_argument("--public", action="store_true", help="embed and look for the public watermark too")
     parser.add_argument("-o", "--output", type=Path, help="CSV of trials; the summary goes beside it")
     options = parser.parse_args()
 
@@ -306,6 +331,7 @@ def main() -> None:
         options.keys,
         options.unmarked,
         options.detector_key,
+        options.public,
     )
     if not chosen(settings.patterns, 1024, 1024) and not chosen(settings.patterns, 2048, 2048):
         raise SystemExit(f"no attack is called {options.attacks}")
@@ -318,6 +344,7 @@ def main() -> None:
         deep=options.deep,
         unmarked=options.unmarked,
         detector_key=options.detector_key,
+        public=options.public,
         attacks=options.attacks,
     )
     print(*head, sep="\n")

@@ -12,7 +12,6 @@ public=...)``).
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,8 @@ from fastmark.codec.public import (
     PublicCode,
 )
 from fastmark.errors import InvalidMessageError
-from fastmark.watermarker import Marked, Watermarker
+from fastmark.watermarker import Marked
+from fastmark.watermarker import public_marker as marker
 
 if TYPE_CHECKING:
     from fastmark.images.opening import ImageInput
@@ -69,12 +69,6 @@ class Reading:
     def __bool__(self) -> bool:
         """Whether the watermark was detected and read."""
         return self.code is not None
-
-
-@functools.cache
-def marker() -> Watermarker:
-    """Return the watermarker of the public key; it is made once."""
-    return Watermarker(PUBLIC_KEY, PUBLIC_BITS)
 
 
 def embed(image: ImageInput, code: PublicCode | Flags, **options: Any) -> Marked:

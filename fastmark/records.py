@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 from fastmark.errors import RecordError, reason_of
 
-Action = Literal["created", "altered"]
+Action = Literal["created", "altered", "labelled"]
 Policy = Literal["none", "no-training", "no-generative-training"]
 SourceType = Literal[
     "trainedAlgorithmicMedia",
@@ -29,7 +29,7 @@ SourceType = Literal[
 _MOST_CHARACTERS = 200
 _CHOICES = {"action": get_args(Action), "policy": get_args(Policy), "source_type": get_args(SourceType)}
 _TEXTS = ("provider", "system", "system_version", "model", "operation", "owner", "producer_code")
-_GENERATED: Mapping[str, SourceType] = {
+_GENERATED: Mapping[Action, SourceType] = {
     "created": "trainedAlgorithmicMedia",
     "altered": "compositeWithTrainedAlgorithmicMedia",
 }
@@ -46,14 +46,15 @@ class Record:
         system: the system's name.
         system_version: the system's version.
         model: the model in it.
-        action: whether the system "created" the image or "altered" one.
+        action: whether the system "created" the image or "altered" one; or the image was there and was only
+            "labelled", which says nothing of how it was made.
         operation: the kind of edit.
         policy: whether it may be used for training: "none" says nothing, "no-training" forbids training
             models, "no-generative-training" training generative ones.
         owner: whose image it is; private: no public answer has it.
         expires: until when the registry's entry is to be kept, with a time zone.
         source_type: IPTC's digital source type; None for that of an image that was created, or altered, by a
-            trained model.
+            trained model, and for none of one that was labelled.
         producer_code: the code of a provider under China's rules on labels; where it is given, their label is
             written too.
 
@@ -89,9 +90,14 @@ class Record:
             )
 
     @property
-    def digital_source_type(self) -> SourceType:
-        """The digital source type, that of the action where none is given."""
-        return self.source_type or _GENERATED[self.action]
+    def digital_source_type(self) -> SourceType | None:
+        """The digital source type, that of the action where none is given; None of a labelled image."""
+        return self.source_type or _GENERATED.get(self.action)
+
+    @property
+    def has_original(self) -> bool:
+        """Whether the image was there before: its file is then the parent in content credentials."""
+        return self.action != "created"
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Record:

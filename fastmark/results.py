@@ -153,6 +153,10 @@ class EmbedReport:
             over, and a detector then read the new message; ``kept`` where the image was left as it is.
         earlier_message: in hex, that of the earlier watermark; None if there was none, or it is not readable.
         message: in hex, that of the watermark in the result: the earlier one's where it was kept.
+        public: in hex, what the public watermark in the result says; None where none was embedded.
+        margin_public: of the public watermark beside the message, as ``margin_message``; None without one.
+        earlier_public: in hex, that of the public watermark that was there before; None if there was none, or
+            it is not readable, or none was to be embedded.
     """
 
     psnr_db: float
@@ -167,6 +171,9 @@ class EmbedReport:
     action: Action = "marked"
     earlier_message: str | None = None
     message: str | None = None
+    public: str | None = None
+    margin_public: float | None = None
+    earlier_public: str | None = None
 
     @property
     def margin(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
@@ -17,10 +18,12 @@ from fastmark.codec.carrier import Carrier
 from fastmark.codec.key import Key, check_secret_key
 from fastmark.codec.message import MessageCode
 from fastmark.codec.plane import pixels_per_unit
+from fastmark.codec.public import PUBLIC_BITS, PUBLIC_KEY, PUBLIC_NAME, PublicCode
 from fastmark.detection.detector import KeyDetector, look
 from fastmark.detection.explaining import explain
 from fastmark.detection.several import look_for_all, look_where
 from fastmark.embedding.host import Pixels
+from fastmark.embedding.inscription import Inscription
 from fastmark.embedding.remarking import mark_image, not_replaced
 from fastmark.errors import ImageTooSmallError, InvalidMessageError, OutputError
 from fastmark.explanations import Explanation
@@ -138,6 +141,7 @@ class Watermarker(Unchanging):
         threads: int = ...,
         bind: bool = ...,
         on_marked: OnMarked = ...,
+        public: PublicCode | None = ...,
         registry: Registry | None = ...,
         record: Record | None = ...,
         out: NDArray[np.uint8] | None = ...,
@@ -152,6 +156,7 @@ class Watermarker(Unchanging):
         threads: int = ...,
         bind: bool = ...,
         on_marked: OnMarked = ...,
+        public: PublicCode | None = ...,
         registry: Registry | None = ...,
         record: Record | None = ...,
         out: None = ...,
@@ -166,6 +171,7 @@ class Watermarker(Unchanging):
         threads: int = ...,
         bind: bool = ...,
         on_marked: OnMarked = ...,
+        public: PublicCode | None = ...,
         registry: Registry | None = ...,
         record: Record | None = ...,
         out: NDArray[np.uint8] | None = ...,
@@ -179,6 +185,7 @@ class Watermarker(Unchanging):
         threads: int = 1,
         bind: bool = True,
         on_marked: OnMarked = "replace",
+        public: PublicCode | None = None,
         registry: Registry | None = None,
         record: Record | None = None,
         out: NDArray[np.uint8] | None = None,
@@ -191,6 +198,7 @@ class Watermarker(Unchanging):
             threads=threads,
             bind=bind,
             on_marked=on_marked,
+            public=public,
             registry=registry,
             record=record,
             out=out,
@@ -206,6 +214,7 @@ class Watermarker(Unchanging):
         threads: int = ...,
         bind: bool = ...,
         on_marked: OnMarked = ...,
+        public: PublicCode | None = ...,
         registry: Registry | None = ...,
         record: Record | None = ...,
         out: NDArray[np.uint8] | None = ...,
@@ -220,6 +229,7 @@ class Watermarker(Unchanging):
         threads: int = ...,
         bind: bool = ...,
         on_marked: OnMarked = ...,
+        public: PublicCode | None = ...,
         registry: Registry | None = ...,
         record: Record | None = ...,
         out: None = ...,
@@ -234,6 +244,7 @@ class Watermarker(Unchanging):
         threads: int = ...,
         bind: bool = ...,
         on_marked: OnMarked = ...,
+        public: PublicCode | None = ...,
         registry: Registry | None = ...,
         record: Record | None = ...,
         out: NDArray[np.uint8] | None = ...,
@@ -247,6 +258,7 @@ class Watermarker(Unchanging):
         threads: int = 1,
         bind: bool = True,
         on_marked: OnMarked = "replace",
+        public: PublicCode | None = None,
         registry: Registry | None = None,
         record: Record | None = None,
         out: NDArray[np.uint8] | None = None,
@@ -274,6 +286,9 @@ class Watermarker(Unchanging):
                 cropped since: "replace" takes it off and embeds the new one, "keep" returns the image
                 unchanged, "refuse" raises :class:`AlreadyMarkedError`. The report's ``action`` and
                 ``earlier_message`` say what was done.
+            public: what the public watermark says that is embedded beside the message, with the key that
+                everybody has; both are a little weaker than one alone, and show a little more. None embeds
+                none. ``on_marked`` is about both.
             registry: where the message gets an entry before the image is returned, which is completed with
                 the image's size and perceptual hash after. Without ``message`` an id is drawn that is not
                 taken: the report's ``message``. Where embedding fails it is given back; if this process or
@@ -296,16 +311,21 @@ class Watermarker(Unchanging):
             AlreadyMarkedError: if an earlier watermark of this key is refused, or the detector does not read
                 the new message from an image that had one.
             RegistryError: if the registry cannot be reached, or the message has an entry already.
-            ValueError: if ``out`` does not fit ``image``, or a number is out of range.
+            ValueError: if ``out`` does not fit ``image``, or a number is out of range; if ``public`` is to
+                stand beside a message of the public key itself.
         """
         threads, bind = check_count("threads", threads, 1), check_flag("bind", bind)
         on_marked = check_on_marked(on_marked)
+        if public is not None:
+            self._check_public(public)
         if out is not None:
             check_out(image, out)
         data = None if message is None else self._code.to_bytes(message)
 
         def embed(chosen: bytes) -> tuple[Marked, EmbedReport]:
-            return self._embed(image, chosen, threads, out, max_pixels, bind=bind, on_marked=on_marked)
+            return self._embed(
+                image, chosen, public, threads, out, max_pixels, bind=bind, on_marked=on_marked
+            )
 
         if registry is not None:
             with reserved(registry, record, data, self.key.id, self.message_bits) as drawn:
@@ -318,10 +338,23 @@ class Watermarker(Unchanging):
             raise InvalidMessageError("no message to embed: give one, or a registry that draws one")
         return embed(data)
 
+    def _check_public(self, public: object) -> None:
+        if not isinstance(public, PublicCode):
+            raise TypeError(
+                f"public must be a fastmark.public.PublicCode, not {type(public).__name__}:"
+                " PublicCode.of('do-not-train') makes one"
+            )
+        if self.key == PUBLIC_KEY:
+            raise ValueError(
+                "this watermarker has the public key: give the code as its message, or make a Watermarker"
+                " with a key of your own"
+            )
+
     def _embed(
         self,
         image: ImageInput,
         data: bytes,
+        public: PublicCode | None,
         threads: int,
         out: NDArray[np.uint8] | None,
         max_pixels: int | None,
@@ -337,20 +370,24 @@ class Watermarker(Unchanging):
                 f"an image needs {MIN_IMAGE_SIDE} pixels a side to carry a watermark, this one has"
                 f" {width} x {height}"
             )
+        written = [Inscription(self.key_detector, data)]
+        if public is not None:
+            written.append(Inscription(public_marker().key_detector, public.to_bytes(), PUBLIC_NAME))
         marked, report = mark_image(
             Pixels.of(source.pixels, source.peak, source.visible),
-            self.key_detector,
-            data,
+            written,
             self.strength,
             threads,
             out,
             bind=bind,
             on_marked=on_marked,
         )
+        kept = report.action == "kept"
         report = dataclasses.replace(
             report,
             warnings=(*source.warnings, *report.warnings),
-            message=report.earlier_message if report.action == "kept" else data.hex(),
+            message=report.earlier_message if kept else data.hex(),
+            public=report.earlier_public if kept or public is None else public.hex,
         )
         return (source.rebuild(marked) if out is None else out), report
 
@@ -429,6 +466,7 @@ class Watermarker(Unchanging):
         threads: int = ...,
         bind: bool = ...,
         on_marked: OnMarked = ...,
+        public: PublicCode | None = ...,
         max_pixels: int | None = ...,
     ) -> NDArray[_Array]: ...
     @overload
@@ -441,6 +479,7 @@ class Watermarker(Unchanging):
         threads: int = ...,
         bind: bool = ...,
         on_marked: OnMarked = ...,
+        public: PublicCode | None = ...,
         max_pixels: int | None = ...,
     ) -> list[NDArray[_Array]]: ...
     @overload
@@ -453,6 +492,7 @@ class Watermarker(Unchanging):
         threads: int = ...,
         bind: bool = ...,
         on_marked: OnMarked = ...,
+        public: PublicCode | None = ...,
         max_pixels: int | None = ...,
     ) -> list[Image.Image]: ...
     @overload
@@ -465,6 +505,7 @@ class Watermarker(Unchanging):
         threads: int = ...,
         bind: bool = ...,
         on_marked: OnMarked = ...,
+        public: PublicCode | None = ...,
         max_pixels: int | None = ...,
     ) -> list[Marked]: ...
     def embed_batch(
@@ -476,6 +517,7 @@ class Watermarker(Unchanging):
         threads: int = 1,
         bind: bool = True,
         on_marked: OnMarked = "replace",
+        public: PublicCode | None = None,
         max_pixels: int | None = None,
     ) -> Any:
         """Embed watermarks in many images, in order; the first error ends it.
@@ -485,7 +527,7 @@ class Watermarker(Unchanging):
             messages: one for each image.
             workers: images at a time; 0 for one per core.
             threads: how many may share the work on one image.
-            bind, on_marked, max_pixels: as for :meth:`embed_report`.
+            bind, on_marked, public, max_pixels: as for :meth:`embed_report`.
 
         Returns:
             A list of the marked images; of an array an array of the same shape and dtype.
@@ -496,7 +538,14 @@ class Watermarker(Unchanging):
         if isinstance(images, Sized) and isinstance(messages, Sized) and len(images) != len(messages):
             raise InvalidMessageError(f"{len(images)} images need as many messages, not {len(messages)}")
         outcomes = self.embed_iter(
-            images, messages, workers, threads=threads, bind=bind, on_marked=on_marked, max_pixels=max_pixels
+            images,
+            messages,
+            workers,
+            threads=threads,
+            bind=bind,
+            on_marked=on_marked,
+            public=public,
+            max_pixels=max_pixels,
         )
         marked = [outcome.get()[0] for outcome in outcomes]
         if not isinstance(images, np.ndarray):
@@ -512,6 +561,7 @@ class Watermarker(Unchanging):
         threads: int = 1,
         bind: bool = True,
         on_marked: OnMarked = "replace",
+        public: PublicCode | None = None,
         max_pixels: int | None = None,
     ) -> Iterator[Outcome[tuple[Marked, EmbedReport]]]:
         """Embed watermarks in a stream of images: memory holds a few of them at a time.
@@ -519,7 +569,7 @@ class Watermarker(Unchanging):
         Args:
             images: any iterable of images; it may be endless.
             messages: one for each image.
-            workers, threads, bind, on_marked, max_pixels: as for :meth:`embed_batch`.
+            workers, threads, bind, on_marked, public, max_pixels: as for :meth:`embed_batch`.
 
         Yields:
             In order, one :class:`Outcome` for each image: the marked image and its report, or its error.
@@ -533,7 +583,7 @@ class Watermarker(Unchanging):
 
         def embed(pair: tuple[ImageInput, Message]) -> tuple[Marked, EmbedReport]:
             return self.embed_report(
-                *pair, threads=threads, bind=bind, on_marked=on_marked, max_pixels=max_pixels
+                *pair, threads=threads, bind=bind, on_marked=on_marked, public=public, max_pixels=max_pixels
             )
 
         return in_order(embed, pairs(each(images), messages), workers)
@@ -579,6 +629,12 @@ class Watermarker(Unchanging):
             return self.detect(image, deep=deep, threads=threads, max_pixels=max_pixels)
 
         return in_order(detect, each(images), workers)
+
+
+@functools.cache
+def public_marker() -> Watermarker:
+    """Return the watermarker of the public key; it is made once."""
+    return Watermarker(PUBLIC_KEY, PUBLIC_BITS)
 
 
 # ---- small things --------------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ def test_texts_may_be_of_any_script_and_200_characters():
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"action": "made"}, "action of a record must be one of created, altered, not 'made'"),
+        ({"action": "made"}, "action of a record must be one of created, altered, labelled, not 'made'"),
         ({"action": None}, "action of a record must be one of"),
         ({"action": ["created"]}, "action of a record must be one of"),
         ({"policy": "no"}, "policy of a record must be one of none, no-training, no-generative-training"),

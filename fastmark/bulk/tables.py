@@ -78,6 +78,9 @@ MANIFEST_COLUMNS: Columns = {
     "warnings": "string",
     "ms": "float64",
     "error": "string",
+    "public": "string",
+    "margin_public": "float64",
+    "earlier_public": "string",
 }
 """Of embedding: every key of ``EmbedReport.to_dict`` too; its margins are predicted for the pixels before
 encoding.

@@ -42,8 +42,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         group.add_argument(_spelled(name), metavar="TEXT", help=meaning)
     group.add_argument(
         "--action",
-        choices=("created", "altered"),
-        help="whether the system created the images or altered them; default: created",
+        choices=("created", "altered", "labelled"),
+        help="whether the system created the images or altered them, or they are only labelled; default:"
+        " created, with --public what its flags say",
     )
     group.add_argument(
         "--policy",

@@ -22,6 +22,9 @@ from fastmark.kernels import noise as kernels
 TARGET_SSIMULACRA2 = 88.5
 """The visibility that the strength aims at."""
 
+TARGET_TOGETHER = 85.7
+"""The same of two watermarks that are embedded together."""
+
 # NOTE: the fitted constants below are measured by benchmarks/calibrate.py.
 
 VISIBILITY_OFFSET, VISIBILITY_OF_STRENGTH = 4.819, 1.173
@@ -40,7 +43,7 @@ MAX_UNIT = 4
 
 _ACTIVITY_FLOOR = 50.0
 _MIN_STRENGTH, _MAX_STRENGTH = 0.35, 1.4
-_MIN_PSNR_DB = 42.15
+_MIN_PSNR_DB, _MIN_PSNR_TOGETHER_DB = 42.15, 39.5
 
 _MAX_TONE_POWER = 4.0
 _WINDOWED = 0.823  # (sum w)^2 / (N sum w^2) of Tukey's window, 25 % of it tapered, both ways
@@ -71,15 +74,22 @@ def choose_tones(host: Host, carrier: Carrier, pilot_gain: float) -> int:
     return TONE_COUNTS[-1]
 
 
-def choose_strength(host: Host, design: Design) -> float:
+def choose_strength(host: Host, design: Design, n_marks: int = 1) -> float:
     """Return the strength at which the mark is just not seen.
 
-    :func:`visible_noise` predicts SSIMULACRA2 (SPEC.md, section 6).
+    :func:`visible_noise` predicts SSIMULACRA2 (SPEC.md, section 6). Of several marks, which are alike and do
+    not depend on each other, the powers add up: each gets the root of its part.
+
+    Args:
+        host: of the marks.
+        design: of each of them.
+        n_marks: how many are embedded together.
     """
+    target = TARGET_SSIMULACRA2 if n_marks == 1 else TARGET_TOGETHER
     noise, unit = math.log(max(visible_noise(host, design), 1e-9)), math.log(min(host.k, MAX_UNIT))
     seen = VISIBILITY_OFFSET + VISIBILITY_OF_NOISE * noise + VISIBILITY_OF_UNIT * unit
-    strength = math.exp((math.log(100 - TARGET_SSIMULACRA2) - seen) / VISIBILITY_OF_STRENGTH)
-    return min(max(strength, _MIN_STRENGTH), _MAX_STRENGTH)
+    strength = math.exp((math.log(100 - target) - seen) / VISIBILITY_OF_STRENGTH)
+    return min(max(strength, _MIN_STRENGTH), _MAX_STRENGTH) / math.sqrt(n_marks)
 
 
 def visible_noise(host: Host, design: Design) -> float:
@@ -124,16 +134,18 @@ def chip_power(design: Design) -> float:
     return power * (1 + design.binding.flag**2 + CONTENT_POWER * design.binding.depth**2)
 
 
-def lowered(strength: float, factor: float, mean_square: float) -> float:
+def lowered(strength: float, factor: float, mean_square: float, n_marks: int = 1) -> float:
     """Return the strength lowered once, where needed, so that the PSNR is not below the least one.
 
     Args:
         strength: of the delta.
         factor: the caller's part of it; above 1 it lowers the least PSNR in proportion.
         mean_square: of the hardened delta, grey levels squared.
+        n_marks: how many marks it is.
     """
+    least = _MIN_PSNR_DB if n_marks == 1 else _MIN_PSNR_TOGETHER_DB
     # rounding to whole levels adds a twelfth
-    excess_db = _MIN_PSNR_DB - 20 * math.log10(max(factor, 1.0)) - decibels(mean_square + 1 / 12)
+    excess_db = least - 20 * math.log10(max(factor, 1.0)) - decibels(mean_square + 1 / 12)
     return strength * 10 ** (-excess_db / 20) if excess_db > 0 else strength
 
 

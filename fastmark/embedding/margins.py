@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -160,7 +161,12 @@ class KnownMark:
 
 
 def measure(image: Pixels, delta: Plane, mask: Plane, known: KnownMark) -> Margins:
-    """Read the image that would be marked as a detector would that knew origin and codeword.
+    """Read an image that would be marked; as :func:`measure_each` of one mark."""
+    return measure_each(image, delta, mask, [known])[0]
+
+
+def measure_each(image: Pixels, delta: Plane, mask: Plane, knowns: Sequence[KnownMark]) -> list[Margins]:
+    """Read the image that would be marked as a detector would that knew origin and codeword of each mark.
 
     A large image is read in four windows, which stand for the rest; where they leave doubt, the whole image
     is read.
@@ -169,36 +175,45 @@ def measure(image: Pixels, delta: Plane, mask: Plane, known: KnownMark) -> Margi
         image: not marked; its opacity is ignored.
         delta: float32 ``(H // k, W // k)``, to be added.
         mask: the perceptual mask of the plane not marked, a value per cell.
-        known: the mark that ``delta`` is.
+        knowns: the marks whose sum ``delta`` is.
     """
     height, width = delta.shape
 
-    def read(windows: list[Window]) -> Margins:
-        looks = known.look(*_mosaic(image, delta, mask, windows), windows, (height, width), image.k)
-        return known.margins(looks)
+    def read(windows: list[Window], sought: Sequence[KnownMark]) -> list[Margins]:
+        if not sought:
+            return []
+        mosaic = _mosaic(image, delta, mask, windows)
+        return [one.margins(one.look(*mosaic, windows, (height, width), image.k)) for one in sought]
 
     everything = [Window(0, 0, height, width)]
     if min(height, width) < 4 * _WINDOW:
-        return read(everything)
+        return read(everything, knowns)
     tops, lefts = ([(i * n // 4 - _WINDOW // 2) // BLOCK * BLOCK for i in (1, 3)] for n in (height, width))
     windows = [Window(top, left, _WINDOW, _WINDOW) for top in tops for left in lefts]
-    sample = read(windows)
+    margins = read(windows, knowns)
     # a sampled z is off by one standard deviation, 1, times the gain
-    error = math.sqrt(delta.size / (len(windows) * _WINDOW**2)) / known.needed
+    gain = math.sqrt(delta.size / (len(windows) * _WINDOW**2))
+    unsure = [i for i, one in enumerate(knowns) if not _is_sure(margins[i], gain / one.needed)]
+    for i, whole in zip(unsure, read(everything, [knowns[i] for i in unsure]), strict=True):
+        margins[i] = whole
+    return margins
+
+
+def _is_sure(sample: Margins, error: float) -> bool:
+    """Whether margins of windows, with a standard deviation of ``error``, leave no doubt."""
     survives = min(sample.jpeg, *sample.survival.margins()) >= 1 + error
-    sure = sample.message >= 1 + 3 * error and survives and sample.pilot >= _SURE
-    return sample if sure else read(everything)
+    return sample.message >= 1 + 3 * error and survives and sample.pilot >= _SURE
 
 
-def measure_seen(marked: Pixels, known: KnownMark) -> tuple[Margins, Margins]:
+def measure_seen(marked: Pixels, knowns: Sequence[KnownMark]) -> list[tuple[Margins, Margins]]:
     """Read a marked image with transparent pixels, all that a detector looks at.
 
     Returns:
-        The margins of the colours without alpha, as a detector sees the file itself; and the least of those
-        of the image over white and over black, as others show it.
+        For each mark, the margins of the colours without alpha, as a detector sees the file itself; and the
+        least of those of the image over white and over black, as others show it.
     """
 
-    def read(background: float | None) -> Margins:
+    def read(background: float | None) -> list[Margins]:
         plane = marked.plane() if background is None else marked.plane_over(background)
         sides = [min(n, MAX_SIDE) for n in plane.shape]
         # that a detector begins at any unit and not at a block's makes no difference to speak of
@@ -207,9 +222,11 @@ def measure_seen(marked: Pixels, known: KnownMark) -> tuple[Margins, Margins]:
         compressed = compress(marked, plane, background)
         part, part_jpeg = (np.ascontiguousarray(whole[rows, columns]) for whole in (plane, compressed))
         windows, mask = [Window(*starts, *sides)], Perception.of(part).mask
-        return known.margins(known.look(part, part_jpeg, mask, windows, part.shape, marked.k))
+        looks = [one.look(part, part_jpeg, mask, windows, part.shape, marked.k) for one in knowns]
+        return [one.margins(look) for one, look in zip(knowns, looks, strict=True)]
 
-    return read(None), least(read(255.0), read(0.0))
+    shown = map(least, read(255.0), read(0.0))
+    return list(zip(read(None), shown, strict=True))
 
 
 def compress(image: Pixels, plane: Plane, background: float | None = None) -> Plane:

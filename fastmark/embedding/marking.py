@@ -1,7 +1,8 @@
-"""Image and message -> marked image: the pattern drawn, brought to strength, checked, and added."""
+"""Image and messages -> marked image: the patterns drawn, brought to strength, checked, and added."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,12 +14,14 @@ from fastmark.codec.carrier import Carrier
 from fastmark.codec.key import Key
 from fastmark.codec.message import MessageCode
 from fastmark.codec.plane import Plane
+from fastmark.detection.detector import KeyDetector
 from fastmark.embedding.choices import choose_strength, choose_tones, decibels, lowered
 from fastmark.embedding.design import PILOT_RATIO, Design
 from fastmark.embedding.drawing import make_delta
 from fastmark.embedding.hardening import harden
 from fastmark.embedding.host import Host, Pixels, hashed_origin, prepare
-from fastmark.embedding.margins import KnownMark, Margins, least, measure, measure_seen
+from fastmark.embedding.inscription import Inscription
+from fastmark.embedding.margins import KnownMark, Margins, least, measure_each, measure_seen
 from fastmark.embedding.origin import Agreement
 from fastmark.errors import ImageTooFlatError, ImageTooSmallError
 from fastmark.results import REFERENCES, EmbedReport, Survival
@@ -61,52 +64,65 @@ def mark(
     """
     image = Pixels.of(pixels, peak, visible)
     host = prepare_image(image, threads)
-    return mark_host(image, host, carrier, code, message, strength, threads, out, bind=bind)
+    inscription = Inscription(KeyDetector(carrier, code), message)
+    return mark_host(image, host, [inscription], strength, threads, out, bind=bind)
 
 
 def mark_host(
     image: Pixels,
     host: Host,
-    carrier: Carrier,
-    code: MessageCode,
-    message: bytes,
+    inscriptions: Sequence[Inscription],
     strength: float,
     threads: int = 1,
     out: NDArray[Any] | None = None,
     *,
     bind: bool = True,
 ) -> tuple[NDArray[Any], EmbedReport]:
-    """Mark an image whose plane is prepared; as :func:`mark`."""
-    codeword = code.encode(message, image.k)
-    design = make_design(host, carrier, codeword, bind=bind)
-    known = KnownMark(design.origin, carrier, codeword, design.n_tones, code.message_bits)
-    # where the message needs all there is, the binding gets less
-    for bound in (design, replace(design, binding=WEAK)) if bind else (design,):
-        delta, total = _make_hardened(host, known, bound, strength, threads)
+    """Mark an image whose plane is prepared, with one message or with two at once; as :func:`mark`.
+
+    The report is that of the first, with the warnings of all, and the margin of the second.
+    """
+    knowns, designs = [], []
+    for one in inscriptions:
+        carrier, code = one.detector.carrier, one.detector.code
+        codeword = code.encode(one.message, image.k)
+        design = make_design(host, carrier, codeword, bind=bind)
+        designs.append(design)
+        knowns.append(KnownMark(design.origin, carrier, codeword, design.n_tones, code.message_bits))
+    # where the messages need all there is, the bindings get less
+    for binding in (STRONG, WEAK) if bind else (None,):
+        bound = [replace(design, binding=binding) for design in designs]
+        delta, total = _make_hardened(host, knowns, bound, strength, threads)
         if image.visible is None:
-            bare = shown = measure(image, delta, host.perception.mask, known)
+            pairs = [(one, one) for one in measure_each(image, delta, host.perception.mask, knowns)]
         else:
             marked, mse = image.add(delta, threads)
-            bare, shown = measure_seen(marked, known)
-        if min(bare.message, shown.message) >= 1:
+            pairs = measure_seen(marked, knowns)
+        if min(margins.message for pair in pairs for margins in pair) >= 1:
             break
-    if image.visible is None:
-        # nothing is written before the margins are known
-        _refuse_lost(host, bare, code.message_bits)
+    for one, (bare, shown) in zip(inscriptions, pairs, strict=True):
+        if image.visible is None:
+            _refuse_lost(host, bare, one)
+        else:
+            _refuse_unseen(host, bare, shown, one)
+    if image.visible is None:  # nothing is written before the margins are known
         marked, mse = image.add(delta, threads, out)
-    else:
-        _refuse_unseen(host, bare, shown, code.message_bits)
-    margins, warnings, psnr = least(bare, shown), _warnings(bare, shown), decibels(max(mse, 1e-9))
+    margins, *others = [least(*pair) for pair in pairs]
     report = EmbedReport(
-        psnr,
+        decibels(max(mse, 1e-9)),
         total,
-        design.n_tones,
+        designs[0].n_tones,
         image.k,
         margins.message,
         margins.jpeg,
         margins.pilot,
-        warnings,
+        tuple(
+            one.told(warning)
+            for one, pair in zip(inscriptions, pairs, strict=True)
+            for warning in _warnings(*pair)
+        ),
         survival=tuple(Survival(name, getattr(margins.survival, name)) for name in REFERENCES),
+        margin_public=others[0].message if others else None,
     )
     return handed_over(marked.values, out), report
 
@@ -138,15 +154,21 @@ def prepare_image(image: Pixels, threads: int) -> Host:
 
 
 def _make_hardened(
-    host: Host, known: KnownMark, design: Design, factor: float, threads: int
+    host: Host, knowns: Sequence[KnownMark], designs: Sequence[Design], factor: float, threads: int
 ) -> tuple[Plane, float]:
-    """Return the delta to be added, and its strength: ``factor`` times the chosen one, or less."""
-    unit_delta = make_delta(host, known.carrier, known.codeword, design, threads)
-    strength = factor * choose_strength(host, design)
-    delta, mean_square = harden(host, unit_delta, strength, threads)
-    held = lowered(strength, factor, mean_square)
+    """Return the sum of the deltas, and the strength of each: ``factor`` times the chosen one, or less."""
+    first, *others = [
+        make_delta(host, known.carrier, known.codeword, design, threads)
+        for known, design in zip(knowns, designs, strict=True)
+    ]
+    for other in others:
+        first += other
+    n = len(designs)
+    strength = factor * choose_strength(host, designs[0], n)
+    delta, mean_square = harden(host, first, strength, threads)
+    held = lowered(strength, factor, mean_square, n)
     if held < strength:
-        delta, _ = harden(host, unit_delta, held, threads)
+        delta, _ = harden(host, first, held, threads)
     return delta, held
 
 
@@ -186,10 +208,11 @@ def _warnings(bare: Margins, shown: Margins) -> tuple[str, ...]:
     return tuple(warnings)
 
 
-def _refuse_lost(host: Host, margins: Margins, message_bits: int) -> None:
+def _refuse_lost(host: Host, margins: Margins, one: Inscription) -> None:
     """Raise unless the message can be read from the marked image as it is."""
     if margins.message >= 1:
         return
+    message_bits = one.message_bits
     height, width = (n * host.k for n in host.plane.shape)
     if float(np.mean(host.perception.deviation)) < _FLAT_DEVIATION:
         raise ImageTooFlatError(
@@ -202,10 +225,11 @@ def _refuse_lost(host: Host, margins: Margins, message_bits: int) -> None:
     )
 
 
-def _refuse_unseen(host: Host, bare: Margins, shown: Margins, message_bits: int) -> None:
+def _refuse_unseen(host: Host, bare: Margins, shown: Margins, one: Inscription) -> None:
     """Raise unless the message can be read from an image with transparent pixels, with alpha and without."""
     if min(bare.message, shown.message) >= 1:
         return
+    message_bits = one.message_bits
     assert host.opacity is not None and host.weights is not None
     height, width = (n * host.k for n in host.plane.shape)
     share, mean = float(np.mean(host.opacity > 0)), float(np.mean(host.opacity))

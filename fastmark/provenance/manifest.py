@@ -63,23 +63,29 @@ def describe(
     soft_binding: str,
     title: str | None,
     edited: bool,
+    unbound: bool = False,
 ) -> dict[str, Any]:
     """Return the definition of a manifest; nothing of it is the record's owner.
 
     Args:
         record: what is said of the image.
-        message: in its watermark, or None.
+        message: in its watermark, to which a soft binding binds the manifest, or None.
         when: with a time zone.
         soft_binding: name of the watermark's algorithm.
         title: of the image, or None.
         edited: whether the image was made from another, the ingredient ``PARENT``.
+        unbound: whether, without a message, the image has a watermark all the same.
 
     Raises:
         CredentialError: if the soft binding's name or the time is none.
     """
     if when.tzinfo is None:
         raise CredentialError("when must be a time with its zone, such as 2030-01-31T00:00:00Z")
-    assertions = [{"label": "c2pa.actions.v2", "data": {"actions": _actions(record, message, when, edited)}}]
+    watermarked = None if message is None else "c2pa.watermarked.bound"
+    if watermarked is None and unbound:
+        watermarked = "c2pa.watermarked.unbound"
+    actions = _actions(record, watermarked, when, edited)
+    assertions = [{"label": "c2pa.actions.v2", "data": {"actions": actions}}]
     if message is not None:
         check_soft_binding(soft_binding)
         block = {"scope": {}, "value": base64.b64encode(message).decode()}
@@ -90,10 +96,14 @@ def describe(
     return manifest if title is None else manifest | {"title": title}
 
 
-def _actions(record: Record, message: bytes | None, when: dt.datetime, edited: bool) -> list[dict[str, Any]]:
+def _actions(
+    record: Record, watermarked: str | None, when: dt.datetime, edited: bool
+) -> list[dict[str, Any]]:
     time = format_time(when)
     told = {f"fastmark.{name}": value for name in _PARAMETERS if (value := getattr(record, name)) is not None}
-    made: dict[str, Any] = {"when": time, "digitalSourceType": SOURCE_TYPES + record.digital_source_type}
+    made: dict[str, Any] = {"when": time}
+    if record.digital_source_type is not None:
+        made["digitalSourceType"] = SOURCE_TYPES + record.digital_source_type
     if record.system is not None:
         made["softwareAgent"] = {"name": record.system}
         if record.system_version is not None:
@@ -108,10 +118,10 @@ def _actions(record: Record, message: bytes | None, when: dt.datetime, edited: b
         actions = [{"action": "c2pa.opened", **made, "parameters": opened | told}]
     else:
         actions = [{"action": "c2pa.created", **made, **({"parameters": told} if told else {})}]
-    if message is not None:
+    if watermarked is not None:
         actions.append(
             {
-                "action": "c2pa.watermarked.bound",
+                "action": watermarked,
                 "when": time,
                 "softwareAgent": {"name": "fastmark", "version": VERSION},
             }

@@ -263,24 +263,26 @@ def sign(
     soft_binding: str = SOFT_BINDING,
     when: dt.datetime | None = None,
     title: str | None = None,
+    unbound: bool = False,
 ) -> Signed:
     """Sign content credentials and put them into an encoded image; its pixels stay as they are.
 
-    With a parent, or where the record says "altered", the image counts as edited: its original, if none is
-    given the image before it was signed, becomes the ingredient that it was made from, and credentials that
-    the original has are kept. The record's owner is private, and not in the manifest.
+    With a parent, or where the record says "altered" or "labelled", the image counts as edited: its original,
+    if none is given the image before it was signed, becomes the ingredient that it was made from, and
+    credentials that the original has are kept. The record's owner is private, and not in the manifest.
 
     Args:
         data: encoded image, JPEG XL is put into a container; content credentials in it give way, those of
             ``parent`` are kept.
         format_name: of the image, as Pillow names it.
         record: what is said of it.
-        message: in its watermark; None says nothing of one.
+        message: in its watermark; None says nothing of one, or with ``unbound`` that it has one.
         signer: who signs.
         parent: file of the original, of any format.
         soft_binding: name under which the message is told, see ``check_soft_binding``.
         when: with a time zone; None for now. Whoever signs may write any time: only a time stamp proves one.
         title: of the image.
+        unbound: whether the image has a watermark whose message does not tell it from others.
 
     Raises:
         CredentialError: if the format has no place for content credentials, a certificate is not valid, the
@@ -288,7 +290,7 @@ def sign(
         MissingPackageError: without the extra ``c2pa``.
     """
     mime = check_signable(format_name)
-    edited = parent is not None or record.action == "altered"
+    edited = parent is not None or record.has_original
     signer.check()
     manifest = describe(
         record,
@@ -297,6 +299,7 @@ def sign(
         soft_binding=soft_binding,
         title=title,
         edited=edited,
+        unbound=unbound,
     )
     c2pa = native.load()
     signed = io.BytesIO()

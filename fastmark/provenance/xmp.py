@@ -205,9 +205,9 @@ def _wanted(record: Record, message: bytes | None, label: XmpLabel) -> dict[Name
     system, version = (text and text.strip() for text in (record.system, record.system_version))
     if version is None and system is not None and label.system not in (None, system):
         version = ""
-    policy = _POLICIES.get(record.policy)
+    policy, source = _POLICIES.get(record.policy), record.digital_source_type
     return {
-        _SOURCE: SOURCE_TYPES + record.digital_source_type,
+        _SOURCE: SOURCE_TYPES + source if source else None,
         _SYSTEM: system,
         _VERSION: version,
         _MINING: PLUS_TERMS + policy if policy else None,

@@ -44,7 +44,7 @@ class PublicRecord:
         system: the system's name.
         system_version: the system's version.
         created_at: when the id was given, UTC.
-        action: whether the system "created" the image or "altered" one.
+        action: whether the system "created" the image or "altered" one, or it was "labelled" only.
     """
 
     id: str

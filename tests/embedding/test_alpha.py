@@ -424,7 +424,7 @@ HALF_LOST = Margins(2.0, 2.0, 2.0, Predictions(2.0, 0.5, 3.0, 2.0))
     ],
 )
 def test_warnings_say_which_look_of_the_picture_is_meant(carrier, monkeypatch, bare, shown, says):
-    monkeypatch.setattr(marking, "measure_seen", lambda *_: (bare, shown))
+    monkeypatch.setattr(marking, "measure_seen", lambda *_: [(bare, shown)])
     report = mark(drawn(160, 200), carrier, disc(160, 200))[1]
     assert len(report.warnings) == len(says)
     assert all(words in warning for words, warning in zip(says, report.warnings, strict=True))
@@ -444,7 +444,7 @@ def test_warnings_say_which_look_of_the_picture_is_meant(carrier, monkeypatch, b
     ],
 )
 def test_what_cannot_be_read_with_alpha_or_without_is_refused(carrier, monkeypatch, bare, shown, says):
-    monkeypatch.setattr(marking, "measure_seen", lambda *_: (bare, shown))
+    monkeypatch.setattr(marking, "measure_seen", lambda *_: [(bare, shown)])
     with pytest.raises(ImageTooSmallError, match=says):
         mark(drawn(160, 200), carrier, disc(160, 200))
 

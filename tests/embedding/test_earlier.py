@@ -137,7 +137,7 @@ def test_threads_do_not_change_it(marker, marked):
 
 def test_what_the_detector_does_not_read_is_an_error(marker, marked, monkeypatch):
     monkeypatch.setattr("fastmark.embedding.remarking.erase", lambda image, *_: image)
-    monkeypatch.setattr("fastmark.embedding.remarking._read", lambda *_: MESSAGE)
+    monkeypatch.setattr("fastmark.embedding.remarking._read", lambda *_: [MESSAGE])
     with pytest.raises(AlreadyMarkedError, match="not read beside it") as caught:
         marker.embed(marked[1], SECOND)
     assert (caught.value.message, caught.value.message_hex) == (MESSAGE, HEX)

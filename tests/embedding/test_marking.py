@@ -329,7 +329,7 @@ def test_marking_changes_no_pixel_by_much_and_all_channels_alike(draw_plane, car
 
 
 def test_a_picture_is_refused_when_the_message_is_lost(carrier, draw_plane, monkeypatch):
-    monkeypatch.setattr(marking, "measure", lambda *_: Margins(0.99, 0.5, 1.0))
+    monkeypatch.setattr(marking, "measure_each", lambda *_: [Margins(0.99, 0.5, 1.0)])
     for kind, error in (("textured", ImageTooSmallError), ("smooth", ImageTooFlatError)):
         pixels = draw_plane(kind, 160, 200).astype(np.uint8)
         with pytest.raises(error, match=r"200 x 160.*64 bits.*strength"):
@@ -341,7 +341,7 @@ def test_a_picture_is_refused_when_the_message_is_lost(carrier, draw_plane, monk
     [(Margins(2, 0.9, 1.1), ["JPEG"]), (Margins(2, 1.1, 0.5), ["pilot"]), (Margins(2, 2, 2), [])],
 )
 def test_weak_marks_are_warned_of(carrier, draw_plane, monkeypatch, margins, says):
-    monkeypatch.setattr(marking, "measure", lambda *_: margins)
+    monkeypatch.setattr(marking, "measure_each", lambda *_: [margins])
     pixels = draw_plane("textured", 160, 200).astype(np.uint8)
     report = marking.mark(pixels, 255.0, carrier, CODE, PAYLOAD, 1.0)[1]
     assert len(report.warnings) == len(says)
@@ -362,7 +362,7 @@ def test_what_is_marked_goes_to_out_unless_it_is_refused(carrier, draw_plane, mo
     for out in (np.zeros_like(pixels), pixels):
         untouched = out.copy()
         with monkeypatch.context() as patch:
-            patch.setattr(marking, "measure", lambda *_: Margins(0.99, 2.0, 2.0))
+            patch.setattr(marking, "measure_each", lambda *_: [Margins(0.99, 2.0, 2.0)])
             with pytest.raises(ImageTooSmallError):
                 marking.mark(pixels, 255.0, carrier, CODE, PAYLOAD, 1.0, out=out)
         np.testing.assert_array_equal(out, untouched)

@@ -34,7 +34,7 @@ _RECORD: dict[str, Any] = {
         "system": _NULLABLE,
         "system_version": _NULLABLE,
         "created_at": {"type": "string", "format": "date-time"},
-        "action": {"enum": ["created", "altered"]},
+        "action": {"enum": ["created", "altered", "labelled"]},
     },
 }
 _HTML: dict[str, Any] = {"text/html": {"schema": {"type": "string"}}}
