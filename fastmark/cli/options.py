@@ -12,7 +12,6 @@ from fastmark.cli import (
     accompanying,
     checking,
     compiling,
-    explaining,
     locating,
     many,
     provenance,
@@ -21,6 +20,7 @@ from fastmark.cli import (
     reports,
     serving,
     single,
+    stdio,
     tokens,
 )
 from fastmark.cli.arguments import add_key, add_max_pixels, add_message_bits
@@ -180,7 +180,7 @@ def _add_detect(verbs: Any) -> None:
         " for folders and archives use 'fastmark scan'",
         allow_abbrev=False,
     )
-    detect.add_argument("inputs", nargs="+", metavar="IN", help="an image file; - is stdin")
+    detect.add_argument("inputs", nargs="*", metavar="IN", help="an image file; - is stdin")
     add_key(detect, many=True)
     add_message_bits(detect)
     detect.add_argument("--deep", action="store_true", help="search harder, for tampered images; slow")
@@ -200,7 +200,13 @@ def _add_detect(verbs: Any) -> None:
         action="store_true",
         help="one JSON object per line for each image and key, the most certain key first",
     )
-    detect.set_defaults(run=explaining.detect)
+    detect.add_argument(
+        "--serve-stdio",
+        action="store_true",
+        help="keep at work for another program: one JSON object a line on stdin, as"
+        ' {"id": 1, "path": "photo.jpg"} or {"id": 1, "image": BASE64}, and one answer a line on stdout',
+    )
+    detect.set_defaults(run=stdio.detect)
 
 
 def _add_locate(verbs: Any) -> None:
