@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
-from fastmark._checks import message_bytes
+from fastmark._checks import OnMarked, check_on_marked, message_bytes
 from fastmark.errors import (
     AlreadyMarkedError,
     ImageTooFlatError,
@@ -40,6 +40,12 @@ class UnmarkedImageWarning(UserWarning):
     """An image leaves without a watermark; the text says which, and why."""
 
 
+def first_image(where: str, message_bits: int) -> FirstImage:
+    """Return what tells how the first image of a program is checked."""
+    bits = "" if message_bits == 64 else f" --message-bits {message_bits}"
+    return FirstImage(where, f"fastmark detect IMAGE --key KEY_FILE{bits}")
+
+
 class Marking:
     """Watermarks the images of one program, from any thread.
 
@@ -57,6 +63,8 @@ class Marking:
         record: Record | None = None,
         public: PublicCode | None = None,
         on_error: OnError = "warn",
+        on_marked: OnMarked = "replace",
+        first: FirstImage | None = None,
     ) -> None:
         """Check everything that can be checked before there is an image.
 
@@ -64,8 +72,9 @@ class Marking:
             where: the program, named in what is told.
             marker: that embeds.
             message: see :data:`Messages`.
-            registry, record, public: as for ``Watermarker.embed_report``.
+            registry, record, public, on_marked: as for ``Watermarker.embed_report``.
             on_error: "warn" or "raise".
+            first: tells how to check the first image; None for one of its own.
 
         Raises:
             TypeError: if ``marker`` is none.
@@ -94,11 +103,9 @@ class Marking:
                     " registry draws an id for each; or give a function that returns one"
                 )
         self._marker, self._message, self._on_error = marker, message, on_error
-        self._options: dict[str, Any] = {"registry": registry, "record": record}
-        if public is not None:
-            self._options["public"] = public
-        bits = "" if marker.message_bits == 64 else f" --message-bits {marker.message_bits}"
-        self._first = FirstImage(where, f"fastmark detect IMAGE --key KEY_FILE{bits}")
+        self._options: dict[str, Any] = {"registry": registry, "record": record, "public": public}
+        self._options["on_marked"] = check_on_marked(on_marked)
+        self._first = first or first_image(where, marker.message_bits)
         self._numbers, self._lock = itertools.count(1), threading.Lock()
 
     @property

@@ -1,7 +1,7 @@
 """Pipelines of diffusers with tiny networks of random weights, built here: nothing is loaded or fetched.
 
-A decoder of random weights gives values near 0, in meshes of the finest scale that carry no message at this size.
-So its last layer is made coarser and louder, and grain is laid over: smooth colours with texture.
+A decoder of random weights gives values near 0, in meshes of the finest scale that carry no message at this
+size. So its last layer is made coarser and louder, and grain is laid over: smooth colours with texture.
 """
 
 import json
