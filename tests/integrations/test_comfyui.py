@@ -265,7 +265,7 @@ def test_anything_but_a_name_is_refused_and_not_repeated(name, value, image, key
         "number": 7,
     }[value]
     said = NODES[name].VALIDATE_INPUTS(key=given)
-    assert "there is no key of the name that was given" in said and "Never paste the text of a key" in said
+    assert "there is no key of the name that was given" in said and "Never paste a key's text" in said
     assert key.secret.hex() not in said and str(given) not in said.replace(str(keys), "")
     node = NODES[name]()
     with pytest.raises(KeyNotFoundError) as error:  # linked from another node, which is not validated
