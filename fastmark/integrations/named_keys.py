@@ -48,7 +48,7 @@ def check_name(name: object) -> str:
     raise KeyNotFoundError(
         "there is no key of the name that was given (it is not shown, in case it is a key itself): choose one"
         f" of {', '.join(known)}. Put key files NAME.key in {folder()}, or let the variable {VARIABLE} hold"
-        " the path of one. Never paste a key's text: the workflow, and each image saved with it, would hold it"
+        " the path of one. Never paste a key's text: the workflow, and images saved with it, would hold it"
     )
 
 
