@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from fastmark._checks import ON_MARKED
+from fastmark._checks import ON_MARKED, check_message_bits
 from fastmark._imports import package
 from fastmark.errors import FastmarkError, OutputError, one_line, reason_of
 from fastmark.integrations.comfyui_inputs import (
@@ -32,6 +32,7 @@ from fastmark.integrations.comfyui_inputs import (
     first_of,
     key_input,
     marker_of,
+    messages_in,
     messages_of,
     public_of,
     registry_of,
@@ -39,7 +40,7 @@ from fastmark.integrations.comfyui_inputs import (
     verdict,
 )
 from fastmark.integrations.marking import Marking
-from fastmark.integrations.named_keys import check_name, fingerprint, load_named, load_named_secret
+from fastmark.integrations.named_keys import fingerprint, load_named, load_named_secret
 from fastmark.integrations.tensors import to_arrays, with_arrays
 
 __all__ = ["NODE_CLASS_MAPPINGS", "NODE_DISPLAY_NAME_MAPPINGS", "install"]
@@ -102,13 +103,23 @@ class FastmarkEmbed:
 
     @classmethod
     def VALIDATE_INPUTS(  # noqa: N802 # ComfyUI's name
-        cls, key: Any = None, message: Any = None, public: Any = None, registry: Any = None
+        cls,
+        key: Any = None,
+        message: Any = None,
+        message_bits: Any = None,
+        public: Any = None,
+        registry: Any = None,
     ) -> bool | str:
-        """Check what can be before anything runs; ComfyUI's own check of a list would repeat the value."""
+        """Check what can be before anything runs; ComfyUI's own check of a list would repeat the value.
+
+        Inputs that are linked to another node are None.
+        """
         return valid(
-            lambda: None if key is None else check_name(key),
+            lambda: None if key is None else load_named_secret(key),
             lambda: check_texts(message=message, public=public),
-            lambda: None if registry is None else check_registry(registry),
+            lambda: message_bits is None or check_message_bits(message_bits),
+            lambda: None in (message, message_bits) or messages_in(message, message_bits),
+            lambda: None if registry is None else registry_of(check_registry(registry)),
             lambda: None if public is None else public_of(public),
         )
 
@@ -202,7 +213,7 @@ class FastmarkDetect:
     @classmethod
     def VALIDATE_INPUTS(cls, key: Any = None) -> bool | str:  # noqa: N802 # ComfyUI's name
         """Check the key's name; ComfyUI's own check of a list would repeat it."""
-        return valid(lambda: None if key is None else check_name(key))
+        return valid(lambda: None if key is None else load_named(key))
 
     @classmethod
     def IS_CHANGED(cls, key: Any = None, **_: Any) -> str:  # noqa: N802 # ComfyUI's name

@@ -104,12 +104,30 @@ def public_of(flags: str) -> PublicCode | None:
     return PublicCode.of(flags) if flags.strip() else None
 
 
-def messages_of(text: str, bits: int, count: int, *, registered: bool) -> Callable[[], bytes] | None:
-    """Return what gives the message of each image of a batch; None where the registry draws it."""
+def messages_in(text: str, bits: int) -> list[bytes]:
+    """Return the messages that a text names; none where it is random.
+
+    Raises:
+        InvalidMessageError: if one does not fit, or there is none.
+    """
     if text.strip() == RANDOM:
+        return []
+    parts = [part.strip() for part in text.replace("\n", ",").split(",")]
+    if messages := [parse_message(part, bits) for part in parts if part]:
+        return messages
+    raise InvalidMessageError(f"there is no message: give one for all images, one for each, or {RANDOM}")
+
+
+def messages_of(text: str, bits: int, count: int, *, registered: bool) -> Callable[[], bytes] | None:
+    """Return what gives the message of each of ``count`` images; None where the registry draws it.
+
+    Raises:
+        InvalidMessageError: as :func:`messages_in`; if there are neither one nor ``count`` messages.
+    """
+    messages = messages_in(text, bits)
+    if not messages:
         return None if registered else functools.partial(secrets.token_bytes, bits // 8)
-    messages = [parse_message(one.strip(), bits) for one in text.replace("\n", ",").split(",") if one.strip()]
-    if len(messages) not in (1, count) or not messages:
+    if len(messages) not in (1, count):
         raise InvalidMessageError(
             f"{len(messages)} messages for {count} images: give one for all, one for each with commas between"
             f" them, or {RANDOM}"

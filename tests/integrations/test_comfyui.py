@@ -43,7 +43,7 @@ def load(folder):
 NODES = load(FOLDER).NODE_CLASS_MAPPINGS
 
 
-def invoke(name, **inputs):
+def invoke(name, *, valid=True, **inputs):
     """Validate, and run with the defaults of all that is not given, as ComfyUI's ``execution`` does."""
     node = NODES[name]
     described = node.INPUT_TYPES()
@@ -54,7 +54,7 @@ def invoke(name, **inputs):
     assert not inputs
     checked = inspect.getfullargspec(node.VALIDATE_INPUTS).args[1:]
     answer = node.VALIDATE_INPUTS(**{key: value for key, value in given.items() if key in checked})
-    assert answer is True, answer
+    assert (answer is True) == valid, answer
     constants = {key: None if isinstance(value, torch.Tensor) else value for key, value in given.items()}
     assert isinstance(node.IS_CHANGED(**constants), str)
     with torch.inference_mode():
@@ -139,7 +139,7 @@ def test_a_registry_draws_and_keeps_the_messages(image, tmp_path, monkeypatch):
         assert registry.count() == 4
     monkeypatch.delenv("FASTMARK_REGISTRY")
     with pytest.raises(RegistryError, match="FASTMARK_REGISTRY is not set"):
-        invoke("FastmarkEmbed", **settings)
+        invoke("FastmarkEmbed", valid=False, **settings)
 
 
 def test_detect_answers_for_each_image(image):
@@ -208,13 +208,18 @@ def test_images_of_another_kind_are_refused(name, image, change, text):
     [
         ("12", "64 bits are 16 hex digits"),
         ("hello", "not hexadecimal"),
-        ("", "0 messages for 2 images"),
-        ("0x1,0x2,0x3", "3 messages for 2 images: give one for all"),
+        (" ,", "there is no message"),
     ],
 )
 def test_messages_of_another_kind_are_refused(image, message, text):
+    assert text in NODES["FastmarkEmbed"].VALIDATE_INPUTS(message=message, message_bits=64)
     with pytest.raises(InvalidMessageError, match=text):
-        invoke("FastmarkEmbed", image=image, key="ours.key", message=message)
+        invoke("FastmarkEmbed", valid=False, image=image, key="ours.key", message=message)
+
+
+def test_there_must_be_as_many_messages_as_images(image):
+    with pytest.raises(InvalidMessageError, match="3 messages for 2 images: give one for all"):
+        invoke("FastmarkEmbed", image=image, key="ours.key", message="0x1,0x2,0x3")
 
 
 def test_the_first_image_says_how_to_check_it(image, key, capsys):
@@ -244,12 +249,12 @@ def test_a_variable_holds_a_path_or_the_text(image, keys, key, monkeypatch):
         assert invoke("FastmarkDetect", image=marked, key="env:FASTMARK_KEY")[2] == [MESSAGE]
     monkeypatch.delenv("FASTMARK_KEY")
     with pytest.raises(KeyFormatError, match="the environment variable FASTMARK_KEY is not set"):
-        invoke("FastmarkEmbed", image=image, key="env:FASTMARK_KEY")
+        invoke("FastmarkEmbed", valid=False, image=image, key="env:FASTMARK_KEY")
 
 
 def test_a_detector_key_does_not_embed(image):
     with pytest.raises(KeyFormatError, match="this is a detector key, which only detects"):
-        invoke("FastmarkEmbed", image=image, key="reader.key")
+        invoke("FastmarkEmbed", valid=False, image=image, key="reader.key")
 
 
 @pytest.mark.parametrize("name", NODES)
@@ -290,7 +295,7 @@ def test_a_key_in_another_widget_is_refused_and_not_repeated(widget, image, key)
 def test_validation_passes_what_is_in_order_or_linked():
     embed = NODES["FastmarkEmbed"]
     assert embed.VALIDATE_INPUTS() is True
-    assert embed.VALIDATE_INPUTS("ours.key", MESSAGE, "ai-generated", "none") is True
+    assert embed.VALIDATE_INPUTS("ours.key", MESSAGE, 64, "ai-generated", "none") is True
     assert "cannot say sold" in embed.VALIDATE_INPUTS(public="sold")
 
 
