@@ -120,7 +120,13 @@ class FastmarkMiddleware:
             raise InvalidMessageError("no message: give one, or companions with a registry, which draws ids")
         if message is not None and not callable(message):
             message = message_bytes(message, marker.message_bits)
-        delivery = _delivery_of(marker, companions, check_on_marked(on_marked), max_pixels, public)
+        delivery = Delivery(
+            marker,
+            companions,
+            on_marked=check_on_marked(on_marked),
+            max_pixels=check_count("max_pixels", max_pixels, 1),
+            public=public,
+        )
         self.rules = Rules(
             paths=tuple(paths),
             on_url=on_url,
@@ -188,19 +194,6 @@ def _marker_of(
         source = load_secret_key(os.fspath(source))
     assert source is not None
     return Watermarker(source, message_bits)
-
-
-def _delivery_of(
-    marker: Watermarker,
-    companions: Companions,
-    on_marked: OnMarked,
-    max_pixels: int,
-    public: PublicCode | None,
-) -> Delivery:
-    del public
-    return Delivery(
-        marker, companions, on_marked=on_marked, max_pixels=check_count("max_pixels", max_pixels, 1)
-    )
 
 
 def _plain_request(scope: Scope) -> Scope:

@@ -190,7 +190,10 @@ class Answer:
             return data
         if format_by_prefix(data[:PREFIX_BYTES]) is not None:
             done = await self._mark("file", data)
-            return data if done is None else bytes(done.data)
+            if done is None:
+                return data
+            self._done.append(done)
+            return bytes(done.data)
         text = data.decode()
         scanned = await _scan(text)
         parts = await self._marked_parts(scanned)
@@ -219,6 +222,7 @@ class Answer:
             if isinstance(done, BaseException):
                 raise done
             if done is not None:
+                self._done.append(done)
                 parts.append((image, str(done.data)))
         return parts
 
@@ -291,7 +295,6 @@ class Answer:
             log.warning("an image is passed without a watermark: %s", refusal)
             self._notes.append(str(refusal))
             return None
-        self._done.append(done)
         self._rules.tell(done.key_id, done.message)
         return done
 
