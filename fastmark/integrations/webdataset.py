@@ -8,9 +8,10 @@ Both are called by ``map`` and ``select`` with one sample, best before ``decode`
 once here for its luma alone, and a damaged one does not end the run. They pickle, for workers of any start
 method. ``webdataset`` itself is not imported.
 
-What is told stands in one field, ``fm.json``, as fields are named by the codec that writes them:
-``TarWriter`` writes it, ``decode`` and :class:`Keep` read it again. It has the names of
-``fastmark.integrations.collecting``, and None where there is nothing to tell.
+What is told stands in one field, ``fm.json``, as fields are named by the codec that writes them: JSON, of
+which ``decode`` makes a dict; in a sample that is decoded already, the dict itself. ``TarWriter`` writes
+both, and :class:`Keep` reads them. It has the names of ``fastmark.integrations.collecting``, and None where
+there is nothing to tell.
 """
 
 from __future__ import annotations
@@ -74,7 +75,10 @@ class Scan:
         Raises:
             IntegrationError: if it is not clear which field is the image.
         """
-        return {**sample, self._field: _columns(self._look, sample, self._image)}
+        told: Any = _columns(self._look, sample, self._image)
+        if all(isinstance(value, bytes) for name, value in sample.items() if not name.startswith("_")):
+            told = json.dumps(told).encode()  # decode() takes nothing but bytes
+        return {**sample, self._field: told}
 
 
 class Keep:

@@ -14,7 +14,6 @@ wds = pytest.importorskip("webdataset")
 
 from fastmark.integrations.webdataset import Keep, Scan  # noqa: E402  # after it is known that it is there
 
-
 # NOTE: webdataset leaves it to the collector of garbage to close its tars
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
@@ -49,6 +48,10 @@ def keys_of(samples):
     return sorted(sample["__key__"] for sample in samples)
 
 
+def told(sample):
+    return json.loads(sample["fm.json"])
+
+
 def check(told, name):
     state, code = TOLD[name]
     assert (told["fm_state"], told["fm_public_code"]) == (state, code and code.hex)
@@ -65,7 +68,7 @@ def test_samples_are_scanned_and_written_again(shards, tmp_path):
     with wds.TarWriter(str(tmp_path / "scanned.tar")) as tar:
         for sample in opened(shards).map(Scan(KEY)):
             assert sample[kind(sample["__key__"])] == collection()[sample["__key__"]]
-            check(sample["fm.json"], sample["__key__"])
+            check(json.loads(sample["fm.json"]), sample["__key__"])
             tar.write(sample)
     again = list(opened(str(tmp_path / "scanned.tar")))
     assert keys_of(again) == sorted(TOLD)
@@ -74,9 +77,11 @@ def test_samples_are_scanned_and_written_again(shards, tmp_path):
         check(json.loads(sample["fm.json"]), sample["__key__"])
     # the tar's own field is filtered by, and decode reads it
     kept = opened(str(tmp_path / "scanned.tar")).select(Keep())
-    assert keys_of(kept) == sorted(TRAINABLE)
-    for picture, told in kept.decode("pil").to_tuple("jpg", "fm.json"):
-        assert (picture.size, told["fm_state"]) == ((320, 288), "absent")
+    at_once = opened(shards).map(Scan(KEY)).select(Keep())
+    assert keys_of(kept) == keys_of(at_once) == sorted(TRAINABLE)
+    for pipeline in (kept, at_once):
+        for picture, told in pipeline.decode("pil").to_tuple("jpg", "fm.json"):
+            assert (picture.size, told["fm_state"]) == ((320, 288), "absent")
 
 
 @pytest.mark.parametrize(
@@ -111,15 +116,18 @@ def test_decoded_samples_are_taken(shards):
     for how in ("pil", "rgb8", "rgb", "torchrgb"):
         for sample in fine.decode(how).map(Scan(KEY)):
             check(sample["fm.json"], sample["__key__"])
+            assert Keep("marked")(sample) == (sample["__key__"] in MARKED)
 
 
 def test_the_image_is_found_by_its_ending_or_by_name():
     data = collection()["ours"]
     for name in ("jpg", "JPEG", "input.webp", "left.tiff"):
         sample = {"__key__": "a", name: data, "json": b"{}", "jpg.txt": b"not the image"}
-        assert Scan(KEY)(sample)["fm.json"]["fm_state"] == "detected"
+        assert told(Scan(KEY)(sample))["fm_state"] == "detected"
     named = {"__key__": "a", "input": data, "jpg": b""}
-    assert Scan(KEY, image="input", field="ours.json")(named)["ours.json"]["fm_message"] == MESSAGE
+    assert (
+        json.loads(Scan(KEY, image="input", field="ours.json")(named)["ours.json"])["fm_message"] == MESSAGE
+    )
     assert Keep("marked", KEY, image="input")(named)
     with pytest.raises(IntegrationError, match=r"a/b has the fields left.jpg, right.jpg: .*image="):
         Scan(KEY)({"__key__": "a/b", "left.jpg": data, "right.jpg": data})
@@ -128,9 +136,9 @@ def test_the_image_is_found_by_its_ending_or_by_name():
 
 
 def test_a_sample_without_an_image_is_an_error():
-    told = Scan()({"__key__": "7", "txt": b"text"})["fm.json"]
-    assert (told["fm_state"], told["fm_public"]) == ("error", None)
-    assert told["fm_error"] == "there is no image: the sample 7 has the fields txt"
+    said = told(Scan()({"__key__": "7", "txt": b"text"}))
+    assert (said["fm_state"], said["fm_public"]) == ("error", None)
+    assert said["fm_error"] == "there is no image: the sample 7 has the fields txt"
     assert Keep()({"txt": b"text"}) is False
     with pytest.raises(InvalidImageError, match="there is no image"):
         Keep(errors="raise")({"txt": b"text"})
