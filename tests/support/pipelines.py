@@ -10,13 +10,18 @@ import torch
 from diffusers import (
     AutoencoderKL,
     DDIMScheduler,
+    DDPMScheduler,
     FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
     FluxTransformer2DModel,
+    IFPipeline,
     StableDiffusionPipeline,
+    StableDiffusionUpscalePipeline,
+    StableDiffusionXLAutoBlocks,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
+from diffusers.pipelines.deepfloyd_if.watermark import IFWatermarker
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
     CLIPTextConfig,
@@ -50,7 +55,7 @@ class Coarse(torch.nn.Module):
         return (patches + 0.09 * noise).to(x.dtype)
 
 
-def autoencoder(channels=4):
+def autoencoder(**settings):
     torch.manual_seed(0)
     vae = AutoencoderKL(
         block_out_channels=[8, 8, 16, 16],
@@ -58,12 +63,13 @@ def autoencoder(channels=4):
         out_channels=3,
         down_block_types=["DownEncoderBlock2D"] * 4,
         up_block_types=["UpDecoderBlock2D"] * 4,
-        latent_channels=channels,
+        latent_channels=4,
         norm_num_groups=4,
         layers_per_block=1,
         sample_size=SIZE,
         shift_factor=0.0,
         force_upcast=False,
+        **settings,
     )
     vae.decoder.conv_out = Coarse(vae.decoder.conv_out)
     return vae.eval()
@@ -190,3 +196,46 @@ def flux(folder):
             transformer=transformer,
         )
     )
+
+
+def upscaler(folder):
+    """The visible mark of its makers is laid over its Pillow images, after all else."""
+    torch.manual_seed(0)
+    return quiet(
+        StableDiffusionUpscalePipeline(
+            vae=autoencoder(scaling_factor=0.08333),
+            text_encoder=CLIPTextModel(text_config()).eval(),
+            tokenizer=tokenizer(folder),
+            unet=unet(in_channels=7, num_class_embeds=400),
+            low_res_scheduler=DDPMScheduler(),
+            scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
+            watermarker=IFWatermarker(),
+        )
+    )
+
+
+def deep_floyd():
+    """Makes pixels without a decoder: the last layer of its network is made coarser in its stead."""
+    # without attention, which takes minutes for as many pixels
+    blocks = {"down_block_types": ["DownBlock2D"] * 2, "up_block_types": ["UpBlock2D"] * 2}
+    net = unet(in_channels=3, out_channels=6, sample_size=SIZE, mid_block_type=None, **blocks)
+    net.conv_out = Coarse(net.conv_out)
+    return quiet(
+        IFPipeline(
+            tokenizer=None,
+            text_encoder=None,
+            unet=net,
+            scheduler=DDPMScheduler(variance_type="learned_range", prediction_type="sample"),
+            safety_checker=None,
+            feature_extractor=None,
+            watermarker=IFWatermarker(),
+            requires_safety_checker=False,
+        )
+    )
+
+
+def modular_xl(folder):
+    pipe = StableDiffusionXLAutoBlocks().init_pipeline()
+    parts = stable_diffusion_xl(folder).components
+    pipe.update_components(**{name: part for name, part in parts.items() if part is not None})
+    return quiet(pipe)
