@@ -75,6 +75,7 @@ def _add_policy(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--path",
+        type=_path,
         action="append",
         metavar="PATH",
         help="watermark the images of answers to POST on paths that end so, too; may be repeated",
@@ -180,6 +181,12 @@ def _positive(text: str) -> int:
     if text.replace("_", "").isdecimal() and int(text) > 0:
         return int(text)
     raise argparse.ArgumentTypeError(f"must be a number above 0, not {text!r}")
+
+
+def _path(text: str) -> str:
+    if text.startswith("/"):
+        return text
+    raise argparse.ArgumentTypeError(f"must begin with /, not {text!r}")
 
 
 def _port(text: str) -> int:

@@ -129,11 +129,19 @@ class ImageServer:
 
 
 @contextlib.contextmanager
-def running(app):
+def running(app, lifespan="off"):
     """The URL of an app under uvicorn, in a thread."""
     import uvicorn
 
-    config = uvicorn.Config(app, lifespan="off", log_config=None, ws="none", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        app,
+        lifespan=lifespan,
+        log_config=None,
+        ws="none",
+        date_header=False,
+        server_header=False,
+        timeout_graceful_shutdown=1,
+    )
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0), backlog=512) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

@@ -80,14 +80,14 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(folder, options, ready=True, **environment):
-    """A real ``fastmark serve`` on a free port, ended at the end."""
+def serving(folder, options, ready=True, verb="serve", **environment):
+    """A real ``fastmark serve``, or another verb that serves, on a free port, ended at the end."""
     arguments = []
     for name, value in options.items():
         for one in value if isinstance(value, list) else [value]:
-            arguments += [f"--{name.replace('_', '-')}", str(one)]
-    command = [sys.executable, "-m", "fastmark", "serve", "--port", "0", *arguments]
-    output = Path(folder) / f"serve-{time.monotonic_ns()}.log"
+            arguments += [f"--{name.replace('_', '-')}", *([] if one is True else [str(one)])]
+    command = [sys.executable, "-m", "fastmark", verb, "--port", "0", *arguments]
+    output = Path(folder) / f"{verb}-{time.monotonic_ns()}.log"
     with output.open("wb") as log, output.with_suffix(".err").open("wb") as errors:
         process = subprocess.Popen(
             command, stdout=log, stderr=errors, env=os.environ | environment, cwd=folder

@@ -97,11 +97,18 @@ class Upstream:
         await self._transport.aclose()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request.
+        """Answer one request; or live until the server ends, and close all connections then.
 
         Raises:
             Refusal: if the upstream fails within its answer, of which a part was sent.
         """
+        if scope["type"] == "lifespan":
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await self.close()
+            await send({"type": "lifespan.shutdown.complete"})
+            return
         if _wants_upgrade(scope):
             await _refuse(send, Refusal("the proxy passes no websockets on", "not_implemented", status=501))
             return
