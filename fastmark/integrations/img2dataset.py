@@ -211,8 +211,11 @@ def _parquet(path: str, columns: list[str] | None) -> Any:
     try:
         with open_input(path) as file:
             table = parquet.ParquetFile(file)
-            return table.schema_arrow.names if columns is None else table.read(columns).to_pylist()
-    except (OSError, ValueError, KeyError) as error:  # pyarrow's own are of these
+            names = table.schema_arrow.names
+            if missing := set(columns or ()) - set(names):
+                raise SourceError(f"{printable(path)} is not of img2dataset: it has no {', '.join(missing)}")
+            return names if columns is None else table.read(columns).to_pylist()
+    except (OSError, ValueError) as error:  # pyarrow's own are of these
         raise SourceError(f"{printable(path)} cannot be read: {one_line(error)}") from None
 
 

@@ -171,6 +171,17 @@ def test_outputs_that_are_none(out, tmp_path):
         img2dataset.scan(out)
 
 
+@pytest.mark.parametrize("kind", ["parquet"], indirect=True)
+def test_tables_of_others_are_told(out):
+    for path in out.glob("0*.parquet"):
+        pq.write_table(pq.read_table(path).drop_columns("key"), path)
+    with pytest.raises(SourceError, match=r"00000.parquet is not of img2dataset: it has no key"):
+        img2dataset.scan(out, KEY, workers=1)
+    (out / "00000.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(SourceError, match=r"00000.parquet cannot be read"):
+        img2dataset.scan(out, KEY, workers=1)
+
+
 @pytest.mark.parametrize("kind", ["webdataset"], indirect=True)
 def test_an_output_at_a_url(out, tmp_path, monkeypatch):
     fsspec = pytest.importorskip("fsspec")

@@ -106,6 +106,19 @@ def test_samples_that_are_images_themselves(tmp_path):
     assert [path.name for path in kept(iter(paths), keys=KEY)] == TRAINABLE
 
 
+@pytest.mark.parametrize("streamed", [True, False])
+def test_datasets_of_hugging_face(streamed):
+    datasets = pytest.importorskip("datasets")
+    values = [{"bytes": data, "path": None} for data in collection().values()]
+    made = datasets.Dataset.from_dict({"name": list(collection()), "image": values})
+    made = made.cast_column("image", datasets.Image(decode=False))
+    if streamed:
+        made = made.to_iterable_dataset(num_shards=2)
+    filtered = kept(made, "trainable", KEY, image="image")
+    loader = DataLoader(filtered, batch_size=None, num_workers=2, multiprocessing_context="fork")
+    assert sorted(sample["name"] for sample in loader) == sorted(TRAINABLE)
+
+
 def test_normalised_tensors_are_errors_that_do_not_pass():
     scaled = Indexed(["plain"], lambda data: as_floats(data) * 4 - 2)
     assert list(kept(scaled, image="image")) == []
