@@ -17,7 +17,6 @@ from diffusers import (
     IFPipeline,
     StableDiffusionPipeline,
     StableDiffusionUpscalePipeline,
-    StableDiffusionXLAutoBlocks,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
@@ -235,6 +234,8 @@ def deep_floyd():
 
 
 def modular_xl(folder):
+    from diffusers import StableDiffusionXLAutoBlocks  # of diffusers 0.35 and later
+
     pipe = StableDiffusionXLAutoBlocks().init_pipeline()
     parts = stable_diffusion_xl(folder).components
     pipe.update_components(**{name: part for name, part in parts.items() if part is not None})
