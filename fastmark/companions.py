@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from fastmark.errors import RecordError
 from fastmark.provenance import SOFT_BINDING
 
 if TYPE_CHECKING:
+    from fastmark.codec.public import PublicCode
     from fastmark.provenance.signing import Signer
     from fastmark.records import Record
     from fastmark.registry.store import Registry
@@ -74,3 +77,53 @@ class Companions:
 
 NOTHING = Companions()
 """Nothing beside the watermark."""
+
+
+def told_by(code: PublicCode) -> dict[str, Any]:
+    """Return what a public watermark says in a record's words: its values for ``Record``."""
+    flags = code.flags
+    told: dict[str, Any] = {"action": "labelled"}
+    if "ai-generated" in flags:
+        told["action"] = "created"
+    elif "ai-edited" in flags:
+        told["action"] = "altered"
+    elif "captured" in flags:
+        told["source_type"] = "digitalCapture"
+    if code.trains != "any":
+        told["policy"] = "no-training" if code.trains == "none" else "no-generative-training"
+    return told
+
+
+def record_beside(record: Record | None, code: PublicCode | None) -> Record | None:
+    """Return the record that goes beside a public watermark: one label does not contradict the other.
+
+    Args:
+        record: what is said of the image; None where all that is said is in the watermark.
+        code: what the public watermark says; None without one, and the record is left as it is.
+
+    Raises:
+        RecordError: if the record says that the image was generated and the watermark that it was not, or
+            the other way round.
+    """
+    if code is None:
+        return record
+    from fastmark.provenance.xmp import is_generated
+    from fastmark.records import Record
+
+    told = told_by(code)
+    if record is None:
+        return Record(**told)
+    flags = set(code.flags)
+    by_model = bool({"ai-generated", "ai-edited"} & flags)
+    said = is_generated(record.digital_source_type)
+    if (said is False and by_model) or (said and not by_model and "captured" in flags):
+        raise RecordError(
+            f"the public watermark says {','.join(code.flags)}, and the record says"
+            f" {record.digital_source_type}: change the one or the other"
+        )
+    return dataclasses.replace(record, policy=told["policy"]) if _forbids_more(told, record) else record
+
+
+def _forbids_more(told: dict[str, Any], record: Record) -> bool:
+    order = ("none", "no-generative-training", "no-training")
+    return order.index(told.get("policy", "none")) > order.index(record.policy)

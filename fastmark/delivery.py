@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from fastmark._checks import OnMarked
-from fastmark.companions import NOTHING, Companions
+from fastmark.codec.public import PUBLIC_KEY, PublicCode
+from fastmark.companions import NOTHING, Companions, record_beside
 from fastmark.errors import (
     CredentialError,
     FastmarkError,
@@ -31,7 +32,7 @@ from fastmark.images.encoding import losses
 from fastmark.images.findings import C2PA_DROPPED
 from fastmark.records import Record
 from fastmark.registry.reservation import reserved, stays_reserved
-from fastmark.watermarker import Watermarker, encode_result, read_back
+from fastmark.watermarker import Watermarker, encode_result, public_marker, read_back
 
 if TYPE_CHECKING:
     from fastmark.provenance.signing import Signer
@@ -81,12 +82,13 @@ class Delivery:
     """How images are watermarked, encoded and accompanied.
 
     Attributes:
-        marker: that embeds.
+        marker: that embeds; that of the public key embeds the public watermark alone, which is no id.
         companions: what goes beside the watermark.
         bind, on_marked: as for ``Watermarker.embed_report``.
         verify: whether the message is read back from the file before it is written.
         max_pixels: as there.
         advice: added to errors of encoding.
+        public: what the public watermark says that is embedded beside the message; None without one.
         abandoned_before: see ``fastmark.registry.reservation.reserved``.
     """
 
@@ -97,6 +99,7 @@ class Delivery:
     verify: bool = False
     max_pixels: int | None = None
     advice: str = ""
+    public: PublicCode | None = None
     abandoned_before: dt.datetime | None = None
 
     def deliver(
@@ -123,7 +126,7 @@ class Delivery:
             FastmarkError: as embedding, encoding and signing do; then nothing is written.
             RegistryError: if the registry cannot be reached; where the image was written before, it says so.
         """
-        registry, record = self.companions.registry, self.companions.record
+        registry = self.companions.registry
         if registry is None:
             if message is None:
                 raise InvalidMessageError("no message to embed: give one, or a registry that draws one")
@@ -131,7 +134,12 @@ class Delivery:
             if write is not None:
                 write(ready)
             return ready
-        bits = self.marker.message_bits
+        if self._is_public:
+            raise InvalidMessageError(
+                "a registry keeps ids, and the public watermark is none: give a key of your own too, or leave"
+                " the registry out"
+            )
+        bits, record = self.marker.message_bits, record_beside(self.companions.record, self.public)
         with reserved(registry, record, message, self.marker.key.id, bits, self.abandoned_before) as drawn:
             lap("reserving")
             ready, facts = self._prepare(image, drawn, format_name, encoding, lap)
@@ -180,18 +188,35 @@ class Delivery:
         if hashlib.sha256(data).hexdigest() != entry.sha256:
             return None
         marked, report = self.marker.embed_report(
-            image, message, bind=self.bind, on_marked=self.on_marked, max_pixels=self.max_pixels
+            image,
+            message,
+            bind=self.bind,
+            on_marked=self.on_marked,
+            public=self.public,
+            max_pixels=self.max_pixels,
         )
         assert isinstance(marked, Image.Image)
         verified = None
         if self.verify or report.action == "replaced":
-            verified = read_back(self.marker, data, message, format_name, report, max_pixels=self.max_pixels)
+            verified = self._read_back(data, message, format_name, report)
         return Delivered(data, marked.size, message, report, verified, entry.manifest_id)
 
     @property
-    def _record(self) -> Record:
+    def _is_public(self) -> bool:
+        """Whether the public watermark is embedded alone."""
+        return self.marker.key == PUBLIC_KEY
+
+    def _record(self, message: bytes) -> Record:
         """What metadata say of the image, if only that a trained model made it."""
-        return self.companions.record or Record()
+        code = PublicCode.from_bytes(message) if self._is_public else self.public
+        return record_beside(self.companions.record, code) or Record()
+
+    def _read_back(self, data: bytes, message: bytes, format_name: str, report: EmbedReport) -> Detection:
+        """Read both watermarks back from a file; return the detection of the marker's own."""
+        if self.public is not None:
+            code = self.public.to_bytes()
+            read_back(public_marker(), data, code, format_name, report, max_pixels=self.max_pixels)
+        return read_back(self.marker, data, message, format_name, report, max_pixels=self.max_pixels)
 
     def _prepare(
         self,
@@ -203,16 +228,23 @@ class Delivery:
     ) -> tuple[Delivered, dict[str, Any]]:
         """Return what is to be written, and what the registry will know of it."""
         marked, report = self.marker.embed_report(
-            image, message, bind=self.bind, on_marked=self.on_marked, max_pixels=self.max_pixels
+            image,
+            message,
+            bind=self.bind,
+            on_marked=self.on_marked,
+            public=self.public,
+            max_pixels=self.max_pixels,
         )
         assert isinstance(marked, Image.Image)
         lap("marking")
+        record = self._record(message)
+        told = None if self._is_public else message
         kept = report.action == "kept"
         signer = None if kept else self.companions.signer
         source = b""
         if kept or signer is not None:
             source = image if isinstance(image, bytes) else _read(image)
-        notes = () if kept else self._label(marked, message, lap)
+        notes = () if kept else self._label(marked, record, told, lap)
         try:
             data = encode_result(marked, report, source, format_name, encoding)
         except OutputError as error:
@@ -224,13 +256,13 @@ class Delivery:
         dropped: tuple[str, ...] = ()
         if signer is not None:
             had_credentials = C2PA_DROPPED in report.warnings
-            parent = source if had_credentials or self._record.action == "altered" else None
-            data, manifest, manifest_id = self._sign(data, format_name, message, parent, signer)
+            parent = source if had_credentials or record.has_original else None
+            data, manifest, manifest_id = self._sign(data, format_name, record, told, parent, signer)
             dropped = (C2PA_DROPPED,)  # they were: they are those of the parent now
             lap("signing")
         verified = None
         if not kept and (self.verify or report.action == "replaced"):
-            verified = read_back(self.marker, data, message, format_name, report, max_pixels=self.max_pixels)
+            verified = self._read_back(data, message, format_name, report)
             lap("verifying")
         warnings = (*(one for one in report.warnings if one not in dropped), *notes)
         report = dataclasses.replace(report, warnings=warnings)
@@ -239,7 +271,9 @@ class Delivery:
         # before anything is written: none of this may fail after
         return ready, {} if kept else self._facts(ready, marked, manifest, lap)
 
-    def _label(self, marked: Image.Image, message: bytes, lap: Callable[[str], None]) -> tuple[str, ...]:
+    def _label(
+        self, marked: Image.Image, record: Record, message: bytes | None, lap: Callable[[str], None]
+    ) -> tuple[str, ...]:
         """Put the record into the image's XMP; return what it replaced there, in sentences."""
         if not self.companions.xmp:
             return ()
@@ -249,10 +283,10 @@ class Delivery:
         packet = earlier.encode() if isinstance(earlier, str) else earlier
         notes: tuple[str, ...] = ()
         try:
-            merged = merge_report(packet, self._record, message)
+            merged = merge_report(packet, record, message)
         except CredentialError as error:
             notes = (f"the XMP is damaged and was replaced: {one_line(error)}",)
-            merged = merge_report(None, self._record, message)
+            merged = merge_report(None, record, message)
         marked.info["xmp"] = merged.packet
         marked.info.pop("XML:com.adobe.xmp", None)
         lap("labelling")
@@ -260,18 +294,25 @@ class Delivery:
         return notes + tuple(f"the XMP says {what}, which says more and was kept" for what in merged.kept)
 
     def _sign(
-        self, data: bytes, format_name: str, message: bytes, parent: bytes | None, signer: Signer
+        self,
+        data: bytes,
+        format_name: str,
+        record: Record,
+        message: bytes | None,
+        parent: bytes | None,
+        signer: Signer,
     ) -> tuple[bytes, bytes, str]:
         from fastmark.provenance.signing import sign
 
         signed = sign(
             data,
             format_name,
-            self._record,
+            record,
             message,
             signer,
             parent=parent,
             soft_binding=self.companions.soft_binding,
+            unbound=message is None,
         )
         return signed.data, signed.manifest, signed.manifest_id
 

@@ -34,7 +34,8 @@ from fastmark.bulk.storage import exists, printable
 from fastmark.bulk.tables import MANIFEST_COLUMNS, check_table
 from fastmark.bulk.worker import EmbedJob
 from fastmark.codec.key import Key, check_secret_key
-from fastmark.companions import NOTHING, Companions
+from fastmark.codec.public import PUBLIC_BITS, PUBLIC_KEY, PublicCode
+from fastmark.companions import NOTHING, Companions, record_beside
 from fastmark.errors import CredentialError, InvalidMessageError, OutputError
 from fastmark.images.encoding import DEFAULTS, check_encoding
 from fastmark.images.formats import PREFIX_BYTES, format_by_prefix
@@ -46,7 +47,7 @@ STATES = ("marked", "kept")
 def embed(
     sources: AnyPath | Sequence[AnyPath],
     output: AnyPath,
-    key: Key,
+    key: Key | None,
     messages: str | bytes | int | None = None,
     *,
     lists: AnyPath | Sequence[AnyPath] = (),
@@ -66,6 +67,7 @@ def embed(
     force: bool = False,
     quiet: bool = True,
     companions: Companions | None = None,
+    public: PublicCode | None = None,
 ) -> Summary:
     """Watermark many images, and write a manifest with a row for each.
 
@@ -80,7 +82,7 @@ def embed(
         sources: as for ``scan``.
         lists: as for ``scan``.
         output: a folder, or a file that ends in .tar; a URL of a folder where fsspec is installed.
-        key: the secret key to embed with.
+        key: the secret key to embed with; None for the public watermark alone.
         messages: None for one per image, drawn by the registry of ``companions``, "random" without one;
             "random" (one per image, recorded in the manifest), "counter" (0, 1, 2, ...), a path: of a
             text file with one in hex per line, in the order of the sources (folders are read by name), or of
@@ -108,18 +110,27 @@ def embed(
             reserved for an image that cannot be watermarked is given back; what a killed run reserved stays
             "reserved", and its image gets another id when the run is resumed, that of a list the same.
 
+        public: what the public watermark says that is embedded beside the messages, or alone.
+
     Returns:
         The counts of images per state. ``errors`` is the number that were not watermarked: each is a row.
 
     Raises:
         SourceError, OutputError, MissingPackageError: as ``scan``.
-        InvalidMessageError: if a message does not fit ``message_bits``, or a registry's images all get one.
+        InvalidMessageError: if a message does not fit ``message_bits``, or a registry's images all get one;
+            without a key, if ``public`` is missing, or there are messages or a registry.
+        RecordError: if the record of ``companions`` contradicts ``public``.
         RegistryError: if the registry cannot be reached or is not initialised.
         CredentialError: if the signer has a callback, or ``format`` cannot be signed.
         TypeError: if ``key`` is no Key; a detector key cannot embed.
         ValueError: if a number is out of range.
     """
     given, target = named(sources, lists), os.fspath(output)
+    beside = NOTHING if companions is None else companions
+    record_beside(beside.record, public)
+    if key is None:
+        key, messages, message_bits = _public_alone(public, messages, beside)
+        public = None
     check_secret_key(key)
     check_numbers(message_bits, max_pixels, workers)
     check_strength(strength)
@@ -128,9 +139,19 @@ def embed(
     options: dict[str, Any] = {"quality": quality, "subsampling": subsampling, "lossless": lossless}
     check_encoding(format, **options)
     encoding = {name: DEFAULTS[name] if value is None else value for name, value in options.items()}
-    beside = NOTHING if companions is None else companions
     job = EmbedJob(
-        key, message_bits, strength, max_pixels, format, encoding, verify, None, bind, on_marked, beside
+        key,
+        message_bits,
+        strength,
+        max_pixels,
+        format,
+        encoding,
+        verify,
+        None,
+        bind,
+        on_marked,
+        beside,
+        public=public,
     )
     check_sources(given, column)
     check_output_of(target, known=has_journal(target), force=force)
@@ -171,6 +192,29 @@ def embed(
             queue = _Queue(given, column, job, run.record, journal, chosen)
             run.work_through(queue.items(), queue.job, workers)
     return run.summary
+
+
+def _public_alone(
+    code: PublicCode | None, messages: str | bytes | int | None, beside: Companions
+) -> tuple[Key, bytes, int]:
+    """Return the key, the message of all images and its length where the public watermark stands alone.
+
+    Raises:
+        InvalidMessageError: if there is nothing to say, or what is given needs a key.
+    """
+    if code is None:
+        raise InvalidMessageError(
+            "nothing to embed: give a key for messages of your own, or public for the public watermark"
+        )
+    if messages is not None:
+        raise InvalidMessageError(
+            "messages need a key: give one, or leave them out, as the public watermark says what public says"
+        )
+    if beside.registry is not None:
+        raise InvalidMessageError(
+            "a registry keeps ids, and the public watermark is none: give a key, or leave the registry out"
+        )
+    return PUBLIC_KEY, code.to_bytes(), PUBLIC_BITS
 
 
 def _next_second() -> dt.datetime:
@@ -247,6 +291,8 @@ def _journal(
         settings["bind"] = job.bind
     if job.on_marked != "replace":
         settings["on_marked"] = job.on_marked
+    if job.public is not None:
+        settings["public"] = job.public.hex
     settings |= job.companions.fingerprints()
     return Journal(journal_path(target), settings, output=target, force=force)
 

@@ -29,6 +29,7 @@ from fastmark.images.reading import most_bytes, too_large
 
 if TYPE_CHECKING:
     from fastmark._checks import OnMarked
+    from fastmark.codec.public import PublicCode
     from fastmark.delivery import Delivered
     from fastmark.results import Detection
 
@@ -225,6 +226,7 @@ class EmbedJob:
         on_marked: the answer to an earlier watermark of the key.
         companions: what goes beside the watermarks.
         abandoned_before: ids of the registry reserved before may be taken over, see ``Delivery``.
+        public: what the public watermark says that is embedded too; None without one.
     """
 
     key: Key
@@ -239,6 +241,7 @@ class EmbedJob:
     on_marked: OnMarked = "replace"
     companions: Companions = NOTHING
     abandoned_before: dt.datetime | None = None
+    public: PublicCode | None = None
 
     def worker(self) -> EmbedWorker:
         """Derive the carrier of the key."""
@@ -265,6 +268,7 @@ class EmbedWorker(Worker):
             job.verify,
             job.max_pixels,
             " (choose one with --format)" if job.format is None else "",
+            job.public,
             job.abandoned_before,
         )
 

@@ -44,9 +44,9 @@ class BesidePixels:
         return [finding.to_dict() for finding in self.metadata.findings]
 
 
-def read_beside(data: bytes, found: Detection) -> BesidePixels:
-    """Read the metadata of an encoded image, and compare them with its most certain watermark."""
+def read_beside(data: bytes, found: Detection | None) -> BesidePixels:
+    """Read the metadata of an encoded image, and compare them with its most certain watermark, if any."""
     metadata = read_metadata(data)
-    message = found.message_bytes if found.detected else None
+    message = found.message_bytes if found is not None and found.detected else None
     contradictions = Comparison().contradictions(metadata.told(), message)
     return BesidePixels(metadata, agree(found, Comparison(), metadata, contradictions), contradictions)

@@ -10,6 +10,7 @@ from fastmark.errors import CredentialError, RecordError
 from fastmark.provenance import SOFT_BINDING
 
 if TYPE_CHECKING:
+    from fastmark.codec.public import PublicCode
     from fastmark.companions import Companions
     from fastmark.records import Record
 
@@ -72,17 +73,19 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def companions_of(options: argparse.Namespace) -> Companions:
+def companions_of(options: argparse.Namespace, code: PublicCode | None = None) -> Companions:
     """Return what the options say goes beside the watermark.
+
+    ``code``: what the public watermark says; the record says the same where the options do not say more.
 
     Raises:
         CredentialError: if --sign and its options do not go together, or certificates are not in order.
-        RecordError: if the record cannot be read.
+        RecordError: if the record cannot be read, or contradicts ``code``.
         RegistryError: if the registry's URL is none.
     """
     from fastmark.companions import Companions
 
-    record = _record_of(options)
+    record = _record_of(options, code)
     signer = None
     if options.sign is None:
         for name in ("sign_key", "tsa", "soft_binding"):
@@ -109,14 +112,17 @@ def companions_of(options: argparse.Namespace) -> Companions:
     return companions
 
 
-def _record_of(options: argparse.Namespace) -> Record | None:
-    """Return the record, None where nothing is said."""
+def _record_of(options: argparse.Namespace, code: PublicCode | None) -> Record | None:
+    """Return the record, None where nothing is said but by the public watermark."""
+    from fastmark.companions import record_beside, told_by
     from fastmark.records import Record, read_values
 
     values = {} if options.record is None else read_values(options.record)
     given = {name: getattr(options, name) for name in (*_TEXTS, "action", "policy")}
     values |= {name: value for name, value in given.items() if value is not None}
-    return Record.from_dict(values) if values else None
+    if not values:
+        return None
+    return record_beside(Record.from_dict(values if code is None else told_by(code) | values), code)
 
 
 def _spelled(name: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fastmark._checks import redacted
 from fastmark.cli import single
 from fastmark.cli.codes import DONE, NOT_FOUND
-from fastmark.codec.key_places import load_key
+from fastmark.cli.public import detector_of, is_shown
 from fastmark.errors import OutputError
 
 if TYPE_CHECKING:
@@ -27,10 +27,10 @@ def detect(options: argparse.Namespace) -> int:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    keys = [load_key(place) for place in options.key]
+    detector = detector_of(options)
 
-    from fastmark import Detector
     from fastmark.bulk.tables import SCAN_COLUMNS
+    from fastmark.bulk.worker import public_columns
     from fastmark.codec.plane import pixels_per_unit
     from fastmark.images.opening import open_for_detection
 
@@ -45,13 +45,14 @@ def _explain(options: argparse.Namespace) -> int:
         size.update(width=luma.width, height=luma.height)
         return luma
 
-    detector = Detector(keys, options.message_bits)
     explained = detector.explain_opened(opened, deep=options.deep)
+    said = public_columns([one.detection for one in explained])
+    shown = [one for one in explained if is_shown(one.detection, alone=not options.key)]
     names = {key.key_id: single.name_of_key(key) for key in detector.keys}
-    for number, one in enumerate(explained):
+    for number, one in enumerate(shown):
         found = one.detection
         if options.json:
-            row = {"source": path, **size, **found.to_dict(), "ms": round(one.ms, 1)}
+            row = {"source": path, **size, **found.to_dict(), **said, "ms": round(one.ms, 1)}
             values = one.to_dict()
             values.pop("detection")  # the row itself
             single.print_row(row, SCAN_COLUMNS, explanation=values)

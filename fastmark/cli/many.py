@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from fastmark._checks import MAX_PIXELS_EACH
 from fastmark.cli.accompanying import companions_of
 from fastmark.cli.codes import DONE, ERROR, INTERRUPTED, PARTLY, fail
+from fastmark.cli.public import code_of
 from fastmark.cli.single import embed_one, message_of
 from fastmark.codec.key_places import load_key, load_secret_key
 from fastmark.errors import FastmarkError, OutputError, SourceError
@@ -60,9 +61,12 @@ def embed(options: argparse.Namespace) -> int:
         return embed_one(options)
     if options.output == "-":
         raise OutputError("many images go to a folder or a .tar, not to stdout")
-    messages = message_of(options) if options.messages is None else options.messages
-    companions = companions_of(options)
-    key = load_secret_key(options.key)
+    code = code_of(options)
+    companions = companions_of(options, code)
+    key, messages = None, None
+    if options.key is not None:
+        messages = message_of(options) if options.messages is None else options.messages
+        key = load_secret_key(options.key)
 
     from fastmark import bulk
     from fastmark.bulk.embedding import STATES
@@ -89,6 +93,7 @@ def embed(options: argparse.Namespace) -> int:
         force=options.force,
         quiet=options.quiet,
         companions=companions,
+        public=code,
     )
     return _end(summary, STATES, options, to_stdout=False)
 

@@ -16,6 +16,7 @@ from fastmark.cli import (
     many,
     provenance,
     proxying,
+    public,
     registering,
     reports,
     serving,
@@ -104,7 +105,7 @@ def _add_embed(verbs: Any) -> None:
         help="for one image: a file, whose ending names the format, or - for stdout;"
         " for many images: a folder or a .tar",
     )
-    add_key(embed, many=False)
+    add_key(embed, many=False, without="--public FLAGS embeds the public watermark alone")
     message = embed.add_mutually_exclusive_group()
     message.add_argument("--message", metavar="HEX", help="message in hex, e.g. 0x1f; one for all images")
     message.add_argument(
@@ -161,6 +162,7 @@ def _add_embed(verbs: Any) -> None:
     add_max_pixels(embed, f"{MAX_PIXELS_ALONE} for one image, {MAX_PIXELS_EACH} for each of many")
     embed.add_argument("--json", action="store_true", help="print the report as one JSON object")
     embed.add_argument("--quiet", action="store_true", help="print no progress, report or summary")
+    public.add_to_embed(embed)
     accompanying.add(embed)
     only_many = embed.add_argument_group("many images")
     only_many.add_argument(
@@ -181,7 +183,8 @@ def _add_detect(verbs: Any) -> None:
         allow_abbrev=False,
     )
     detect.add_argument("inputs", nargs="*", metavar="IN", help="an image file; - is stdin")
-    add_key(detect, many=True)
+    add_key(detect, many=True, without="the public watermark alone is looked for")
+    public.add_to_detect(detect)
     add_message_bits(detect)
     detect.add_argument("--deep", action="store_true", help="search harder, for tampered images; slow")
     detect.add_argument(
@@ -198,7 +201,8 @@ def _add_detect(verbs: Any) -> None:
     detect.add_argument(
         "--json",
         action="store_true",
-        help="one JSON object per line for each image and key, the most certain key first",
+        help="one JSON object per line for each image and key, the most certain key first; what the public"
+        " watermark says is in each, under public and public_says",
     )
     detect.add_argument(
         "--serve-stdio",

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from fastmark._checks import parse_message, redacted
 from fastmark.cli.codes import DONE, ERROR, NOT_FOUND, fail
-from fastmark.codec.key_places import load_key, load_secret_key
+from fastmark.cli.public import apart, code_of, detector_of, is_shown
+from fastmark.cli.public import line as public_line
+from fastmark.codec.key_places import load_secret_key
 from fastmark.errors import (
     FastmarkError,
     InvalidImageError,
@@ -95,15 +97,17 @@ def embed_one(options: argparse.Namespace) -> int:
     encoding = {name: getattr(options, name) for name in ("quality", "subsampling", "lossless")}
     name = options.format if to_stdout else check_output(options.output, overwrite=options.force)
     check_encoding(name, **encoding)
-    message = message_of(options)
-    companions = companions_of(options)
+    code = code_of(options)
+    companions = companions_of(options, code)
     companions.check_format(name)
-    key = load_secret_key(options.key)
+    message = code.to_bytes() if options.key is None and code is not None else message_of(options)
+    key = None if options.key is None else load_secret_key(options.key)
     image = read_input(path)
 
     from fastmark import Watermarker
     from fastmark.bulk.tables import MANIFEST_COLUMNS
     from fastmark.delivery import Delivery
+    from fastmark.public import marker as public_marker
 
     def write(ready: Delivered) -> None:
         if to_stdout:
@@ -113,9 +117,16 @@ def embed_one(options: argparse.Namespace) -> int:
             write_output(options.output, ready.data, overwrite=options.force)
 
     start = time.perf_counter()
-    marker = Watermarker(key, message_bits=options.message_bits, strength=options.strength)
+    bits = public_marker().message_bits if key is None else options.message_bits
+    key, beside = (public_marker().key, None) if key is None else (key, code)
     delivery = Delivery(
-        marker, companions, options.bind, options.on_marked, options.verify, options.max_pixels
+        Watermarker(key, message_bits=bits, strength=options.strength),
+        companions,
+        options.bind,
+        options.on_marked,
+        options.verify,
+        options.max_pixels,
+        public=beside,
     )
     done = delivery.deliver(image, message, name, encoding, write)
     ms = (time.perf_counter() - start) * 1e3
@@ -149,28 +160,28 @@ def message_of(options: argparse.Namespace) -> bytes | None:
 
 def _embed_line(done: Delivered, key: Key) -> str:
     report, key_name = done.report, _key_name(key.id, key.name)
+    beside = f", public watermark {report.public}" if report.public not in (None, report.message) else ""
     if report.action == "kept":
         return f"kept as it is, message {report.earlier_message or 'not readable'}, key {key_name}"
     read = "" if done.verified is None else f", read back ({_bound(done.verified.log10_p)})"
     replaced = f" in place of {report.earlier_message or 'another'}" if report.action == "replaced" else ""
     return (
-        f"marked, message {report.message}{replaced}{read}, PSNR {report.psnr_db:.1f} dB,"
+        f"marked, message {report.message}{beside}{replaced}{read}, PSNR {report.psnr_db:.1f} dB,"
         f" strength {report.strength:.2f}, {report.tones} tones, key {key_name}"
     )
 
 
 def detect(options: argparse.Namespace) -> int:
     """``fastmark detect``."""
-    loaded = [load_key(place) for place in options.key]
+    detector = detector_of(options)
 
-    from fastmark import Detector
     from fastmark.bulk.tables import SCAN_COLUMNS
+    from fastmark.bulk.worker import public_columns
     from fastmark.checking.beside import read_beside
     from fastmark.codec.plane import pixels_per_unit
     from fastmark.images.opening import open_for_detection
     from fastmark.images.reading import read_encoded
 
-    detector = Detector(loaded, options.message_bits)
     names = {key.key_id: name_of_key(key) for key in detector.keys}
     any_detected = any_error = False
     for path in options.inputs:
@@ -185,9 +196,11 @@ def detect(options: argparse.Namespace) -> int:
                 results = [place.detection for place in places]
             else:
                 places, results = [], detector.detect_opened(luma, deep=options.deep)
+            given, public = apart(results)
             beside = None
             if results and not (options.json and options.all):
-                beside = read_beside(read_encoded(image, options.max_pixels), results[0])
+                # what the public watermark says is no id, which metadata could tell too
+                beside = read_beside(read_encoded(image, options.max_pixels), given[0] if given else None)
         except FastmarkError as error:  # one bad image does not keep the others from being looked at
             any_error = True
             if options.json:
@@ -200,18 +213,22 @@ def detect(options: argparse.Namespace) -> int:
         any_detected |= any(results)
         if options.json and places:
             for place in places:
-                print(json.dumps(place_row(path, place, ms)))
+                if is_shown(place.detection, alone=not given):
+                    print(json.dumps(place_row(path, place, ms) | public_columns([place.detection])))
         elif options.json:
-            for found in results:
+            for found in given or results:
                 size = {"source": path, "width": luma.width, "height": luma.height}
-                row = size | found.to_dict() | {"ms": round(ms, 1)}
+                row = size | found.to_dict() | public_columns(results) | {"ms": round(ms, 1)}
                 more = {"metadata": beside and beside.to_dict(), "agree": beside and beside.agree}
                 print_row(row, SCAN_COLUMNS, **more)
         else:
             # one line per image: the best key; further keys only where they found something
-            for index, found in enumerate(results):
-                if index == 0 or found.state != "absent":
-                    words = place_words(places[index]) if places else ""
+            at = {id(place.detection): place_words(place) for place in places}
+            for index, found in enumerate((*given, *public)):
+                words = at.get(id(found), "")
+                if found in public and found.state != "absent":
+                    print(f"{redacted(path)}: {public_line(found, _bound(found.log10_p), words)}")
+                elif index == 0 or found.state != "absent":
                     print(f"{redacted(path)}: {detect_line(found, names[found.key_id], words)}")
             for line in beside.lines() if beside is not None else ():
                 print(f"{redacted(path)}: {redacted(line)}")

@@ -22,7 +22,7 @@ from fastmark._checks import redacted
 from fastmark._version import VERSION
 from fastmark.cli import explaining, single
 from fastmark.cli.codes import DONE
-from fastmark.codec.key_places import load_key
+from fastmark.cli.public import apart, detector_of
 from fastmark.errors import FastmarkError, InvalidImageError, SourceError, one_line
 
 if TYPE_CHECKING:
@@ -62,13 +62,10 @@ def detect(options: argparse.Namespace) -> int:
 
 def _serve(options: argparse.Namespace) -> int:
     answers = _own_stdout()
-    loaded = [load_key(place) for place in options.key]
+    detector = detector_of(options)
 
     import numpy as np
 
-    from fastmark import Detector
-
-    detector = Detector(loaded, options.message_bits)
     grain = np.random.default_rng(1).integers(0, 256, (256, 256, 3), np.uint8)
     detector.detect(grain)  # kernels are compiled or loaded now, and not while somebody waits
     ready = {
@@ -170,6 +167,7 @@ def _found(values: dict[str, Any], detector: Detector, max_pixels: int | None) -
     deep = values.get("deep", False)
 
     from fastmark.bulk.tables import SCAN_COLUMNS
+    from fastmark.bulk.worker import public_columns
     from fastmark.checking.beside import read_beside
     from fastmark.codec.plane import pixels_per_unit
     from fastmark.images.opening import open_for_detection
@@ -183,11 +181,15 @@ def _found(values: dict[str, Any], detector: Detector, max_pixels: int | None) -
         return {"places": [single.place_row(source, place, ms) for place in places]}
     results = detector.detect_opened(luma, deep=deep)
     place = detector.locate_opened(luma, deep=deep) if values.get("locate", False) else None
-    beside = read_beside(read_encoded(image, max_pixels), results[0])
+    given, _ = apart(results)
+    # what the public watermark says is no id, which metadata could tell too
+    beside = read_beside(read_encoded(image, max_pixels), given[0] if given else None)
+    said = public_columns(results)
     ms = (time.perf_counter() - start) * 1e3
     size = {"source": source, "width": luma.width, "height": luma.height}
     best, *others = (
-        single.shaped_row(size | found.to_dict() | {"ms": round(ms, 1)}, SCAN_COLUMNS) for found in results
+        single.shaped_row(size | found.to_dict() | said | {"ms": round(ms, 1)}, SCAN_COLUMNS)
+        for found in given or results
     )
     best |= {"metadata": beside.to_dict(), "agree": beside.agree}
     if others:

@@ -286,7 +286,7 @@ def test_numbers_that_mean_nothing(archives, tmp_path, key):
             bulk.scan(archives.archive, tmp_path / "r.csv", key, **options)
     with pytest.raises(InvalidMessageError, match="message_bits must be one of"):
         bulk.embed(archives.archive, tmp_path / "out", key, message_bits=63)
-    with pytest.raises(FastmarkError, match="no key"):
+    with pytest.raises(FastmarkError, match="nothing to look for: give a key"):
         bulk.scan(archives.archive, tmp_path / "r.csv", [])
     with pytest.raises(ValueError, match="strength"):
         bulk.embed(archives.archive, tmp_path / "out", key, strength=9)

@@ -68,8 +68,20 @@ def test_help_imports_nothing_heavy():
     [
         ([], "VERB"),
         (["destroy"], "invalid choice"),
-        (["embed", "a.png"], "--key"),
-        (["detect", "a.png"], "--key"),
+        (["embed", "a.png"], "--output"),
+        (["embed", "a.png", "-o", "b.png"], "no key: give --key FILE"),
+        (["embed", "a.png", "-o", "b.png", "--public", "mine"], "cannot say mine: choose from ai-generated"),
+        (
+            ["embed", "a.png", "-o", "b.png", "--public", "captured", "--message", "00"],
+            "--message goes with --key",
+        ),
+        (["embed", "a.png", "-o", "b.png", "--free", "1"], "would say nothing"),
+        (
+            ["embed", "a.png", "-o", "b.png", "--public", "captured", "--resolver", "65536"],
+            "must be 0 to 65535",
+        ),
+        (["embed", "a.png", "-o", "b.png", "--public", "captured", "--free", "g"], "up to 8 hex digits"),
+        (["detect", "a.png", "--no-public"], "nothing to look for"),
         (["embed", "a.png", "-o", "b.png", "--key", "k", "--mess", "00"], "unrecognized arguments: --mess"),
         (["embed", "a.png", "-o", "b.png", "--key", "k"], "no message: give --message HEX"),
         (
