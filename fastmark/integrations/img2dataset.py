@@ -188,6 +188,8 @@ def _names(place: str) -> list[str]:
         return os.listdir(place)  # noqa: PTH208  # names are wanted
     except FileNotFoundError:
         raise SourceNotFoundError(f"{printable(place)}: no such folder") from None
+    except FastmarkError:
+        raise
     except OSError as error:
         raise SourceError(f"{printable(place)} cannot be read: {one_line(error)}") from None
 
@@ -215,6 +217,8 @@ def _parquet(path: str, columns: list[str] | None) -> Any:
             if missing := set(columns or ()) - set(names):
                 raise SourceError(f"{printable(path)} is not of img2dataset: it has no {', '.join(missing)}")
             return names if columns is None else table.read(columns).to_pylist()
+    except FastmarkError:
+        raise
     except (OSError, ValueError) as error:  # pyarrow's own are of these
         raise SourceError(f"{printable(path)} cannot be read: {one_line(error)}") from None
 
