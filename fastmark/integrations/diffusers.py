@@ -125,7 +125,7 @@ class Attachment:
                 for method in ("postprocess", "apply_overlay"):
                     original = getattr(processor, method, None)
                     if original is not None:
-                        self._put(processor, method, Hook(self, method, original))
+                        self._put(processor, method, Hook(self, processor, method, original))
         if self._stand_in is not self._kind:
             pipe.__class__ = self._stand_in
 
@@ -270,7 +270,7 @@ class Attachment:
         """Stand in for ``postprocess`` of a processor."""
         call, last = self._now(), getattr(self._local, "last", None)
         done = last is not None and last() is image
-        overlaid = call is not None and call.overlay and hasattr(hook.original.__self__, "apply_overlay")
+        overlaid = call is not None and call.overlay and hook.overlays
         if done or overlaid or (call is not None and (call.latent or call.watermarked)):
             return hook.original(image, output_type, *args, **kwargs)
         if output_type == "latent":

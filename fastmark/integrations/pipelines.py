@@ -54,12 +54,13 @@ class PipelineWatermark:
 class Hook:
     """Stands for a method of a processor: first the method itself, then the watermark."""
 
-    __slots__ = ("__weakref__", "_attachment", "name", "original", "plain")
+    __slots__ = ("__weakref__", "_attachment", "name", "original", "overlays", "plain")
 
-    def __init__(self, attachment: Attached, name: str, original: Any) -> None:
-        """Keep what does the work; ``name`` is the method's, ``original`` the method."""
+    def __init__(self, attachment: Attached, processor: Any, name: str, original: Any) -> None:
+        """Keep what does the work; ``name`` is the method's, ``original`` the method, or its stand-in."""
         common = package("diffusers.image_processor", PURPOSE, "diffusers").VaeImageProcessor
         self._attachment, self.name, self.original = attachment, name, original
+        self.overlays = hasattr(processor, "apply_overlay")
         # whether it is the common one, which rounds after its step `np`
         self.plain = getattr(original, "__func__", None) is common.postprocess
 

@@ -5,6 +5,7 @@ import gc
 import itertools
 import pickle
 import threading
+import warnings
 import weakref
 
 import numpy as np
@@ -396,8 +397,8 @@ def test_batches_of_another_kind_are_refused(sdxl, marker, draw, change, text, j
 
 
 def test_detaching_restores_what_was_there(pipe, marker, join):
-    kind, held, processor = type(pipe), dict(vars(pipe)), dict(vars(pipe.image_processor))
     plain = run(pipe)
+    kind, held, processor = type(pipe), dict(vars(pipe)), dict(vars(pipe.image_processor))
     detach = join(pipe, marker, MESSAGE)
     assert isinstance(pipe, kind) and type(pipe).__name__ == kind.__name__
     run(pipe)
@@ -420,6 +421,28 @@ def test_a_watermark_of_before_is_restored(sdxl, marker, join):
     detach()
     assert sdxl.watermark is theirs
     sdxl.watermark = None
+
+
+def test_what_another_program_put_there_is_kept(sd, marker, monkeypatch, join):
+    seen = []
+    original = sd.image_processor.postprocess
+
+    def theirs(image, output_type="pil", **settings):
+        seen.append(output_type)
+        return original(image, output_type, **settings)
+
+    monkeypatch.setitem(vars(sd.image_processor), "postprocess", theirs)
+    detach = join(sd, marker, MESSAGE)
+    assert read(marker, run(sd)) == [MESSAGE] and seen == ["pil"]
+    ours = sd.image_processor.postprocess
+
+    def later(*arguments, **settings):
+        return ours(*arguments, **settings)
+
+    sd.image_processor.postprocess = later
+    detach()
+    assert sd.image_processor.postprocess is later  # it is not ours to take away, and does no harm
+    assert read(marker, run(sd)) == [None] and seen == ["pil"] * 2
 
 
 def test_attaching_twice_is_refused(pipe, marker, join):
@@ -446,6 +469,9 @@ def test_a_processor_that_is_shared_is_refused(sd, marker, join):
 def test_a_pipeline_made_of_it_is_attached_by_itself(sd, marker, draw, join):
     detach = join(sd, marker, MESSAGE)
     other = pipelines.quiet(StableDiffusionImg2ImgPipeline.from_pipe(sd))
+    with warnings.catch_warnings(action="ignore"):  # a model that it imports uses deprecated parts of torch
+        from diffusers import AutoPipelineForImage2Image
+    assert type(AutoPipelineForImage2Image.from_pipe(sd)) is StableDiffusionImg2ImgPipeline
     assert "_fastmark_attachment" not in vars(type(other))
     start = {"image": Image.fromarray(draw(height=256, width=256)), "num_inference_steps": 2, "strength": 0.5}
     assert read(marker, other("harbour", **start).images) == [None]
