@@ -140,8 +140,9 @@ class Attachment:
         for reference, name, hook, before in self._places:
             owner = reference()
             if owner is not None and vars(owner).get(name) is hook:
-                del vars(owner)[name]
                 vars(owner).update(before)
+                if not before:
+                    del vars(owner)[name]
         pipe = self._pipe()
         if pipe is not None and type(pipe) is self._stand_in:
             pipe.__class__ = self._kind
