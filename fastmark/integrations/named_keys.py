@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fastmark.codec.key import AnyKey, Key
 
 VARIABLE = "FASTMARK_KEY"
-"""Variable of the environment that holds the path of a key file, or its text."""
+"""Variable of the environment that holds the path of a key file, env:NAME, or a key file's text."""
 
 FOLDER_VARIABLE = "FASTMARK_KEYS"
 """Variable of the environment that holds the folder of key files."""

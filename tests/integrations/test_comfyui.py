@@ -243,7 +243,8 @@ def test_keys_are_listed_by_name(keys):
 
 
 def test_a_variable_holds_a_path_or_the_text(image, keys, key, monkeypatch):
-    for value in (str(keys / "ours.key"), key.to_text(), "\n " + key.to_text()):
+    monkeypatch.setenv("OTHER", key.to_text())
+    for value in (str(keys / "ours.key"), key.to_text(), "\n " + key.to_text(), "env:OTHER"):
         monkeypatch.setenv("FASTMARK_KEY", value)
         marked, _ = invoke("FastmarkEmbed", image=image[:1], key="env:FASTMARK_KEY", message=MESSAGE)
         assert invoke("FastmarkDetect", image=marked, key="env:FASTMARK_KEY")[2] == [MESSAGE]
