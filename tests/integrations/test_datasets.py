@@ -199,6 +199,25 @@ def test_formats_that_hold_no_images_are_told(format_name, ds):
             fine.map(Scan(KEY))
 
 
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (MemoryError(), "not enough memory for this image"),
+        (ZeroDivisionError("by\nzero"), "internal error, please report it: ZeroDivisionError: by zero"),
+    ],
+)
+def test_whatever_happens_to_one_image_is_a_row(error, says, monkeypatch):
+    from fastmark.detector import Detector
+
+    def detect_opened(*args, **options):
+        raise error
+
+    monkeypatch.setattr(Detector, "detect_opened", detect_opened)
+    (row,) = dataset(["plain"]).map(Scan(KEY), batched=True)
+    assert (row["fm_state"], row["fm_error"]) == ("error", says)
+    assert len(dataset(["plain"]).filter(Keep("unmarked", KEY))) == 0
+
+
 def test_bombs_are_not_decoded(ds):
     rows = ds.map(Scan(KEY, max_pixels=1000), batched=True)
     assert all(row["fm_state"] == "error" for row in rows)

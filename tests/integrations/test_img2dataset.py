@@ -123,6 +123,25 @@ def test_the_command(out, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["webdataset"], indirect=True)
+def test_a_run_that_was_stopped_writes_no_sidecar_and_is_gone_on_with(out, monkeypatch, capsys):
+    whole = img2dataset.scan_many
+
+    def stopped(sources, *rest, **options):
+        summary = whole(sources[:1], *rest, **options)
+        summary.complete = False
+        return summary
+
+    with monkeypatch.context() as patch:
+        patch.setattr(img2dataset, "scan_many", stopped)
+        assert img2dataset.main([str(out), "--workers", "1", "--quiet"]) == 130
+    assert "run the same command again to resume" in capsys.readouterr().err
+    assert list((out / "fastmark").glob("0*")) == []
+    summary = img2dataset.scan(out, workers=1)
+    assert (summary.resumed, summary.images) == (3, 7)
+    assert len(sidecar(out, "00000") + sidecar(out, "00001")) == 7
+
+
+@pytest.mark.parametrize("kind", ["webdataset"], indirect=True)
 def test_a_shard_that_cannot_be_read_to_its_end_has_no_sidecar(out):
     img2dataset.scan(out, KEY, workers=1)
     tar = out / "00001.tar"
