@@ -7,7 +7,7 @@ from typing import Any
 
 from fastmark._checks import ON_MARKED, redacted
 from fastmark._imports import package
-from fastmark.cli import accompanying
+from fastmark.cli import accompanying, public
 from fastmark.cli.arguments import add_key, add_max_pixels, add_message_bits
 from fastmark.cli.codes import DONE
 from fastmark.codec.key_places import load_secret_key
@@ -49,6 +49,7 @@ def add(verbs: Any) -> None:
     _add_policy(parser)
     _add_place(parser)
     _add_bounds(parser)
+    public.add_to_embed(parser)
     accompanying.add(parser)
     parser.set_defaults(run=proxy, quiet=True)
 
@@ -134,7 +135,8 @@ def proxy(options: argparse.Namespace) -> int:
 
     reach = Reach(url=options.upstream, seconds=options.upstream_seconds, connections=options.max_connections)
     message = message_of(options)
-    companions = accompanying.companions_of(options)
+    code = public.code_of(options)
+    companions = accompanying.companions_of(options, code)
     if companions.registry is not None:
         companions.registry.check()
     marker = Watermarker(load_secret_key(options.key), options.message_bits)
@@ -149,6 +151,7 @@ def proxy(options: argparse.Namespace) -> int:
             work_seconds=options.work_seconds,
             paths=(*PATHS, *(options.path or ())),
             companions=companions,
+            public=code,
             on_url=options.on_url,
             on_partial=options.on_partial,
             on_marked=options.on_marked,

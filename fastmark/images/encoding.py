@@ -185,6 +185,7 @@ def encode_image(
     quality: int | None = None,
     subsampling: str | None = None,
     lossless: bool | None = None,
+    compress_level: int | None = None,
 ) -> bytes:
     """``image`` as the bytes of a file, its metadata (``image.info``) included.
 
@@ -195,6 +196,7 @@ def encode_image(
         quality: 1..100, for JPEG, WebP, AVIF, HEIF and JPEG XL; None is 95.
         subsampling: of ``SUBSAMPLINGS``, for JPEG, AVIF and HEIF; None is 4:4:4.
         lossless: for WebP and JPEG XL; None is False.
+        compress_level: for PNG, 0..9, of zlib; None is Pillow's choice, 6.
 
     Raises:
         OutputError: where format, image or options do not fit each other, an option is given that has no
@@ -208,6 +210,10 @@ def encode_image(
     given = {"quality": quality, "subsampling": subsampling, "lossless": lossless}
     chosen = {key: DEFAULTS[key] if value is None else value for key, value in given.items()}
     options = fitting(name, chosen | {"quality": int(chosen["quality"])})
+    if compress_level is not None:
+        if name != "PNG" or compress_level not in range(10):
+            raise OutputError(f"compress_level is 0 to 9, of PNG, not {compress_level!r} of {name}")
+        options["compress_level"] = compress_level
     if name == "TIFF":
         # not the source's, which may be lossy; and libtiff's compressing writer loses EXIF blocks
         options["compression"] = "raw"

@@ -269,6 +269,17 @@ def test_lossless_formats_write_what_they_are_given(tmp_path, suffix):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_levels_of_png_change_the_file_and_not_the_image():
+    image = Image.fromarray(draw())
+    files = {level: encode_image(image, "png", compress_level=level) for level in (0, 3, 9)}
+    assert len(files[9]) <= len(files[3]) < len(files[0])
+    for data in files.values():
+        np.testing.assert_array_equal(open_for_embedding(data).pixels, draw())
+    for name, level in (("png", 10), ("png", -1), ("jpeg", 3)):
+        with pytest.raises(OutputError, match="compress_level"):
+            encode_image(image, name, compress_level=level)
+
+
 def test_webp_lossless_and_lossy(tmp_path):
     save_image(Image.fromarray(draw()), tmp_path / "a.webp", lossless=True)
     np.testing.assert_array_equal(open_for_embedding(tmp_path / "a.webp").pixels, draw())

@@ -31,6 +31,8 @@ from image_servers import (  # noqa: E402
 )
 from services import serving  # noqa: E402
 
+import fastmark.public  # noqa: E402
+
 MESSAGE = "0123456789abcdef"
 COOKIES = [(b"x-request-id", b"abc"), (b"set-cookie", b"a=1"), (b"set-cookie", b"b=2")]
 
@@ -297,12 +299,14 @@ def test_policies_and_signatures_are_options(folder, upstream, marker, png, draw
         "upstream": upstream.url, "key": "my.key", "message": MESSAGE, "workers": 1,
         "sign": "signer/chain.pem", "sign_key": "signer/key.pem", "xmp": True, "system": "Painter",
         "fail_open": True, "on_partial": "mark", "path": "/sdapi/v1/txt2img", "quality": "80",
+        "public": "ai-generated",
     }  # fmt: skip
-    jpeg = encoded(draw(2, 256, 256), "JPEG")
+    jpeg = encoded(draw(2, 448, 512), "JPEG", quality=92)
     with serving(folder, options, verb="proxy") as proxy, proxy.client() as client:
-        upstream.reply = Reply.of(png, jpeg)
+        upstream.reply = Reply.of(png, jpeg)  # a larger JPEG: two watermarks need room at quality 80
         for data in images_of(client.post(GENERATIONS, json={}).content):
             assert marker.detect(data).message_hex == MESSAGE
+            assert fastmark.public.read(data).code.flags == ("ai-generated",)
             assert read_metadata(data).told() == [
                 ("XMP", True, None),
                 ("content credentials", True, bytes.fromhex(MESSAGE)),
@@ -333,6 +337,7 @@ def test_policies_and_signatures_are_options(folder, upstream, marker, png, draw
         (["--upstream", "http://x", "--path", "generate"], "must begin with /"),
         (["--upstream", "http://x", "--port", "70000"], "65535"),
         (["--upstream", "http://x", "--work-seconds", "0"], "seconds"),
+        (["--upstream", "http://x", "--public", "nice"], "nice"),
         (["--upstream", "http://x", "--provider", "x"], "--registry, --xmp or --sign"),
     ],
 )

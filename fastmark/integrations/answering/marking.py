@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 Message: TypeAlias = "int | bytes | str"
 MessageSource: TypeAlias = "Message | Callable[[], Message] | None"
 
+PNG_LEVEL = 3
+"""Of zlib: a third of the time of Pillow's 6, and files that are no larger (benchmarks/proxy.py, levels)."""
+
 _UNWRITTEN = ("GIF", "JPEG2000", "QOI")
 
 
@@ -86,6 +89,8 @@ class Marking:
         name = check_encoding(name)
         delivery.companions.check_format(name)
         options: dict[str, Any] = {"lossless": True} if is_lossless_webp(data) else {"quality": self._quality}
+        if name == "PNG":
+            options["compress_level"] = PNG_LEVEL
         message = self._message() if callable(self._message) else self._message
         if message is not None:
             message = message_bytes(message, delivery.marker.message_bits)
