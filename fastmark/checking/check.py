@@ -20,6 +20,7 @@ from fastmark.checking.comparing import Comparison, compare
 from fastmark.checking.findings import Finding
 from fastmark.checking.metadata import Metadata, message_of, of_credential, read_metadata
 from fastmark.checking.sentences import Words, sentence
+from fastmark.checking.signposts import read_signpost
 from fastmark.checking.verdicts import LIMITS, Facts, Verdict, decide
 from fastmark.codec.plane import pixels_per_unit
 from fastmark.detector import Detector, Sought
@@ -135,6 +136,7 @@ def check(
     message_bits: int = 64,
     trust_anchors: str | os.PathLike[str] | bytes | None = None,
     locate: bool = False,
+    public: bool = True,
     deep: bool = False,
     threads: int = 1,
     max_pixels: int | None = None,
@@ -142,6 +144,7 @@ def check(
     """Look for a watermark, ask the registry for its id, read the metadata, and say what follows.
 
     States of the findings: ``watermark``: detected, possible, absent; ``binding``: match, mismatch, unknown;
+    ``public watermark``: says, not readable;
     ``registry``: same file, same image, other image, known, reserved, unknown; ``xmp``: says, damaged;
     ``text``: names a generator; ``c2pa``: trusted, valid, invalid, recovered, damaged, not read. Techniques
     that found nothing have no finding, but for the watermark where keys were looked for.
@@ -154,6 +157,8 @@ def check(
         trust_anchors: PEM certificates, or the path of a file of them: roots of trusted signers of content
             credentials.
         locate: whether the part that carries the watermark is located too.
+        public: whether the public watermark, which needs no key, is looked for too. What it says is no proof:
+            anybody can embed it. It counts as metadata do.
         deep, threads, max_pixels: as for :meth:`Watermarker.detect`.
 
     Raises:
@@ -174,6 +179,7 @@ def check(
         found = location.detection
     elif detector is not None:
         found = detector.detect_opened(luma, deep=deep, threads=threads)[0]
+    signpost = read_signpost(luma, deep=deep, threads=threads) if public else ()
     metadata = Metadata() if data is None else read_metadata(data, trust_anchors)
     sha256 = None if data is None else hashlib.sha256(data).hexdigest()
     comparison = _ask(
@@ -185,7 +191,7 @@ def check(
         metadata = _with_recovered(metadata, data, comparison.manifest, trust_anchors)
     names = {} if detector is None else {key.key_id: key.name or key.key_id for key in detector.keys}
     promised = None if found is None or found.detected else _promised(registry, metadata, names)
-    judged = _judge(found, location, metadata, comparison, promised, names, sha256)
+    judged = _judge(found, location, signpost, metadata, comparison, promised, names, sha256)
     return dataclasses.replace(
         judged, width=luma.width, height=luma.height, remarks=luma.remarks, changes=comparison.changes
     )
@@ -259,6 +265,7 @@ def _with_recovered(
 def _judge(
     found: Detection | None,
     location: Location | None,
+    signpost: tuple[Finding, ...],
     metadata: Metadata,
     comparison: Comparison,
     promised: str | None,
@@ -287,7 +294,7 @@ def _judge(
         likeness=comparison.likeness,
         said_otherwise=contradictions,
         credential=fits,
-        metadata=metadata.says_something or comparison.known_file,
+        metadata=bool(signpost) or metadata.says_something or comparison.known_file,
         promised=promised is not None,
     )
     verdict = decide(facts)
@@ -295,6 +302,7 @@ def _judge(
     key_name = None if seen is None else names[seen.key_id]
     findings = (
         *_of_watermark(found, key_name, names),
+        *signpost,
         *comparison.findings,
         *metadata.findings,
     )
@@ -306,7 +314,7 @@ def _judge(
         changes=tuple(change.says for change in comparison.changes),
         contradictions=contradictions if promised is None else (*contradictions, promised),
         metadata=tuple(
-            finding.says for finding in (*comparison.findings, *metadata.findings) if finding.says
+            finding.says for finding in (*signpost, *comparison.findings, *metadata.findings) if finding.says
         ),
         keys=len(names),
     )

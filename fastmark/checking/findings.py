@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Technique = Literal["watermark", "binding", "registry", "xmp", "text", "c2pa"]
+Technique = Literal["watermark", "binding", "public watermark", "registry", "xmp", "text", "c2pa"]
 """The watermark in the pixels; whether it was made for them; the entry of its id; XMP; texts that generators
 leave in files; content credentials."""
 

@@ -11,6 +11,7 @@ from fastmark._checks import MAX_PIXELS_ALONE, redacted
 from fastmark.cli import single
 from fastmark.cli.arguments import add_key, add_max_pixels, add_message_bits
 from fastmark.cli.codes import DONE, ERROR, NOT_FOUND, fail
+from fastmark.cli.public import add_to_detect
 from fastmark.cli.registering import open_registry
 from fastmark.codec.key_places import load_key
 from fastmark.errors import CredentialError, FastmarkError, RegistryError, one_line
@@ -28,7 +29,8 @@ def add(verbs: Any) -> None:
         allow_abbrev=False,
     )
     parser.add_argument("inputs", nargs="+", metavar="IN", help="an image file; - is stdin")
-    add_key(parser, many=True, without="metadata alone are read")
+    add_key(parser, many=True, without="the public watermark and metadata are read")
+    add_to_detect(parser)
     add_message_bits(parser)
     parser.add_argument(
         "--registry", metavar="URL", help="ask this registry for the watermark's id and for the file"
@@ -63,6 +65,7 @@ def check(options: argparse.Namespace) -> int:
                 detector,
                 registry,
                 trust_anchors=options.trust,
+                public=options.public,
                 deep=options.deep,
                 max_pixels=options.max_pixels,
             )

@@ -25,6 +25,7 @@ OPTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "key": ("FILE", "key to look for, or env:NAME; a detector key will do; may be repeated; in the"
                 " variable with commas between them"),
         "message_bits": ("BITS", f"length of the messages: {', '.join(map(str, MESSAGE_BITS))}; default: 64"),
+        "public_watermark": ("BOOL", "whether the public watermark is looked for too; default: true"),
         "registry": ("URL", "registry that is asked, and where ids of embedded images are kept"),
         "trust": ("ROOT", "PEM certificates of authorities whose content credentials are trusted"),
         "tokens": ("FILE", "tokens of those who may do more than the public, see 'fastmark token'"),

@@ -119,6 +119,7 @@ def make_service(settings: Settings) -> Service:
         max_pixels=settings.max_pixels,
         embed_key=embed_key,
         companions=companions,
+        public=settings.public_watermark,
     )
     tokens = Tokens(settings.tokens)
     reports = None if settings.report_keys is None else ReportKeys.load(settings.report_keys)

@@ -56,6 +56,7 @@ class Settings(BaseSettings):
     # what it knows
     key: Annotated[tuple[str, ...], NoDecode] = ()
     message_bits: Literal[16, 32, 64, 96, 128] = 64
+    public_watermark: bool = True
     registry: str | None = None
     trust: Path | None = None
     tokens: Path | None = None

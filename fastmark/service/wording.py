@@ -35,7 +35,7 @@ ENGLISH, LISTED, VALUE = "english", "listed", "value"
 """Keys of phrases that are in no catalog: a ``text`` that is English whatever the language of the page,
 ``items`` that are phrases, and a ``value`` by itself."""
 
-_METADATA = ("xmp", "text", "c2pa")
+_METADATA = ("public watermark", "xmp", "text", "c2pa")
 _SOURCES = get_args(SourceType)
 
 
@@ -150,6 +150,10 @@ def says_of(finding: Mapping[str, Any], answer: Answer) -> tuple[Phrase, ...]:
             return (Phrase(key, {"key": _key(answer), "message": Code(told["message"])}),)
         case ("watermark", "possible" | "absent") | ("binding", "match" | "mismatch" | "unknown"):
             return (Phrase(key),)
+        case "public watermark", "says":
+            return Phrase(key, {"said": _flags(told)}), Phrase("finding.anybody")
+        case "public watermark", "not readable":
+            return (Phrase(key),)
         case "registry", "same image" | "other image":
             return (Phrase(key),)
         case "registry", "unknown":
@@ -197,6 +201,16 @@ def _said(told: Mapping[str, Any]) -> tuple[Phrase, ...]:
         said.append(Phrase("said.data_mining", {"value": mining}))
     if told.get("aigc") is not None:
         said.append(Phrase("said.aigc"))
+    return tuple(said)
+
+
+def _flags(told: Mapping[str, Any]) -> tuple[Phrase, ...]:
+    """Return what a public watermark says."""
+    said = [Phrase(f"said.{flag}") for flag in told["flags"]]
+    if told["resolver"]:
+        said.append(
+            Phrase("said.resolver", {"number": told["resolver"], "free": Code(f"{told['free']:08x}")})
+        )
     return tuple(said)
 
 

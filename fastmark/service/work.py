@@ -40,6 +40,7 @@ class Plan:
         max_pixels: of an image.
         embed_key: that embeds; None where nothing is embedded.
         companions: what goes beside watermarks that are embedded.
+        public: whether the public watermark is looked for.
     """
 
     keys: tuple[AnyKey, ...]
@@ -49,6 +50,7 @@ class Plan:
     max_pixels: int | None = None
     embed_key: Key | None = None
     companions: Companions = NOTHING
+    public: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,7 @@ class Work:
             self._plan.registry,
             trust_anchors=self._plan.trust_anchors,
             locate=where,
+            public=self._plan.public,
             max_pixels=self._plan.max_pixels,
         )
         values = found.to_dict(scores=scores)

@@ -6,6 +6,7 @@ import spec_embedder
 from pictures import drawn
 
 import fastmark as fm
+from fastmark.codec.public import PUBLIC_KEY, PublicCode
 
 SECRET = bytes(range(7, 39))
 ROUNDED_OTHERWISE = (
@@ -78,6 +79,30 @@ def test_marked_pixels_are_those_of_the_specification(pictures, name, bits, stre
     if min(picture.shape[:2]) < 4 * 96:  # planes that are not looked at through windows
         assert report.margin_message == pytest.approx(expected.margin, rel=1e-4)
     assert report.strength == pytest.approx(expected.strength, rel=1e-5)
+    assert_same(picture, marked, expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "strength"),
+    [("textured", 1), ("smooth", 2), ("grey, shapes", 1), ("grey, more shapes", 4), ("wide", 1),
+     ("two pixels a unit", 1)],
+)  # fmt: skip
+def test_two_watermarks_at_once_are_those_of_the_specification(pictures, name, strength):
+    picture, message = pictures[name], np.random.default_rng(14).bytes(8)
+    code = PublicCode.of("ai-generated,do-not-train", 65535, 7)
+    public = (PUBLIC_KEY.secret, code.to_bytes())
+    expected, other = spec_embedder.embed_both(picture, (SECRET, message), public, strength)
+    assert min(expected.lead, other.lead) > CLEAR
+    marked, report = fm.Watermarker(fm.Key(SECRET), 64, strength).embed_report(picture, message, public=code)
+    if min(picture.shape[:2]) < 4 * 96:
+        told = report.margin_message, report.margin_public
+        assert told == pytest.approx((expected.margin, other.margin), rel=1e-4)
+    assert report.tones == expected.tones
+    assert report.strength == pytest.approx(expected.strength, rel=1e-5)
+    assert_same(picture, marked, expected)
+
+
+def assert_same(picture, marked, expected):
     assert (marked.shape, marked.dtype) == (picture.shape, np.uint8)
     difference = np.abs(marked.astype(int) - expected.pixels)
     assert difference.max() <= 1

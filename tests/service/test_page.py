@@ -23,6 +23,7 @@ import fastmark.checking.check
 from fastmark.checking.changes import KINDS, Change
 from fastmark.checking.findings import Technique
 from fastmark.checking.verdicts import Verdict
+from fastmark.codec.public import FLAGS
 from fastmark.service import wording
 from fastmark.service.languages import LANGUAGES, choose, clean, language
 from fastmark.service.pages import Pages, read_map
@@ -242,7 +243,15 @@ def test_every_state_of_a_finding_is_known_in_every_language():
         technique, _, names = group.replace("``", "").partition(": ")
         for state in names.split(", "):
             one = answers.finding(
-                technique, state, id=answers.ID, message=answers.ID, made_with="key", tool="x"
+                technique,
+                state,
+                id=answers.ID,
+                message=answers.ID,
+                made_with="key",
+                tool="x",
+                flags=list(FLAGS),
+                resolver=3,
+                free=7,
             )
             if technique in made and state not in ("damaged", "not read"):
                 one = made[technique]() | {"state": state}
@@ -250,6 +259,16 @@ def test_every_state_of_a_finding_is_known_in_every_language():
             assert phrases[0].key != ENGLISH, (technique, state)
             for name in LANGUAGES:
                 assert language(name).say(*phrases)
+
+
+@pytest.mark.parametrize("name", LANGUAGES)
+def test_what_a_public_watermark_says_is_told(name):
+    told = {"flags": list(FLAGS), "resolver": 3, "free": 7}
+    one = answers.finding("public watermark", "says", **told)
+    html = language(name).say(*wording.says_of(one, answers.answer("metadata only")))
+    for flag in FLAGS:
+        assert language(name).say(wording.Phrase(f"said.{flag}")) in html
+    assert "00000007" in html
 
 
 def test_what_was_changed_is_listed():

@@ -291,10 +291,10 @@ def find_noise(pixels, plane, k, m, binding=CLASSES[0]):
     return power[np.ix_(y, x)] * g**2 / (g**2 * variance + 50)
 
 
-def base_strength(k, v):
+def base_strength(k, v, visibility=11.5):
     """Choose the strength, the user's factor left out (section 6, strength)."""
     seen = 4.819 + 0.476 * math.log(v) + 0.482 * math.log(min(k, 4))
-    return min(max(math.exp((math.log(11.5) - seen) / 1.173), 0.35), 1.4)
+    return min(max(math.exp((math.log(visibility) - seen) / 1.173), 0.35), 1.4)
 
 
 def harden(plane, delta, strength):
@@ -331,25 +331,49 @@ def message_margin(plane, m, origin, key, codeword, n_bits):
 
 def embed(pixels, secret, message, factor=1.0):
     """Mark uint8 pixels ``(H, W)`` or ``(H, W, 3)`` as sections 4 to 8 say; refuse none."""
+    return embed_all(pixels, [(secret, message)], factor)[0]
+
+
+def embed_both(pixels, one, other, factor=1.0):
+    """Mark pixels with two secrets and messages, as section 14 says: the same pixels, with the facts of each."""
+    return embed_all(pixels, [one, other], factor)
+
+
+def embed_all(pixels, written, factor):
     k = max(1, (2 * min(pixels.shape[:2]) + 800) // 1600)
-    key, plane, codeword = carriers(secret), to_plane(pixels, k), encode(message, k)
+    plane = to_plane(pixels, k)
     m = measure(plane)
-    n_tones = count_tones(plane, m, key.tones)
-    origin, lead = find_origin(plane, m, secret, codeword, n_tones)
+    marks = []
+    for secret, message in written:
+        key, codeword = carriers(secret), encode(message, k)
+        n_tones = count_tones(plane, m, key.tones)
+        marks.append((key, codeword, n_tones, *find_origin(plane, m, secret, codeword, n_tones)))
+    alone = len(marks) == 1
     for binding in CLASSES:
-        unit = make_delta(plane, m, origin, key, codeword, n_tones, binding)
+        unit = sum(
+            make_delta(plane, m, origin, key, codeword, n_tones, binding)
+            for key, codeword, n_tones, origin, _ in marks
+        )
         v = math.sqrt(np.mean(find_noise(pixels, plane, k, m, binding) ** 2))
-        delta, strength = scale(plane, unit, k, factor, base_strength(k, v))
+        base = base_strength(k, v) if alone else base_strength(k, v, 14) / math.sqrt(2)
+        delta, strength = scale(plane, unit, k, factor, base, 42.15 if alone else 39.5)
         steps = np.floor(to_pixels(delta, k, pixels.shape[:2]) + 0.5)
         marked = np.clip(pixels + (steps if pixels.ndim == 2 else steps[..., None]), 0, 255).astype(np.uint8)
-        margin = message_margin(to_plane(marked, k), m, origin, key, codeword, 8 * len(message))
-        if margin >= 1:
+        seen = to_plane(marked, k)
+        margins = [
+            message_margin(seen, m, origin, key, codeword, 8 * len(message))
+            for (key, codeword, _, origin, _), (_, message) in zip(marks, written, strict=True)
+        ]
+        if min(margins) >= 1:
             break
-    return Marked(marked, k, n_tones, strength, lead, binding[0], margin)
+    return [
+        Marked(marked, k, n_tones, strength, lead, binding[0], margin)
+        for (_, _, n_tones, _, lead), margin in zip(marks, margins, strict=True)
+    ]
 
 
-def scale(plane, unit, k, factor, base):
-    """Return the hardened delta and its strength, lowered where the PSNR asks for it (section 6)."""
+def scale(plane, unit, k, factor, base, least_psnr=42.15):
+    """Return the hardened delta and its strength, lowered where the PSNR asks for it (sections 6, 14)."""
 
     def scaled(strength):
         return harden(plane, strength * unit, strength) if k == 1 else strength * unit
@@ -357,7 +381,7 @@ def scale(plane, unit, k, factor, base):
     strength = factor * base
     delta = scaled(strength)
     psnr = 10 * math.log10(255**2 / (np.mean(delta**2) + 1 / 12))
-    lacking = 42.15 - 20 * math.log10(max(1, factor)) - psnr
+    lacking = least_psnr - 20 * math.log10(max(1, factor)) - psnr
     if lacking > 0:
         strength *= 10 ** (-lacking / 20)
         delta = scaled(strength)
