@@ -12,7 +12,7 @@ from fastmark.cli.arguments import add_key, add_max_pixels, add_message_bits
 from fastmark.cli.codes import DONE
 from fastmark.codec.key_places import load_secret_key
 
-_MAX_BYTES, _MAX_MEMORY, _MAX_PIXELS = 64 << 20, 512 << 20, 50_000_000
+_MAX_BYTES, _MAX_MEMORY, _MAX_PIXELS = 64 << 20, 256 << 20, 50_000_000
 
 
 def add(verbs: Any) -> None:

@@ -9,7 +9,6 @@ Nothing is imported for it but fastmark.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import os
 from collections.abc import Iterable
@@ -22,7 +21,7 @@ from fastmark.companions import NOTHING, Companions
 from fastmark.delivery import Delivery
 from fastmark.errors import InvalidMessageError
 from fastmark.integrations.answering.answer import Answer
-from fastmark.integrations.answering.bounds import Crew, Room, Threads
+from fastmark.integrations.answering.bounds import Bounds, Crew, Threads
 from fastmark.integrations.answering.marking import Marking, MessageSource
 from fastmark.integrations.answering.problems import Refusal
 from fastmark.integrations.answering.rules import (
@@ -140,8 +139,7 @@ class FastmarkMiddleware:
         self.make = functools.partial(Marking, delivery, message, quality)
         self._threads = Threads(self.make, check_count("workers", workers, 0))
         self.crew: Crew = self._threads
-        self._room = Room(max(max_memory, max_bytes))
-        self._slots: asyncio.Semaphore | None = None
+        self._bounds: Bounds | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, as ASGI has it."""
@@ -155,9 +153,10 @@ class FastmarkMiddleware:
         if path is None:
             await self.app(scope, receive, send)
             return
-        if self._slots is None:
-            self._slots = asyncio.Semaphore(self.crew.size)
-        answer = Answer(self.rules, self.crew, self._room, self._slots, send)
+        if self._bounds is None:
+            size = max(self.rules.max_memory, self.rules.max_bytes)
+            self._bounds = Bounds.of(size, self.crew)
+        answer = Answer(self.rules, self.crew, self._bounds, send)
         try:
             await self.app(_plain_request(scope), receive, answer.send)
         except Exception as error:

@@ -170,6 +170,11 @@ def breaking(said):
             with connection:
                 connection.recv(65536)
                 connection.sendall(said)
+                connection.shutdown(socket.SHUT_WR)
+                connection.settimeout(10)
+                with contextlib.suppress(OSError):  # what is left unread would break off what was said
+                    while connection.recv(65536):
+                        pass
 
     thread = threading.Thread(target=serve)
     thread.start()

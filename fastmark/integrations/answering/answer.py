@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import zlib
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +13,10 @@ from fastmark.integrations.answering.events import Event, Splitter
 from fastmark.integrations.answering.problems import Refusal
 from fastmark.integrations.answering.scanning import Found, Scan, replaced, scan
 from fastmark.integrations.answering.types import Headers, Message, Send
+from fastmark.integrations.answering.unpacking import CODINGS, Decoder
 
 if TYPE_CHECKING:
-    from fastmark.integrations.answering.bounds import Crew, Room
+    from fastmark.integrations.answering.bounds import Bounds, Crew
     from fastmark.integrations.answering.marking import Done
     from fastmark.integrations.answering.rules import Rules
 
@@ -29,6 +29,9 @@ _STALE = frozenset(
 """Headers that tell of the body as it was, or are ours."""
 
 _BY_URL = "image_by_url"
+_USUAL_BYTES = 16 << 20
+"""That are set aside for an answer that does not tell its length."""
+
 _LARGE = 1 << 17
 """Characters of JSON that are searched in a thread: reading them takes longer than starting it."""
 
@@ -44,23 +47,23 @@ class Answer:
         refused: whether another answer was sent in its place, or an event that ended it.
     """
 
-    def __init__(self, rules: Rules, crew: Crew, room: Room, slots: asyncio.Semaphore, send: Send) -> None:
+    def __init__(self, rules: Rules, crew: Crew, bounds: Bounds, send: Send) -> None:
         """Prepare for an answer.
 
         Args:
             rules: by which it is treated.
             crew: that works on its images.
-            room: for answers that are held.
-            slots: as many as the crew works on at a time.
+            bounds: of all answers together.
             send: where it goes.
         """
-        self._rules, self._crew, self._room, self._slots, self._forward = rules, crew, room, slots, send
+        self._rules, self._crew, self._forward = rules, crew, send
+        self._room, self._turns, self._slots = bounds.room, bounds.turns, bounds.slots
         self.refused = False
         self._mode = "none"
         self._start: Message = {}
         self._chunks: list[bytes] = []
         self._length = self._held = 0
-        self._decoder: _Decoder | None = None
+        self._decoder: Decoder | None = None
         self._splitter = Splitter()
         self._done: list[Done] = []
         self._notes: list[str] = []
@@ -120,12 +123,12 @@ class Answer:
             return
         self._mode = "hold"
         coding = self._header(b"content-encoding").lower()
-        if coding not in _CODINGS:
+        if coding not in CODINGS:
             await self._give_up(
                 Refusal(f"the answer is encoded as {coding!r}, not as gzip", "unknown_answer")
             )
             return
-        self._decoder = _Decoder(coding)
+        self._decoder = Decoder(coding)
         if self._header(b"content-type").partition(";")[0].strip().lower() == "text/event-stream":
             self._mode = "events"
             if self._rules.on_partial == "pass":
@@ -136,7 +139,8 @@ class Answer:
         if told.isdecimal() and int(told) > self._rules.max_bytes:
             await self._give_up(self._too_large())
             return
-        self._held = await self._room.take(int(told) if told.isdecimal() else self._rules.max_bytes)
+        guess = min(_USUAL_BYTES, self._rules.max_bytes)
+        self._held = await self._room.take(int(told) if told.isdecimal() else guess)
 
     async def _body(self, chunk: bytes, more: bool) -> None:
         if self._mode == "none":  # no start: the server will complain
@@ -148,7 +152,9 @@ class Answer:
             self._chunks.append(chunk)
             if self._length > self._rules.max_bytes:
                 await self._give_up(self._too_large(), more=more)
-            elif not more:
+                return
+            self._hold(max(self._length, self._held))
+            if not more:
                 await self._finish()
 
     async def _give_up(self, refusal: Refusal, *, more: bool = True) -> None:
@@ -168,9 +174,11 @@ class Answer:
     async def _finish(self) -> None:
         raw = b"".join(self._chunks)
         self._chunks.clear()
+        self._hold(len(raw))
         try:
-            data = await self._decoded(raw)
-            body = await self._marked_body(data)
+            async with self._turns:  # what waits is held once, what is at work several times over
+                data = await self._decoded(raw)
+                body = await self._marked_body(data)
         except (Refusal, ValueError) as error:
             self._chunks.append(raw)
             await self._give_up(_unknown(error), more=False)
@@ -253,11 +261,15 @@ class Answer:
         waits = len(self._splitter)
         if waits > self._rules.max_bytes:
             raise self._too_large()
-        if waits > self._held and not self._room.take_now(waits - self._held):
+        self._hold(waits)
+
+    def _hold(self, amount: int) -> None:
+        """Take so much room in all, or refuse the answer: who holds some must not wait for more."""
+        if amount > self._held and not self._room.take_now(amount - self._held):
             raise Refusal("too many answers are on their way: try again in a moment", "busy", again=True)
-        if waits < self._held:
-            self._room.give(self._held - waits)
-        self._held = waits
+        if amount < self._held:
+            self._room.give(self._held - amount)
+        self._held = amount
 
     async def _marked_event(self, raw: bytes) -> bytes:
         """Return an event with its images watermarked, as it was where it has none; empty to leave it out."""
@@ -328,44 +340,6 @@ class Answer:
             f"the answer has more than {self._rules.max_bytes} bytes: ask for fewer or smaller images",
             "answer_too_large",
         )
-
-
-_CODINGS = {"": None, "identity": None, "gzip": 31, "x-gzip": 31, "deflate": 15}
-
-
-class _Decoder:
-    """Undoes the encoding of a body, within a limit; gzip of several members too."""
-
-    def __init__(self, coding: str) -> None:
-        self._bits = _CODINGS[coding]
-        self._inner = None if self._bits is None else zlib.decompressobj(self._bits)
-
-    @property
-    def plain(self) -> bool:
-        """Whether there is nothing to undo."""
-        return self._inner is None
-
-    def feed(self, data: bytes, most: int) -> bytes:
-        """Return what some bytes stand for.
-
-        Raises:
-            ValueError: if they are damaged, or stand for more than ``most`` bytes.
-        """
-        if self._inner is None or self._bits is None:
-            return data
-        pieces, left = [], most
-        try:
-            while data:
-                if self._inner.eof:
-                    self._inner = zlib.decompressobj(self._bits)
-                pieces.append(self._inner.decompress(data, left + 1))
-                left -= len(pieces[-1])
-                if left < 0:
-                    raise ValueError(f"it has more than {most} bytes when it is unpacked")
-                data = self._inner.unconsumed_tail or self._inner.unused_data
-        except zlib.error:
-            raise ValueError("its encoding is damaged") from None
-        return b"".join(pieces)
 
 
 async def _scan(text: str) -> Scan:

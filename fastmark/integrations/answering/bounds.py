@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from fastmark._threads import usable_cores
@@ -106,3 +107,23 @@ class Room:
             if not future.done():
                 self._free -= amount
                 future.set_result(None)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Of all answers together.
+
+    Attributes:
+        room: for those that are held.
+        turns: as many as are taken apart at a time: one more than there are images at work.
+        slots: as many as images are worked on at a time.
+    """
+
+    room: Room
+    turns: asyncio.Semaphore
+    slots: asyncio.Semaphore
+
+    @classmethod
+    def of(cls, size: int, crew: Crew) -> Bounds:
+        """Return those of so many bytes, and of a crew."""
+        return cls(Room(size), asyncio.Semaphore(crew.size + 1), asyncio.Semaphore(crew.size))

@@ -19,7 +19,7 @@ ON_URL: tuple[OnUrl, ...] = get_args(OnUrl)
 ON_PARTIAL: tuple[OnPartial, ...] = get_args(OnPartial)
 FAIL: tuple[Fail, ...] = get_args(Fail)
 
-MAX_BYTES, MAX_MEMORY = 64 << 20, 512 << 20
+MAX_BYTES, MAX_MEMORY = 64 << 20, 256 << 20
 MAX_PIXELS = 50_000_000
 """Bounds of one answer, of all at a time, and of one image, unless told otherwise."""
 
