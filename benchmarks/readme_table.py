@@ -244,6 +244,26 @@ def figures(results: Path) -> str:
     )
 
 
+def together(results: Path) -> str:
+    """What two watermarks cost and survive; empty without results."""
+    names = ("quality-public.csv", "robustness-public-groups.csv")
+    if not all((results / name).exists() for name in names):
+        return ""
+    (_, looks), (head, groups) = (read_commented(results / name) for name in names)
+    (psnr, _), (score, least) = (of_quality(looks)[column] for column in ("psnr_db", "ssimulacra2"))
+    own, public = (
+        next(row for row in groups if (row["watermark"], row["group"]) == (name, "everyday"))
+        for name in ("own", "public")
+    )
+    images = sum(bool(row.get("psnr_db")) for row in looks)
+    return (
+        f"Both together show a little more than one: SSIMULACRA2 is {score} on average and {least} at"
+        f" worst over {images} images, PSNR {psnr} dB ({source(names[0])}). After everyday handling the"
+        f" message of the key is read in {percent(own['message %'])} of {own['n']} trials, and the public"
+        f" watermark in {percent(public['message %'])}. {measured(head, names[1], 'benchmarks/results/')}"
+    )
+
+
 def speed_summary(rows: Iterable[Mapping[str, Any]], size: str) -> list[dict[str, Any]]:
     """One row per tool: medians per megapixel over images of one size, messages read back, errors.
 
@@ -462,6 +482,7 @@ class Block(NamedTuple):
 
 BLOCKS = (
     Block(README, "figures", figures),
+    Block(README, "two watermarks", together),
     Block(README, "speed chart", chart),
     Block(README, "speed of rejecting", rejecting),
     Block(README, "survival", brief_survival),

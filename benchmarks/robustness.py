@@ -293,15 +293,22 @@ def report_unmarked(rows: list[Row]) -> list[Row]:
     return table
 
 
+def by_watermark(rows: list[Row]) -> list[Row]:
+    """Tell the groups of a key's watermark and of the public one apart, where both were embedded."""
+    parts = {
+        name: [row for row in rows if (row["key"] == "public") == (name == "public")]
+        for name in ("own", "public")
+    }
+    if not parts["public"]:
+        return by_group(rows)
+    return [{"watermark": name} | line for name, part in parts.items() for line in by_group(part)]
+
+
 def report_marked(rows: list[Row]) -> list[Row]:
-    if any(row["key"] == "public" for row in rows):
-        for name, of in (("private", False), ("public", True)):
-            part = [row for row in rows if (row["key"] == "public") == of]
-            print_table(f"{name} watermark, by group", by_group(part))
     table = by_attack(rows)
     print_table("by attack", table)
     print_table("pictures that lost most (group everyday)", by_picture(rows))
-    print_table("by group, against the targets", by_group(rows))
+    print_table("by group, against the targets", by_watermark(rows))
     return table
 
 
@@ -365,7 +372,9 @@ def main() -> None:
         write_csv(options.output, head, rows)
         write_csv(options.output.with_name(f"{options.output.stem}-summary.csv"), head, summary)
         if not options.unmarked:
-            write_csv(options.output.with_name(f"{options.output.stem}-groups.csv"), head, by_group(trials))
+            write_csv(
+                options.output.with_name(f"{options.output.stem}-groups.csv"), head, by_watermark(trials)
+            )
 
 
 if __name__ == "__main__":

@@ -13,8 +13,13 @@ public=...)``).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict, TypeVar, Unpack, overload
 
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fastmark._checks import OnMarked
 from fastmark.codec.public import (
     FLAGS,
     MAX_FREE,
@@ -32,6 +37,7 @@ from fastmark.watermarker import public_marker as marker
 
 if TYPE_CHECKING:
     from fastmark.images.opening import ImageInput
+    from fastmark.images.reading import Encoded
     from fastmark.results import Detection
 
 __all__ = [
@@ -43,6 +49,7 @@ __all__ = [
     "RESOLVERS",
     "Flag",
     "Flags",
+    "Options",
     "PublicCode",
     "Reading",
     "code_of",
@@ -50,6 +57,16 @@ __all__ = [
     "marker",
     "read",
 ]
+
+
+class Options(TypedDict, total=False):
+    """Options of :func:`embed`, as ``Watermarker.embed_report`` describes them."""
+
+    threads: int
+    bind: bool
+    on_marked: OnMarked
+    out: NDArray[np.uint8] | None
+    max_pixels: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +88,26 @@ class Reading:
         return self.code is not None
 
 
-def embed(image: ImageInput, code: PublicCode | Flags, **options: Any) -> Marked:
+_Scalar = TypeVar("_Scalar", bound=np.generic)
+
+
+@overload
+def embed(
+    image: NDArray[_Scalar], code: PublicCode | Flags, **options: Unpack[Options]
+) -> NDArray[_Scalar]: ...
+@overload
+def embed(
+    image: Encoded | Image.Image, code: PublicCode | Flags, **options: Unpack[Options]
+) -> Image.Image: ...
+@overload
+def embed(image: ImageInput, code: PublicCode | Flags, **options: Unpack[Options]) -> Marked: ...
+def embed(image: ImageInput, code: PublicCode | Flags, **options: Unpack[Options]) -> Marked:
     """Return the image with a public watermark alone.
 
     Args:
         image: as for ``Watermarker.embed_report``.
         code: what it says, or the names of its flags.
-        options: of ``Watermarker.embed_report``, but for a message.
+        options: those of ``Watermarker.embed_report`` that are about one watermark.
 
     Raises:
         InvalidMessageError: if the code says nothing, or contradicts itself; else as there.

@@ -335,7 +335,7 @@ def embed(pixels, secret, message, factor=1.0):
 
 
 def embed_both(pixels, one, other, factor=1.0):
-    """Mark pixels with two secrets and messages, as section 14 says: the same pixels, with the facts of each."""
+    """Mark pixels with two secrets and messages (section 14): the same pixels, with the facts of each."""
     return embed_all(pixels, [one, other], factor)
 
 

@@ -28,6 +28,7 @@ from fastmark import (
     Outcome,
     Step,
     Watermarker,
+    public,
 )
 from fastmark.provenance import Signer
 from fastmark.registry import PublicRecord, Registry
@@ -51,6 +52,18 @@ assert_type(marker.embed(b"...", 7), Image.Image)
 assert_type(marker.embed(b"...", 7, on_marked="keep", bind=False), Image.Image)
 assert_type(marker.embed(bytes_image, 7, on_marked="refuse"), NDArray[np.uint8])
 assert_type(marker.embed(io.BytesIO(), 7), Image.Image)
+
+# ---- the public watermark, beside another and alone ----
+
+code = public.PublicCode.of({"do-not-train", "captured"}, resolver=3, free=7)
+assert_type(marker.embed(bytes_image, 7, public=code), NDArray[np.uint8])
+assert_type(marker.embed_batch([opened], [7], public=code), list[Image.Image])
+assert_type(public.embed("photo.jpg", code), Image.Image)
+assert_type(public.embed(bytes_image, "do-not-train", bind=False), NDArray[np.uint8])
+assert_type(public.read("photo.jpg"), public.Reading)
+assert_type(public.read("photo.jpg").code, public.PublicCode | None)
+assert_type(code.flags, tuple[public.Flag, ...])
+assert_type(public.marker(), Watermarker)
 with Path("photo.jpg").open("rb") as file, tempfile.SpooledTemporaryFile() as spooled:
     assert_type(marker.embed(file, 7), Image.Image)
     assert_type(marker.embed(spooled, 7), Image.Image)
