@@ -129,7 +129,7 @@ def embed(
     beside = NOTHING if companions is None else companions
     record_beside(beside.record, public)
     if key is None:
-        key, messages, message_bits = _public_alone(public, messages, beside)
+        key, messages = _public_alone(public, messages, message_bits, beside)
         public = None
     check_secret_key(key)
     check_numbers(message_bits, max_pixels, workers)
@@ -195,9 +195,9 @@ def embed(
 
 
 def _public_alone(
-    code: PublicCode | None, messages: str | bytes | int | None, beside: Companions
-) -> tuple[Key, bytes, int]:
-    """Return the key, the message of all images and its length where the public watermark stands alone.
+    code: PublicCode | None, messages: str | bytes | int | None, message_bits: int, beside: Companions
+) -> tuple[Key, bytes]:
+    """Return the key, and the message of all images, where the public watermark stands alone.
 
     Raises:
         InvalidMessageError: if there is nothing to say, or what is given needs a key.
@@ -214,7 +214,11 @@ def _public_alone(
         raise InvalidMessageError(
             "a registry keeps ids, and the public watermark is none: give a key, or leave the registry out"
         )
-    return PUBLIC_KEY, code.to_bytes(), PUBLIC_BITS
+    if message_bits != PUBLIC_BITS:
+        raise InvalidMessageError(
+            f"the public watermark has {PUBLIC_BITS} bits, not {message_bits}: leave message_bits out"
+        )
+    return PUBLIC_KEY, code.to_bytes()
 
 
 def _next_second() -> dt.datetime:

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from fastmark.codec.key_places import load_key
-from fastmark.codec.public import FLAGS, MAX_FREE, MAX_RESOLVER, PUBLIC_KEY
+from fastmark.codec.public import FLAGS, MAX_FREE, MAX_RESOLVER, PUBLIC_BITS, PUBLIC_KEY
 from fastmark.errors import InvalidMessageError, KeyFormatError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def add_to_embed(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--public",
         metavar="FLAGS",
-        help=f"embed it, beside that of --key or alone; with commas between: {', '.join(FLAGS)}",
+        help=f"embed the public watermark, beside that of --key or alone; with commas between: {', '.join(FLAGS)}",
     )
     group.add_argument(
         "--resolver",
@@ -67,6 +67,10 @@ def code_of(options: argparse.Namespace) -> PublicCode | None:
                 raise InvalidMessageError(
                     f"--{name} goes with --key: the public watermark alone says what --public names"
                 )
+        if options.message_bits != PUBLIC_BITS:
+            raise InvalidMessageError(
+                f"--message-bits goes with --key: the public watermark has {PUBLIC_BITS} bits"
+            )
     return PublicCode.of(options.public or (), options.resolver or 0, options.free or 0)
 
 
