@@ -254,6 +254,8 @@ def test_a_folder_gets_both(photos, tmp_path, marker):
 def test_what_needs_a_key_is_refused(photos, tmp_path, marker):
     with pytest.raises(InvalidMessageError, match="nothing to embed: give a key"):
         bulk.embed(photos, tmp_path / "out", None)
+    with pytest.raises(InvalidMessageError, match="has 64 bits, not 128"):
+        bulk.embed(photos, tmp_path / "out", None, public=CODE, message_bits=128)
     with pytest.raises(InvalidMessageError, match="messages need a key"):
         bulk.embed(photos, tmp_path / "out", None, "random", public=CODE)
     with pytest.raises(RecordError, match="the record says"):

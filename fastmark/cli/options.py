@@ -207,8 +207,8 @@ def _add_detect(verbs: Any) -> None:
     detect.add_argument(
         "--serve-stdio",
         action="store_true",
-        help="keep at work for another program: one JSON object a line on stdin, as"
-        ' {"id": 1, "path": "photo.jpg"} or {"id": 1, "image": BASE64}, and one answer a line on stdout',
+        help="keep at work for another program: one JSON object per line on stdin, as"
+        ' {"id": 1, "path": "photo.jpg"} or {"id": 1, "image": BASE64}, and one answer per line on stdout',
     )
     detect.set_defaults(run=stdio.detect)
 

@@ -20,7 +20,8 @@ def add_to_embed(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--public",
         metavar="FLAGS",
-        help=f"embed the public watermark, beside that of --key or alone; with commas between: {', '.join(FLAGS)}",
+        help="embed the public watermark, beside that of --key or alone; with commas between:"
+        f" {', '.join(FLAGS)}",
     )
     group.add_argument(
         "--resolver",

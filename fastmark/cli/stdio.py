@@ -1,4 +1,4 @@
-"""``fastmark detect --serve-stdio``: one request a line on stdin, one answer a line on stdout, in JSON.
+"""``fastmark detect --serve-stdio``: one request per line on stdin, one answer per line on stdout, in JSON.
 
 A program in any language keeps a detector that is warm. The first line on stdout says that it is ready. A
 request is an object with ``path`` or ``image`` (base64), perhaps ``id`` (any value, which comes back),

@@ -16,8 +16,8 @@ from fastmark import public
 JSON, PNG = (Path(__file__).with_name(name) for name in ("public.json", "public.png"))
 
 COMMENT = (
-    "The public watermark, as tests/codec/test_public_code.py reads it. Written by tests/vectors/public.py; a "
-    "difference means that public watermarks made before are no longer read. The key's entries and the "
+    "The public watermark, as tests/codec/test_public_code.py reads it. Written by tests/vectors/public.py; "
+    "a difference means that public watermarks made before are no longer read. The key's entries and the "
     "digests of codewords are those of format.json. public.png carries the first code."
 )
 CODES = (
