@@ -187,15 +187,7 @@ class Delivery:
             return None
         if hashlib.sha256(data).hexdigest() != entry.sha256:
             return None
-        marked, report = self.marker.embed_report(
-            image,
-            message,
-            bind=self.bind,
-            on_marked=self.on_marked,
-            public=self.public,
-            max_pixels=self.max_pixels,
-        )
-        assert isinstance(marked, Image.Image)
+        marked, report = self._embed(image, message)
         verified = None
         if self.verify or report.action == "replaced":
             verified = self._read_back(data, message, format_name, report)
@@ -210,6 +202,18 @@ class Delivery:
         """What metadata say of the image, if only that a trained model made it."""
         code = PublicCode.from_bytes(message) if self._is_public else self.public
         return record_beside(self.companions.record, code) or Record()
+
+    def _embed(self, image: str | bytes, message: bytes) -> tuple[Image.Image, EmbedReport]:
+        marked, report = self.marker.embed_report(
+            image,
+            message,
+            bind=self.bind,
+            on_marked=self.on_marked,
+            public=self.public,
+            max_pixels=self.max_pixels,
+        )
+        assert isinstance(marked, Image.Image)
+        return marked, report
 
     def _read_back(self, data: bytes, message: bytes, format_name: str, report: EmbedReport) -> Detection:
         """Read both watermarks back from a file; return the detection of the marker's own."""
@@ -227,15 +231,7 @@ class Delivery:
         lap: Callable[[str], None],
     ) -> tuple[Delivered, dict[str, Any]]:
         """Return what is to be written, and what the registry will know of it."""
-        marked, report = self.marker.embed_report(
-            image,
-            message,
-            bind=self.bind,
-            on_marked=self.on_marked,
-            public=self.public,
-            max_pixels=self.max_pixels,
-        )
-        assert isinstance(marked, Image.Image)
+        marked, report = self._embed(image, message)
         lap("marking")
         record = self._record(message)
         told = None if self._is_public else message
