@@ -53,6 +53,7 @@ class Pool:
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="fastmark-worker")
         self._idle: asyncio.Queue[_Worker] = asyncio.Queue()
         self._reviving: set[asyncio.Task[None]] = set()
+        self._working: set[asyncio.Task[Any]] = set()
 
     @property
     def size(self) -> int:
@@ -73,6 +74,8 @@ class Pool:
     async def run(self, name: str, *arguments: Any) -> Any:
         """Call a method in the next process that is free.
 
+        Cancelled while it works, the process goes on, and is free again when it has ended.
+
         Raises:
             LostError: if the process did not survive it, or took too long.
             Exception: whatever the method raised.
@@ -81,6 +84,17 @@ class Pool:
         while not worker.alive:  # it was killed while it waited: that is no fault of this image
             self._replace(worker, "died while it waited")
             worker = await self._idle.get()
+        work = asyncio.create_task(self._work(worker, name, arguments))
+        self._working.add(work)
+        work.add_done_callback(self._ended)
+        return await asyncio.shield(work)
+
+    def _ended(self, work: asyncio.Task[Any]) -> None:
+        self._working.discard(work)
+        if not work.cancelled():
+            work.exception()  # asked for, as nobody else may be there to do so
+
+    async def _work(self, worker: _Worker, name: str, arguments: tuple[Any, ...]) -> Any:
         told = "died"
         try:
             return await self._in_thread(worker.call, name, arguments, self.seconds)

@@ -88,6 +88,20 @@ def test_a_call_that_takes_too_long_is_ended():
     run(test, seconds=1.5)
 
 
+def test_a_call_that_is_cancelled_leaves_its_process_to_end_it():
+    async def test(pool):
+        waiting = asyncio.create_task(pool.run("hang", 1.0))
+        await asyncio.sleep(0.2)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        # were the process given out while it is at work, another's answer would come back from it
+        assert pool._idle.qsize() == 1
+        assert await asyncio.gather(*(pool.run("echo", i) for i in range(6))) == list(range(6))
+
+    run(test, workers=2)
+
+
 def test_a_process_that_was_killed_while_idle_costs_no_call():
     async def test(pool):
         os.kill(await pool.run("pid"), 9)
