@@ -25,8 +25,8 @@ TARGET_SSIMULACRA2 = 88.5
 TARGET_TOGETHER = 86.0
 """The same of two watermarks that are embedded together.
 
-Over 34 images 86.2 comes of it (benchmarks/quality.py --public), and both are read after 97 % of everyday handling
-(benchmarks/robustness.py --public).
+Over 34 images 86.2 comes of it (benchmarks/quality.py --public), and both are read after 97 % of everyday
+handling (benchmarks/robustness.py --public).
 """
 
 # NOTE: the fitted constants below are measured by benchmarks/calibrate.py.
@@ -47,7 +47,7 @@ MAX_UNIT = 4
 
 _ACTIVITY_FLOOR = 50.0
 _MIN_STRENGTH, _MAX_STRENGTH = 0.35, 1.4
-_MIN_PSNR_DB, _MIN_PSNR_TOGETHER_DB = 42.15, 39.5  # the second reached by the busiest images of those 34
+_MIN_PSNR_DB, _MIN_PSNR_TOGETHER_DB = 42.15, 39.5  # the second: the busiest of those 34 images
 
 _MAX_TONE_POWER = 4.0
 _WINDOWED = 0.823  # (sum w)^2 / (N sum w^2) of Tukey's window, 25 % of it tapered, both ways
