@@ -12,6 +12,7 @@ from PIL import Image
 
 from fastmark.checking.check import Check, check
 from fastmark.codec.key import AnyKey, Key
+from fastmark.codec.public import PublicCode
 from fastmark.companions import NOTHING, Companions
 from fastmark.delivery import Delivery
 from fastmark.detector import Detector
@@ -77,12 +78,14 @@ class Order:
         format_name: to encode to; None until the image's own is known.
         quality: of lossy formats; None for the usual one.
         record: what is said of this image instead of what the service says of all; None for that.
+        public: what the public watermark says that is embedded too; None without one.
     """
 
     message: bytes | None
     format_name: str | None
     quality: int | None
     record: Record | None
+    public: PublicCode | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +142,7 @@ class Work:
     def embed(self, data: bytes, order: Order) -> Embedded:
         """Watermark an encoded image; errors as those of ``Delivery.deliver``."""
         assert self._delivery is not None and order.format_name is not None
-        delivery = self._delivery
+        delivery = replace(self._delivery, public=order.public)
         if order.record is not None:
             delivery = replace(delivery, companions=replace(delivery.companions, record=order.record))
         done = delivery.deliver(data, order.message, order.format_name, {"quality": order.quality})

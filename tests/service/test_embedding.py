@@ -8,6 +8,8 @@ import pytest
 from pictures import drawn
 from services import encoded
 
+from fastmark import public
+
 
 def test_an_image_is_watermarked_registered_and_read_again(client, house):
     answer = client.post("/v1/embed", content=house.source, headers=house.bearer("embed"))
@@ -47,6 +49,24 @@ def test_a_form_has_message_record_format_and_quality(client, house):
     assert "taken" in taken.json()["detail"]
 
 
+def test_the_public_watermark_is_embedded_beside_it(client, house):
+    bearer = house.bearer("embed") | {"Accept": "application/json"}
+    code = public.PublicCode.of("ai-generated,do-not-train")
+    asked = "ai-generated,do-not-train"
+    form = {"data": {"public": asked}, "files": {"image": ("x", house.source)}}
+    for way in ({"params": {"public": asked}, "content": house.source}, form):
+        answer = client.post("/v1/embed", headers=bearer, **way).json()
+        assert answer["public"] == code.hex
+        data = base64.b64decode(answer["image"]["base64"])
+        assert house.marker.detect(data).message_hex == answer["id"]
+        assert public.read(data).code == code
+        assert house.registry.get(answer["id"]).record.policy == "no-training"
+        told = client.post("/v1/detect", content=data).json()
+        (finding,) = [one for one in told["findings"] if one["technique"] == "public watermark"]
+        assert (finding["state"], finding["details"]["flags"]) == ("says", list(code.flags))
+        assert told["verdict"] == "genuine and unchanged"
+
+
 def test_a_batch_gives_each_image_an_id_of_its_own(client, house):
     images = [encoded(drawn(300, 320, seed)) for seed in (1, 2)]
     files = [("images", ("x", data)) for data in (images[0], encoded(drawn(40, 40)), images[1])]
@@ -63,6 +83,9 @@ def test_a_batch_gives_each_image_an_id_of_its_own(client, house):
     ("request_", "status", "says"),
     [
         ({"params": {"message": "xyz"}}, 422, "hexadecimal"),
+        ({"params": {"public": "mine"}}, 422, "cannot say mine"),
+        ({"data": {"public": "captured,ai-generated"}}, 422, "contradict each other"),
+        ({"params": {"public": "captured"}}, 422, "the record says trainedAlgorithmicMedia"),
         ({"params": {"message": "01" * 9}}, 422, "hex digits"),
         ({"params": {"format": "bmp"}}, 422, "format"),
         ({"params": {"quality": 0}}, 422, "quality"),

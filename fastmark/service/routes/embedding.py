@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import JSONResponse, Response
 
 from fastmark._checks import parse_message
+from fastmark.codec.public import FLAGS, PublicCode
 from fastmark.errors import FastmarkError, one_line
 from fastmark.images.encoding import check_encoding
 from fastmark.images.formats import PREFIX_BYTES, format_by_prefix
@@ -28,6 +29,14 @@ _RECORD = {
 }
 Message = Annotated[
     str | None, Query(description="In hex; without one, the registry draws an id.", max_length=40)
+]
+Public = Annotated[
+    str | None,
+    Query(
+        description="Flags of the public watermark that is embedded too, with commas between them:"
+        f" {', '.join(FLAGS)}; without any, none is.",
+        max_length=200,
+    ),
 ]
 Format = Annotated[
     Literal["png", "jpeg", "webp", "avif", "tiff", "heif", "jxl"] | None,
@@ -72,10 +81,14 @@ def make_router() -> APIRouter:
         },
     )
     async def embed(
-        request: Request, message: Message = None, format: Format = None, quality: Quality = None
+        request: Request,
+        message: Message = None,
+        public: Public = None,
+        format: Format = None,
+        quality: Quality = None,
     ) -> Response:
         service, body = await _brought(request, 1)
-        order = _order(service, body, message, format, quality)
+        order = _order(service, body, message, public, format, quality)
         with service.places.taken():
             done, name = await _embed(service, body.images[0], order)
         if "application/json" in request.headers.get("accept", ""):
@@ -102,9 +115,11 @@ def make_router() -> APIRouter:
             **problems,
         },
     )
-    async def embed_batch(request: Request, format: Format = None, quality: Quality = None) -> Response:
+    async def embed_batch(
+        request: Request, public: Public = None, format: Format = None, quality: Quality = None
+    ) -> Response:
         service, body = await _brought(request, None)
-        order = _order(service, body, None, format, quality)
+        order = _order(service, body, None, public, format, quality)
         answers = []
         with service.places.taken():
             for data in body.images:
@@ -130,7 +145,12 @@ async def _brought(request: Request, images: int | None) -> tuple[Service, Body]
 
 
 def _order(
-    service: Service, body: Body, message: str | None, format_name: str | None, quality: int | None
+    service: Service,
+    body: Body,
+    message: str | None,
+    public: str | None,
+    format_name: str | None,
+    quality: int | None,
 ) -> Order:
     """Return what is asked for; fields of a form go before the parameters of the address.
 
@@ -139,7 +159,7 @@ def _order(
     """
     fields = body.fields
     given = fields.get("message") or message
-    record = fields.get("record")
+    record, flags = fields.get("record"), fields.get("public") or public
     try:
         bits = service.plan.message_bits
         parsed = None if given is None else parse_message(given, bits)
@@ -155,6 +175,7 @@ def _order(
             fields.get("format") or format_name,
             int(fields["quality"]) if fields.get("quality") else quality,
             None if values is None else Record.from_dict(values),
+            PublicCode.of(flags) if flags else None,
         )
     except FastmarkError as error:
         raise Problem(422, f"{one_line(error)}.") from None
@@ -184,7 +205,8 @@ def _json(values: dict[str, Any]) -> Response:
 
 
 def _body(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    fields = {name: schema, "message": _TEXT, "record": _RECORD, "format": _TEXT, "quality": _TEXT}
+    texts = dict.fromkeys(("message", "public", "format", "quality"), _TEXT)
+    fields = {name: schema, "record": _RECORD, **texts}
     form = {"type": "object", "required": [name], "properties": fields}
     content: dict[str, Any] = {"multipart/form-data": {"schema": form}}
     if name == "image":
