@@ -389,6 +389,8 @@ class Watermarker(Unchanging):
             message=report.earlier_message if kept else data.hex(),
             public=report.earlier_public if kept or public is None else public.hex,
         )
+        if self.key == PUBLIC_KEY:  # what its message says is public
+            report = dataclasses.replace(report, public=report.message, earlier_public=report.earlier_message)
         return (source.rebuild(marked) if out is None else out), report
 
     def detect(

@@ -160,13 +160,16 @@ def message_of(options: argparse.Namespace) -> bytes | None:
 
 def _embed_line(done: Delivered, key: Key) -> str:
     report, key_name = done.report, _key_name(key.id, key.name)
-    beside = f", public watermark {report.public}" if report.public not in (None, report.message) else ""
+    says = f"message {report.message}"
+    if report.public is not None:
+        alone = report.public == report.message
+        says = f"{'' if alone else f'{says}, '}public watermark {report.public}"
     if report.action == "kept":
         return f"kept as it is, message {report.earlier_message or 'not readable'}, key {key_name}"
     read = "" if done.verified is None else f", read back ({_bound(done.verified.log10_p)})"
     replaced = f" in place of {report.earlier_message or 'another'}" if report.action == "replaced" else ""
     return (
-        f"marked, message {report.message}{beside}{replaced}{read}, PSNR {report.psnr_db:.1f} dB,"
+        f"marked, {says}{replaced}{read}, PSNR {report.psnr_db:.1f} dB,"
         f" strength {report.strength:.2f}, {report.tones} tones, key {key_name}"
     )
 
