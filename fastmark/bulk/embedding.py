@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import pickle
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -29,14 +28,15 @@ from fastmark.bulk.progress import Summary
 from fastmark.bulk.readers import read
 from fastmark.bulk.recorder import Recorder
 from fastmark.bulk.records import Item
+from fastmark.bulk.refusals import check_companions, public_alone
 from fastmark.bulk.sources import AnyPath, Named, check_sources, entries, named
 from fastmark.bulk.storage import exists, printable
 from fastmark.bulk.tables import MANIFEST_COLUMNS, check_table
 from fastmark.bulk.worker import EmbedJob
 from fastmark.codec.key import Key, check_secret_key
-from fastmark.codec.public import PUBLIC_BITS, PUBLIC_KEY, PublicCode
+from fastmark.codec.public import PublicCode
 from fastmark.companions import NOTHING, Companions, record_beside
-from fastmark.errors import CredentialError, InvalidMessageError, OutputError
+from fastmark.errors import InvalidMessageError, OutputError
 from fastmark.images.encoding import DEFAULTS, check_encoding
 from fastmark.images.formats import PREFIX_BYTES, format_by_prefix
 from fastmark.images.reading import most_bytes
@@ -129,7 +129,7 @@ def embed(
     beside = NOTHING if companions is None else companions
     record_beside(beside.record, public)
     if key is None:
-        key, messages = _public_alone(public, messages, message_bits, beside)
+        key, messages = public_alone(public, messages, message_bits, beside)
         public = None
     check_secret_key(key)
     check_numbers(message_bits, max_pixels, workers)
@@ -156,7 +156,7 @@ def embed(
     check_sources(given, column)
     check_output_of(target, known=has_journal(target), force=force)
     table = _manifest(target, manifest, force=force)
-    _check_companions(beside, format, messages)
+    check_companions(beside, format, messages)
     chosen: Messages | None
     if messages is None:
         chosen, wording = (
@@ -194,33 +194,6 @@ def embed(
     return run.summary
 
 
-def _public_alone(
-    code: PublicCode | None, messages: str | bytes | int | None, message_bits: int, beside: Companions
-) -> tuple[Key, bytes]:
-    """Return the key, and the message of all images, where the public watermark stands alone.
-
-    Raises:
-        InvalidMessageError: if there is nothing to say, or what is given needs a key.
-    """
-    if code is None:
-        raise InvalidMessageError(
-            "nothing to embed: give a key for messages of your own, or public for the public watermark"
-        )
-    if messages is not None:
-        raise InvalidMessageError(
-            "messages need a key: give one, or leave them out, as the public watermark says what public says"
-        )
-    if beside.registry is not None:
-        raise InvalidMessageError(
-            "a registry keeps ids, and the public watermark is none: give a key, or leave the registry out"
-        )
-    if message_bits != PUBLIC_BITS:
-        raise InvalidMessageError(
-            f"the public watermark has {PUBLIC_BITS} bits, not {message_bits}: leave message_bits out"
-        )
-    return PUBLIC_KEY, code.to_bytes()
-
-
 def _next_second() -> dt.datetime:
     """Wait for the next second to begin, and return it.
 
@@ -232,31 +205,6 @@ def _next_second() -> dt.datetime:
         time.sleep((begins - now).total_seconds())
         now = dt.datetime.now(dt.UTC)
     return begins
-
-
-def _check_companions(
-    beside: Companions, format_name: str | None, messages: str | bytes | int | None
-) -> None:
-    """Refuse what no image could be delivered with.
-
-    Raises:
-        CredentialError: if the signer cannot be sent to the workers, or the format cannot be signed.
-        InvalidMessageError: if a registry is to give all images the same id.
-    """
-    if beside.registry is not None and messages is not None and not isinstance(messages, str):
-        raise InvalidMessageError(
-            "in a registry every image has an id of its own: leave the message out, and one is drawn for each"
-        )
-    if beside.signer is not None:
-        try:
-            pickle.dumps(beside.signer)
-        except CredentialError:
-            raise CredentialError(
-                "a signer with a callback cannot be sent to the processes that watermark many images: sign"
-                " with a private key, or watermark one image at a time"
-            ) from None
-    if format_name is not None:
-        beside.check_format(check_encoding(format_name))
 
 
 def _manifest(target: str, manifest: AnyPath | None, *, force: bool) -> str:
