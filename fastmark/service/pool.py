@@ -87,7 +87,12 @@ class Pool:
         work = asyncio.create_task(self._work(worker, name, arguments))
         self._working.add(work)
         work.add_done_callback(self._ended)
-        return await asyncio.shield(work)
+        try:
+            return await asyncio.shield(work)
+        finally:
+            del (
+                work
+            )  # or it, its error and this frame hold one another, and the image, until they are collected
 
     def _ended(self, work: asyncio.Task[Any]) -> None:
         self._working.discard(work)
