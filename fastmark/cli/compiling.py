@@ -45,7 +45,8 @@ class Compiling(logging.Handler):
         self._wipe()
         if self._helper is not None:
             self._helper.close()
-            self._say(f"compiled {self._done} kernels in {time.monotonic() - self._start:.0f} s")
+            kernels = "1 kernel" if self._done == 1 else f"{self._done} kernels"
+            self._say(f"compiled {kernels} in {time.monotonic() - self._start:.0f} s")
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show that one more kernel is compiled."""
