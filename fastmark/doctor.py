@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import llvmlite.binding  # type: ignore[import-untyped]  # ships no type information
-import numpy as np
-from numpy.typing import NDArray
 
 from fastmark import Key, Watermarker, fft
 from fastmark._checks import redacted
 from fastmark._version import VERSION
 from fastmark.errors import FastmarkError, ServiceError, one_line, reason_of
+from fastmark.warming import drawn_image
 
 _PACKAGES = ("numpy", "numba", "llvmlite", "pillow", "pyfftw")
 _OPTIONAL = (
@@ -82,7 +81,7 @@ def _fft_library() -> str:
 
 def _self_test(turn: str) -> bool:
     """Embed a message in a drawn image and read it back, timed; true if it came back."""
-    image = _draw()
+    image = drawn_image(512, 512)
     marker = Watermarker(Key.generate(), message_bits=64)
     start = time.perf_counter()
     marked = marker.embed(image, _MESSAGE)
@@ -93,15 +92,6 @@ def _self_test(turn: str) -> bool:
     verdict = "ok" if healthy else "FAILED: the message was not read back"
     _row(f"test ({turn})", f"{verdict}; embed {embed_ms:.0f} ms, detect {detect_ms:.0f} ms at 512 x 512")
     return healthy
-
-
-def _draw() -> NDArray[np.uint8]:
-    """Draw waves under grain: uint8 ``(512, 512, 3)``, RGB."""
-    y, x = np.mgrid[0:512, 0:512].astype(np.float32)
-    waves = 128 + 50 * np.sin(x / 31 + np.cos(y / 47) * 2) + 30 * np.cos(y / 13 - x / 57)
-    grain = np.random.default_rng(1).normal(0, 6, (512, 512, 3))
-    image: NDArray[np.uint8] = np.clip(waves[..., None] + grain, 0, 255).astype(np.uint8)
-    return image
 
 
 def _kernel_cache() -> str:

@@ -17,10 +17,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastmark._threads import usable_cores
 from fastmark.errors import OutputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _log = logging.getLogger("fastmark")
 
@@ -233,3 +237,14 @@ class Helper:
         """End it, whatever it is at: nothing half done is kept."""
         self._process.kill()
         self._process.wait()
+
+
+def drawn_image(height: int, width: int) -> NDArray[np.uint8]:
+    """Draw waves under grain: uint8 ``(height, width, 3)``, RGB; an image that carries a watermark."""
+    import numpy as np
+
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    waves = 128 + 50 * np.sin(x / 31 + np.cos(y / 47) * 2) + 30 * np.cos(y / 13 - x / 57)
+    grain = np.random.default_rng(1).normal(0, 6, (height, width, 3))
+    image: NDArray[np.uint8] = np.clip(waves[..., None] + grain, 0, 255).astype(np.uint8)
+    return image

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from multiprocessing import parent_process
 from pathlib import Path
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from fastmark._checks import OnMarked
     from fastmark.codec.public import PublicCode
     from fastmark.delivery import Delivered
+    from fastmark.detector import Detector
     from fastmark.results import Detection
 
 # no other image could be written either: the run ends, and can be resumed
@@ -158,14 +159,10 @@ class ScanWorker(Worker):
 
     def __init__(self, job: ScanJob) -> None:
         """Derive the carriers."""
-        from fastmark.detector import Detector
-        from fastmark.public import marker
-
         super().__init__()
         self.job = job
         self.max_pixels = job.max_pixels
-        self.detector = Detector([*job.keys, *([marker()] if job.public else [])], job.message_bits)
-        self._given = {key.key_id for key in job.keys}
+        self.detector = detector_of(job.keys, job.message_bits, public=job.public)
 
     def work(self, data: bytes, item: Item) -> tuple[str, dict[str, Any], None]:
         """The row of one image."""
@@ -178,9 +175,28 @@ class ScanWorker(Worker):
         self.lap("decoding")
         found = self.detector.detect_opened(luma, deep=self.job.deep)
         self.lap("searching")
-        best = next((one for one in found if one.key_id in self._given), found[0])
+        best = best_of(found, self.job.keys)
         columns = {"width": luma.width, "height": luma.height, **best.to_dict(), **public_columns(found)}
         return best.state, columns, None
+
+
+def detector_of(keys: Iterable[AnyKey], message_bits: int, *, public: bool) -> Detector:
+    """Return a detector of keys, and of the public one if its watermark is looked for."""
+    from fastmark.detector import Detector
+    from fastmark.public import marker
+
+    return Detector([*keys, *([marker()] if public else [])], message_bits)
+
+
+def best_of(found: Sequence[Detection], keys: Iterable[AnyKey]) -> Detection:
+    """Return the most certain detection of given keys, or of the public one where none is given.
+
+    Args:
+        found: the detections of one image, most certain first.
+        keys: the given ones.
+    """
+    given = {key.key_id for key in keys}
+    return next((one for one in found if one.key_id in given), found[0])
 
 
 NOT_READABLE, NOTHING_KNOWN = "not readable", "nothing known"

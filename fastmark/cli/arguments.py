@@ -41,13 +41,14 @@ def add_max_pixels(parser: argparse.ArgumentParser, default: str) -> None:
     """Add the option of the most pixels; ``default`` is told in its help."""
     parser.add_argument(
         "--max-pixels",
-        type=_positive,
+        type=positive,
         metavar="N",
         help=f"refuse images with more pixels (guards against decompression bombs); default: {default}",
     )
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """Return a number above 0, for argparse."""
     if text.replace("_", "").isdecimal() and int(text) > 0:
         return int(text)
     raise argparse.ArgumentTypeError(f"must be a number above 0, not {text!r}")

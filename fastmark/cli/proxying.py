@@ -8,11 +8,10 @@ from typing import Any
 from fastmark._checks import ON_MARKED, redacted
 from fastmark._imports import package
 from fastmark.cli import accompanying, public
-from fastmark.cli.arguments import add_key, add_max_pixels, add_message_bits
+from fastmark.cli.arguments import add_key, add_max_pixels, add_message_bits, positive
 from fastmark.cli.codes import DONE
 from fastmark.codec.key_places import load_secret_key
-
-_MAX_BYTES, _MAX_MEMORY, _MAX_PIXELS = 64 << 20, 256 << 20, 50_000_000
+from fastmark.integrations.answering.rules import MAX_BYTES, MAX_MEMORY, MAX_PIXELS, ON_PARTIAL, ON_URL, PATHS
 
 
 def add(verbs: Any) -> None:
@@ -64,13 +63,13 @@ def _add_policy(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--on-url",
-        choices=("refuse", "pass"),
+        choices=ON_URL,
         help="answers that say where an image is instead of having it, which no proxy can watermark;"
         " default: refuse, with --fail-open: pass",
     )
     group.add_argument(
         "--on-partial",
-        choices=("drop", "pass", "mark"),
+        choices=ON_PARTIAL,
         default="drop",
         help="partial images of a stream; default: %(default)s",
     )
@@ -103,15 +102,15 @@ def _add_bounds(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how much it takes in")
     for name, kind, default, metavar, text in (
         ("workers", _whole, 0, "N", "processes that work on images; default: one per core"),
-        ("max-bytes", _positive, _MAX_BYTES, "N", "most bytes of an answer; default: %(default)s"),
+        ("max-bytes", positive, MAX_BYTES, "N", "most bytes of an answer; default: %(default)s"),
         (
             "max-memory",
-            _positive,
-            _MAX_MEMORY,
+            positive,
+            MAX_MEMORY,
             "N",
             "most bytes of all answers that are held; further ones wait; default: %(default)s",
         ),
-        ("max-connections", _positive, 1000, "N", "most connections at a time; default: %(default)s"),
+        ("max-connections", positive, 1000, "N", "most connections at a time; default: %(default)s"),
         ("upstream-seconds", _seconds, 600.0, "S", "within which each part of an answer must come;"
          " default: %(default)g"),
         ("work-seconds", _seconds, 60.0, "S", "after which the work on an image is ended;"
@@ -120,7 +119,7 @@ def _add_bounds(parser: argparse.ArgumentParser) -> None:
          " default: %(default)g"),
     ):  # fmt: skip
         group.add_argument(f"--{name}", type=kind, default=default, metavar=metavar, help=text)
-    add_max_pixels(parser, str(_MAX_PIXELS))
+    add_max_pixels(parser, str(MAX_PIXELS))
 
 
 def proxy(options: argparse.Namespace) -> int:
@@ -130,7 +129,6 @@ def proxy(options: argparse.Namespace) -> int:
 
     from fastmark import Watermarker
     from fastmark.cli.single import message_of
-    from fastmark.integrations.answering.rules import PATHS
     from fastmark.integrations.proxy import Proxy, Reach, serve
 
     reach = Reach(url=options.upstream, seconds=options.upstream_seconds, connections=options.max_connections)
@@ -158,7 +156,7 @@ def proxy(options: argparse.Namespace) -> int:
             fail="open" if options.fail_open else "closed",
             quality=options.quality,
             max_bytes=options.max_bytes,
-            max_pixels=options.max_pixels or _MAX_PIXELS,
+            max_pixels=options.max_pixels or MAX_PIXELS,
             max_memory=options.max_memory,
             check=f"fastmark detect IMAGE --key {redacted(options.key)}{bits}",
         )
@@ -178,12 +176,6 @@ def _whole(text: str) -> int:
     if text.isdecimal():
         return int(text)
     raise argparse.ArgumentTypeError(f"must be a whole number, not {text!r}")
-
-
-def _positive(text: str) -> int:
-    if text.replace("_", "").isdecimal() and int(text) > 0:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"must be a number above 0, not {text!r}")
 
 
 def _path(text: str) -> str:

@@ -85,10 +85,9 @@ def detector_of(options: argparse.Namespace) -> Detector:
     if not keys and not options.public:
         raise KeyFormatError("nothing to look for: give --key FILE, or leave --no-public out")
 
-    from fastmark import Detector
-    from fastmark.public import marker
+    from fastmark.bulk import worker
 
-    return Detector([*keys, *([marker()] if options.public else [])], options.message_bits)
+    return worker.detector_of(keys, options.message_bits, public=options.public)
 
 
 def apart(found: list[Detection]) -> tuple[list[Detection], list[Detection]]:

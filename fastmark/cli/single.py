@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from fastmark.bulk.tables import Columns
     from fastmark.codec.key import AnyKey
     from fastmark.delivery import Delivered
+    from fastmark.images.opening import DetectorInput
 
 JSON_SCHEMA = 2
 """2: the columns of the tables; 1, before fastmark 0.2, had fewer."""
@@ -179,7 +180,6 @@ def detect(options: argparse.Namespace) -> int:
     detector = detector_of(options)
 
     from fastmark.bulk.tables import SCAN_COLUMNS
-    from fastmark.bulk.worker import public_columns
     from fastmark.checking.beside import read_beside
     from fastmark.codec.plane import pixels_per_unit
     from fastmark.images.opening import open_for_detection
@@ -215,15 +215,12 @@ def detect(options: argparse.Namespace) -> int:
         ms = (time.perf_counter() - start) * 1e3
         any_detected |= any(results)
         if options.json and places:
-            for place in places:
-                if is_shown(place.detection, alone=not given):
-                    print(json.dumps(place_row(path, place, ms) | public_columns([place.detection])))
+            for row in place_rows(path, places, ms):
+                print(json.dumps(row))
         elif options.json:
-            for found in given or results:
-                size = {"source": path, "width": luma.width, "height": luma.height}
-                row = size | found.to_dict() | public_columns(results) | {"ms": round(ms, 1)}
-                more = {"metadata": beside and beside.to_dict(), "agree": beside and beside.agree}
-                print_row(row, SCAN_COLUMNS, **more)
+            more = {"metadata": beside and beside.to_dict(), "agree": beside and beside.agree}
+            for row in found_rows(path, luma, results, ms):
+                print(json.dumps(row | more))
         else:
             # one line per image: the best key; further keys only where they found something
             at = {id(place.detection): place_words(place) for place in places}
@@ -298,6 +295,29 @@ def detect_line(found: Detection, name: str, place: str = "") -> str:
         parts.append(place)
     line = ", ".join([*parts, f"key {name}"])
     return f"{line}. {found.note}{remarks}" if found.state == "possible" or remarks else line
+
+
+def found_rows(source: str, luma: DetectorInput, results: list[Detection], ms: float) -> list[dict[str, Any]]:
+    """The detections of one image as JSON: of the given keys, or of the public one where it is alone."""
+    from fastmark.bulk.tables import SCAN_COLUMNS
+    from fastmark.bulk.worker import public_columns
+
+    size = {"source": source, "width": luma.width, "height": luma.height}
+    said = public_columns(results) | {"ms": round(ms, 1)}
+    given, _ = apart(results)
+    return [shaped_row(size | found.to_dict() | said, SCAN_COLUMNS) for found in given or results]
+
+
+def place_rows(source: str, places: list[Location], ms: float) -> list[dict[str, Any]]:
+    """The locations in one image as JSON; that of the public key only where it found something, or alone."""
+    from fastmark.bulk.worker import public_columns
+
+    given, _ = apart([place.detection for place in places])
+    return [
+        place_row(source, place, ms) | public_columns([place.detection])
+        for place in places
+        if is_shown(place.detection, alone=not given)
+    ]
 
 
 def place_row(source: str, found: Location, ms: float) -> dict[str, Any]:

@@ -166,8 +166,6 @@ def _found(values: dict[str, Any], detector: Detector, max_pixels: int | None) -
     image, source = _image_of(values)
     deep = values.get("deep", False)
 
-    from fastmark.bulk.tables import SCAN_COLUMNS
-    from fastmark.bulk.worker import public_columns
     from fastmark.checking.beside import read_beside
     from fastmark.codec.plane import pixels_per_unit
     from fastmark.images.opening import open_for_detection
@@ -178,19 +176,14 @@ def _found(values: dict[str, Any], detector: Detector, max_pixels: int | None) -
     if values.get("all", False):
         places = detector.detect_all_opened(luma, deep=deep)
         ms = (time.perf_counter() - start) * 1e3
-        return {"places": [single.place_row(source, place, ms) for place in places]}
+        return {"places": single.place_rows(source, places, ms)}
     results = detector.detect_opened(luma, deep=deep)
     place = detector.locate_opened(luma, deep=deep) if values.get("locate", False) else None
     given, _ = apart(results)
     # what the public watermark says is no id, which metadata could tell too
     beside = read_beside(read_encoded(image, max_pixels), given[0] if given else None)
-    said = public_columns(results)
     ms = (time.perf_counter() - start) * 1e3
-    size = {"source": source, "width": luma.width, "height": luma.height}
-    best, *others = (
-        single.shaped_row(size | found.to_dict() | said | {"ms": round(ms, 1)}, SCAN_COLUMNS)
-        for found in given or results
-    )
+    best, *others = single.found_rows(source, luma, results, ms)
     best |= {"metadata": beside.to_dict(), "agree": beside.agree}
     if others:
         best["others"] = others

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from fastmark._checks import MAX_PIXELS_EACH, check_count, check_message_bits
 from fastmark.bulk._run import sought
-from fastmark.bulk.worker import NOT_READABLE, public_columns
+from fastmark.bulk.worker import NOT_READABLE, best_of, detector_of, public_columns
 from fastmark.codec.key import AnyKey, check_key
 from fastmark.codec.key_places import load_key
 from fastmark.codec.public import FLAGS, PUBLIC_KEY
@@ -127,8 +127,7 @@ class Look:
             _opened(image), unit=pixels_per_unit, max_pixels=self.max_pixels, native=self.deep
         )
         found = _detector(self.keys, self.public, self.message_bits).detect_opened(luma, deep=self.deep)
-        given = {key.key_id for key in self.keys}
-        best = next((one for one in found if one.key_id in given), found[0])
+        best = best_of(found, self.keys)
         said = public_columns(found)
         values = (best.state, best.log10_p, best.key_id, best.message_hex)
         told = (said["public_says"], said["public"]) if self.public else ()
@@ -138,10 +137,7 @@ class Look:
 @functools.lru_cache(_KEPT)
 def _detector(keys: tuple[AnyKey, ...], public: bool, message_bits: int) -> Detector:
     """The carriers, derived once in each process."""
-    from fastmark.detector import Detector
-    from fastmark.public import marker
-
-    return Detector([*keys, *([marker()] if public else [])], message_bits)
+    return detector_of(keys, message_bits, public=public)
 
 
 def _opened(image: Any) -> Any:

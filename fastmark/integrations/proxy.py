@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 HEALTH = "/healthz"
 """Answered by the proxy itself: 200 when images can be watermarked, 503 before."""
 
-_KEEP_ALIVE_SECONDS, _HEAD_SECONDS = 30, 10.0
+_HEAD_SECONDS = 10.0
 _POLL_SECONDS = 0.05
 
 __all__ = ["HEALTH", "Proxy", "Reach", "serve"]
@@ -136,33 +136,22 @@ def serve(
     """
     for name in ("uvicorn", "httptools"):
         package(name, "the proxy", "proxy")
-    import uvicorn
-
-    from fastmark.service.connections import protocol
     from fastmark.service.pool import dump_nothing
-    from fastmark.service.running import Server, give_memory_back, listen, url_of
+    from fastmark.service.running import give_memory_back, listen, server_of, url_of
 
     proxy = make()
     dump_nothing()
     give_memory_back()
     _log_to_stderr()
     listening = listen(host, port)
-    config = uvicorn.Config(
+    server = server_of(
         proxy,
-        http=protocol(_HEAD_SECONDS),
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
+        head_seconds=_HEAD_SECONDS,
+        trusted_proxies=trusted_proxies,
+        max_connections=max_connections,
+        shutdown_seconds=shutdown_seconds,
         date_header=False,
-        proxy_headers=bool(trusted_proxies),
-        forwarded_allow_ips=trusted_proxies,
-        limit_concurrency=max_connections,
-        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=max(1, round(shutdown_seconds)),
     )
-    server = Server(config)
 
     async def run() -> None:
         watching = asyncio.create_task(watch())

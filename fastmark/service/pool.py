@@ -90,9 +90,8 @@ class Pool:
         try:
             return await asyncio.shield(work)
         finally:
-            del (
-                work
-            )  # or it, its error and this frame hold one another, and the image, until they are collected
+            # or it, its error and this frame hold one another, and the image with them
+            del work
 
     def _ended(self, work: asyncio.Task[Any]) -> None:
         self._working.discard(work)

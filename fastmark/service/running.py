@@ -7,11 +7,14 @@ import ctypes
 import signal
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import uvicorn
 
 from fastmark.errors import ServiceError, reason_of
+from fastmark.service.connections import protocol
 
+_KEEP_ALIVE_SECONDS = 30
 _M_MMAP_THRESHOLD, _LARGE = -3, 256 << 10  # of malloc.h, and bytes
 
 
@@ -39,6 +42,44 @@ class Server(uvicorn.Server):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def server_of(
+    app: Any,
+    *,
+    head_seconds: float,
+    trusted_proxies: str | None,
+    max_connections: int,
+    shutdown_seconds: float,
+    date_header: bool = True,
+) -> Server:
+    """Return a server of an ASGI app that writes no log of its own, names nothing, and bounds heads.
+
+    Args:
+        app: that answers.
+        head_seconds: within which a request's head must arrive.
+        trusted_proxies: addresses whose X-Forwarded-For is believed; None or empty for nobody's.
+        max_connections: at a time; more get 503.
+        shutdown_seconds: how long requests in hand may take at the end.
+        date_header: whether answers get a date.
+    """
+    return Server(
+        uvicorn.Config(
+            app,
+            http=protocol(head_seconds),
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=date_header,
+            proxy_headers=bool(trusted_proxies),
+            forwarded_allow_ips=trusted_proxies or None,
+            limit_concurrency=max_connections,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=max(1, round(shutdown_seconds)),
+        )
+    )
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -14,12 +14,10 @@ from fastapi import FastAPI
 
 from fastmark.errors import ServiceError
 from fastmark.service.app import make_app
-from fastmark.service.connections import protocol
 from fastmark.service.pool import dump_nothing
-from fastmark.service.running import Server, give_memory_back, listen, url_of
+from fastmark.service.running import give_memory_back, listen, server_of, url_of
 from fastmark.service.settings import Settings
 
-_KEEP_ALIVE_SECONDS = 30
 _POLL_SECONDS = 0.05
 
 
@@ -35,21 +33,12 @@ def serve(settings: Settings) -> None:
     give_memory_back()
     _log_to_stderr()
     listening = listen(settings.host, settings.port)
-    server = Server(
-        uvicorn.Config(
-            app,
-            http=protocol(settings.body_seconds),
-            ws="none",
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=bool(settings.trusted_proxies),
-            forwarded_allow_ips=settings.trusted_proxies or None,
-            limit_concurrency=settings.max_connections,
-            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=max(1, round(settings.shutdown_seconds)),
-        )
+    server = server_of(
+        app,
+        head_seconds=settings.body_seconds,
+        trusted_proxies=settings.trusted_proxies,
+        max_connections=settings.max_connections,
+        shutdown_seconds=settings.shutdown_seconds,
     )
     if not settings.key:
         print("fastmark: no --key is given: metadata alone are read", file=sys.stderr)

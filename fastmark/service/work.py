@@ -17,6 +17,7 @@ from fastmark.companions import NOTHING, Companions
 from fastmark.delivery import Delivery
 from fastmark.detector import Detector
 from fastmark.records import Record
+from fastmark.warming import drawn_image
 from fastmark.watermarker import Watermarker
 
 if TYPE_CHECKING:
@@ -150,10 +151,7 @@ class Work:
         return Embedded(done.data, values)
 
     def _warm(self) -> None:
-        y, x = np.mgrid[0:512, 0:768].astype(np.float32)
-        waves = 128 + 50 * np.sin(x / 31 + np.cos(y / 47) * 2) + 30 * np.cos(y / 13 - x / 57)
-        grain = np.random.default_rng(1).normal(0, 6, (512, 768, 3))
-        image = np.clip(waves[..., None] + grain, 0, 255).astype(np.uint8)
+        image = drawn_image(512, 768)
         marked = image
         if self._delivery is not None:
             marked = self._delivery.marker.embed(image, 0)

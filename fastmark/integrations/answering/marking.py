@@ -12,6 +12,7 @@ from fastmark.errors import InvalidImageError, UnsupportedImageError
 from fastmark.images.encoding import check_encoding, fitting
 from fastmark.images.formats import PREFIX_BYTES, format_by_prefix
 from fastmark.integrations.answering.scanning import decode_base64, split_data_url
+from fastmark.warming import drawn_image
 
 if TYPE_CHECKING:
     from fastmark.delivery import Delivery
@@ -101,12 +102,7 @@ class Marking:
 
     def warm(self) -> None:
         """Watermark a small image, so that no caller waits for kernels to be compiled or loaded."""
-        import numpy as np
-
-        rows, columns = np.mgrid[0:384, 0:512].astype(np.float32)
-        waves = 128 + 50 * np.sin(columns / 31 + np.cos(rows / 47) * 2) + 30 * np.cos(rows / 13)
-        grain = np.random.default_rng(1).normal(0, 6, (384, 512, 3))
-        self._delivery.marker.embed(np.clip(waves[..., None] + grain, 0, 255).astype(np.uint8), 0)
+        self._delivery.marker.embed(drawn_image(384, 512), 0)
 
 
 def is_lossless_webp(data: bytes) -> bool:
