@@ -49,6 +49,7 @@ from fastmark.embedding.design import PILOT_RATIO, Design  # noqa: E402
 from fastmark.embedding.host import hashed_origin, prepare  # noqa: E402
 from fastmark.embedding.marking import make_delta  # noqa: E402
 from fastmark.images.opening import open_for_detection  # noqa: E402
+from fastmark.reporting.intervals import wilson  # noqa: E402
 
 Row = dict[str, Any]
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -337,15 +338,6 @@ def trial(
 
 
 # ---- results ---------------------------------------------------------------------------------------------
-
-
-def wilson(count: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Bounds of a share, 95 % (Wilson 1927)."""
-    if n == 0:
-        return 0.0, 1.0
-    p, zz = count / n, z * z / n
-    middle, reach = p + zz / 2, z * math.sqrt((p * (1 - p) + zz / 4) / n)
-    return max((middle - reach) / (1 + zz), 0.0), min((middle + reach) / (1 + zz), 1.0)
 
 
 def rates(rows: Sequence[Row]) -> list[Row]:

@@ -32,7 +32,7 @@ LAYERS = (
     {"detector", "public"},
     {"checking", "delivery"},
     {"bulk", "service"},
-    {"integrations"},
+    {"integrations", "reporting"},
     {"doctor"},
     {"cli"},
     {"__main__"},
