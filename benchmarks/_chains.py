@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from _edits import write
 from _geometry import array, crop_area, fit, pad, perspective, pil, resize, rotate
-from _pixels import blur, contrast, gamma, jpeg, noise, unsharp, write
+from _pixels import blur, contrast, gamma, jpeg, noise, unsharp
 from PIL import Image, ImageDraw
 
 
@@ -77,6 +78,17 @@ def photographed(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     moire = 1 + 0.03 * np.sin(2 * np.pi * (0.21 * np.arange(h)[:, None] + 0.05 * np.arange(w)[None, :]))
     lit = np.clip(seen * (light * moire)[..., None], 0, 255).astype(np.uint8)
     return jpeg(noise(lit, rng, 5), 80)
+
+
+def photographed_print(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A print on a wall photographed from the side: paper margin, keystone, lamp light, blur, noise, JPEG."""
+    paper = pad(contrast(gamma(rgb, 1.2), 0.85), 0.08, 0.08, 0.08, 0.08, 245)
+    seen = blur(perspective(rotate(paper, 1.7, "cropped"), rng, 0.03), 0.8).astype(np.float32)
+    h, w = seen.shape[:2]
+    y, x = np.mgrid[0:h, 0:w]
+    lamp = 1.05 - 0.35 * ((y / h - 0.3) ** 2 + (x / w - 0.7) ** 2)
+    lit = np.clip(seen * lamp[..., None] * np.array([1.06, 1.0, 0.88]), 0, 255).astype(np.uint8)
+    return jpeg(noise(lit, rng, 4), 85)
 
 
 def meme(rgb: np.ndarray, quality: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Attacks that leave pixels in place: codecs, tone and colour, noise, filters, covering, notching."""
+"""Attacks that leave pixels in place: codecs, tone and colour, noise, filters, notching."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 
 import numpy as np
 from _geometry import array, pil
-from PIL import Image, ImageChops, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps
+from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from scipy import ndimage
 
 
@@ -42,6 +42,13 @@ def webp(rgb: np.ndarray, quality: int) -> np.ndarray:
 def avif(rgb: np.ndarray, quality: int) -> np.ndarray:
     # speed 8 of 10: several times faster than the default; one thread, so that nothing depends on the machine
     return encode(rgb, "AVIF", quality=quality, speed=8, max_threads=1)
+
+
+def jpeg_xl(rgb: np.ndarray, quality: int) -> np.ndarray:
+    """Compress by pillow-jxl-plugin, at libjxl's quality."""
+    import pillow_jxl  # noqa: F401  registers the format
+
+    return encode(rgb, "JXL", quality=quality, lossless=False)
 
 
 def jpeg2000(rgb: np.ndarray, rate: float) -> np.ndarray:
@@ -151,6 +158,11 @@ def speckle(rgb: np.ndarray, rng: np.random.Generator, sigma: float) -> np.ndarr
     return to_bytes(rgb * (1 + sigma * rng.standard_normal(rgb.shape, np.float32)))
 
 
+def poisson(rgb: np.ndarray, rng: np.random.Generator, photons: float) -> np.ndarray:
+    """Noise of light: at white, so many photons per pixel and colour."""
+    return to_bytes(rng.poisson(rgb * (photons / 255)) * (255 / photons))
+
+
 def salt_pepper(rgb: np.ndarray, rng: np.random.Generator, share: float) -> np.ndarray:
     drawn = rng.random(rgb.shape[:2], np.float32)
     out = rgb.copy()
@@ -242,75 +254,6 @@ def wavelet(rgb: np.ndarray, sigma: float) -> np.ndarray:
             total += np.sign(detail) * np.maximum(np.abs(detail) - threshold, 0)
         out[..., c] = to_bytes(total + smooth)
     return out
-
-
-# --- covering -----------------------------------------------------------------------------------------------
-
-
-def cover_blocks(rgb: np.ndarray, rng: np.random.Generator, share: float) -> np.ndarray:
-    """Drop opaque rectangles of random colours until `share` of the area is hidden."""
-    h, w = rgb.shape[:2]
-    out, hidden = rgb.copy(), np.zeros((h, w), bool)
-    while hidden.mean() < share:
-        bh, bw = (int(side * rng.uniform(0.08, 0.25)) for side in (h, w))
-        top, left = int(rng.integers(0, h - bh)), int(rng.integers(0, w - bw))
-        out[top : top + bh, left : left + bw] = rng.integers(0, 256, 3)
-        hidden[top : top + bh, left : left + bw] = True
-    return out
-
-
-def write(image: Image.Image, text: str, box: tuple[int, int, int, int], colour: object) -> None:
-    """Write one centred line of text into `box`, as large as it fits."""
-    left, top, right, bottom = box
-    size = max(6.0, min(0.7 * (bottom - top), 1.7 * (right - left) / max(1, len(text))))
-    ImageDraw.Draw(image).text(
-        ((left + right) / 2, (top + bottom) / 2),
-        text,
-        colour,
-        ImageFont.load_default(size),
-        anchor="mm",
-    )
-
-
-def cover_banner(rgb: np.ndarray, share: float) -> np.ndarray:
-    """Lay an opaque text banner over `share` of the height."""
-    h, w = rgb.shape[:2]
-    image, top, bottom = pil(rgb), round(h * 0.55), round(h * (0.55 + share))
-    ImageDraw.Draw(image).rectangle((0, top, w, bottom), (250, 210, 30))
-    for line in range(3):
-        y = top + (bottom - top) * line // 3
-        write(image, "BREAKING NEWS TODAY", (0, y, w, y + (bottom - top) // 3), (20, 20, 20))
-    return array(image)
-
-
-def cover_half(rgb: np.ndarray) -> np.ndarray:
-    out = rgb.copy()
-    out[:, rgb.shape[1] // 2 :] = (40, 60, 90)
-    return out
-
-
-def overlay_text(rgb: np.ndarray, opacity: float) -> np.ndarray:
-    """Write slanted translucent text all over, as stock agencies do."""
-    h, w = rgb.shape[:2]
-    layer = Image.new("L", (2 * max(h, w), 2 * max(h, w)), 0)
-    step = max(24, max(h, w) // 8)
-    font = ImageFont.load_default(step * 0.6)
-    for row in range(0, layer.height, step):
-        ImageDraw.Draw(layer).text((row % (3 * step) - step, row), "PREVIEW ONLY  " * 12, 255, font)
-    layer = layer.rotate(30, Image.Resampling.BICUBIC)
-    left, top = (layer.width - w) // 2, (layer.height - h) // 2
-    alpha = layer.crop((left, top, left + w, top + h)).point([round(opacity * i) for i in range(256)])
-    image = pil(rgb)
-    image.paste((255, 255, 255), (0, 0, w, h), alpha)
-    return array(image)
-
-
-def blend_picture(rgb: np.ndarray, rng: np.random.Generator, opacity: float) -> np.ndarray:
-    """Blend in another 'picture' (smooth random colours with edges)."""
-    h, w = rgb.shape[:2]
-    other = pil(rng.integers(0, 256, (9, 12, 3), np.uint8)).resize((w, h), Image.Resampling.BICUBIC)
-    other = ImageChops.add(other, other.quantize(12).convert("RGB"), 2)
-    return array(Image.blend(pil(rgb), other, opacity))
 
 
 # --- against the pilot --------------------------------------------------------------------------------------

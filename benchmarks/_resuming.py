@@ -65,7 +65,7 @@ def _read(journal: Path, asked: Mapping[str, object]) -> Iterator[tuple[int, lis
     begun = json.loads(lines[0])["asked"] if lines else None
     if begun != wanted:
         raise SystemExit(
-            f"{journal} was begun for {begun}, and this run asks for {wanted}: name another file, or delete it"
+            f"{journal} was begun for {begun}; this run asks for {wanted}: name another file, or delete it"
         )
     for line in lines[1:]:
         entry = json.loads(line)

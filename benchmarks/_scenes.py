@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from _edits import write
 from _geometry import array, crop_aspect, fit, pil, resize_to
-from _pixels import jpeg, write
+from _pixels import jpeg
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
