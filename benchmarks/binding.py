@@ -28,7 +28,7 @@ from _common import (
     seeded_bytes,
     write_csv,
 )
-from readme_table import read_commented
+from _tables import read_commented
 
 one_thread_each()
 

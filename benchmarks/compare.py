@@ -50,9 +50,10 @@ from _common import (
     seeded_bytes,
     write_csv,
 )
+from _speed_tables import JPEG, SPEED_MEASURES, SPEED_SIZE, speed_summary
+from _tables import brief, read_commented
 from PIL import Image
 from quality import psnr_db
-from readme_table import JPEG, SPEED_MEASURES, SPEED_SIZE, brief, read_commented, speed_summary
 
 MESSAGE_BITS = 64
 SIZES = ("512x512", "1024x1024", "2048x2048", "4000x3000")

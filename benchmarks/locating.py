@@ -287,8 +287,8 @@ def summary(rows: list[dict[str, object]]) -> None:
         print(", ".join(line))
 
 
-def draw(path: Path) -> None:
-    """Draw an edited picture and its map side by side, at half their size.
+def edited_scene() -> np.ndarray:
+    """Draw an edited picture, RGB.
 
     The scene of hero.py is watermarked and pasted on a mirrored one that is not; a disc of it is replaced,
     and in a square its content is exchanged under the watermark.
@@ -299,8 +299,13 @@ def draw(path: Path) -> None:
     edited = exchanged(marked, scene, scene[::-1], slice(250, 400), slice(40, 200)).pixels
     y, x = np.mgrid[0:height, 0:width]
     disc = np.hypot(y - 130, x - 430) < 75
-    edited = np.where(disc[..., None], scene[:, ::-1], edited)
-    canvas[top : top + height, left : left + width] = edited
+    canvas[top : top + height, left : left + width] = np.where(disc[..., None], scene[:, ::-1], edited)
+    return canvas
+
+
+def draw(path: Path) -> None:
+    """Draw the edited picture and its map side by side, at half their size."""
+    canvas = edited_scene()
     shown = [Image.fromarray(canvas), Watermarker(KEY).locate(canvas).to_image()]
     wide, tall = canvas.shape[1] // 2, canvas.shape[0] // 2
     panels = Image.new("RGB", (2 * wide + 9, tall), "white")

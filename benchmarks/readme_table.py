@@ -6,18 +6,36 @@ Shares are rounded down: 100 % means every trial.
 from __future__ import annotations
 
 import argparse
-import csv
-import math
 import re
 import statistics
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
 
-BENCHMARKS = Path(__file__).resolve().parent
-RESULTS = BENCHMARKS / "results"
-README = BENCHMARKS.parent / "README.md"
-DETAILS = BENCHMARKS / "README.md"
+from _speed_tables import (
+    SPEED_SIZE,
+    accepting,
+    brief_scan,
+    chart,
+    layers,
+    rejecting,
+    scan,
+    speed,
+    speed_summary,
+)
+from _tables import (
+    DETAILS,
+    README,
+    RESULTS,
+    Block,
+    brief,
+    counts,
+    markdown,
+    measured,
+    percent,
+    read_commented,
+    source,
+    write,
+)
 
 SMALL_SIDE = 500  # pixels
 
@@ -49,6 +67,8 @@ LABELS = {
     "phone": "on a phone: upright video, a post in a feed, an article, a chat shrunk to 1600 pixels",
     "posted-small": "with captions, fitted into 640 pixels; its middle as an avatar of 400 pixels",
     "screen-4k": "screenshots of 3840 x 2160 that show it at about 600 pixels, deep search",
+    "typical-more": "JPEG XL of quality 50; noise of light, 60 photons at white",
+    "local-edits": "20 and 40 % masked black; 30 % blurred; strokes, stickers; 40 % of it pasted elsewhere",
     "screen-tiny": "screenshots that show it at about 350 pixels, deep search",
     "beyond": "beyond what is promised: JPEG 5, WebP 30, photographed from a screen, noise 50, ...",
 }
@@ -68,49 +88,7 @@ BRIEF_LABELS = {  # the README's table: first cells that fit a phone, and the gr
     "Small on 4K, deep": ("screen-4k",),
 }
 
-SPEED_SIZE = "1024x1024"
-SPEED_MEASURES = ("mark_ms", "detect_marked_ms", "detect_unmarked_ms")
-JPEG = "JPEG quality 90 (Pillow)"  # its encoding is a scale for marking, its decoding for detecting
-
 _MEASURES = {"psnr_db": ("PSNR, dB", 1), "ssim": ("SSIM", 4), "ssimulacra2": ("SSIMULACRA2", 1)}
-
-
-def read_commented(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """The comment lines, and the rows."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    head = [line.removeprefix("# ") for line in lines if line.startswith("# ")]
-    return head, list(csv.DictReader(line for line in lines if not line.startswith("# ")))
-
-
-def markdown(rows: Iterable[Mapping[str, str]]) -> list[str]:
-    """Lines of a table; all columns but the first are numbers."""
-    rows = list(rows)
-    names = list(rows[0])
-    lines = [names, ["---"] + ["---:"] * (len(names) - 1), *([row[name] for name in names] for row in rows)]
-    return [f"| {' | '.join(cells)} |" for cells in lines]
-
-
-def percent(text: str) -> str:
-    """A share with one decimal, rounded down."""
-    return f"{math.floor(10 * float(text) + 1e-6) / 10:g} %"
-
-
-def counts(row: Mapping[str, str]) -> tuple[int, int, int]:
-    """Return a group's trials, messages read and marks detected, from its shares."""
-    n = int(row["n"])
-    return n, round(n * float(row["message %"]) / 100), round(n * float(row["presence %"]) / 100)
-
-
-def source(name: str) -> str:
-    """Link a result from the README."""
-    return f"[{name}](benchmarks/results/{name})"
-
-
-def measured(head: list[str], name: str, link: str = "results/") -> str:
-    """Say which version, on which machine, and where the rest is written."""
-    version = re.search(r"fastmark [0-9.]*[0-9]", head[0])
-    machine = head[1].partition(" cores,")[0] + " cores"
-    return f"Measured with {version[0] if version else 'fastmark'} on {machine}: [{name}]({link}{name})."
 
 
 def survival(results: Path) -> str:
@@ -264,222 +242,6 @@ def together(results: Path) -> str:
     )
 
 
-def speed_summary(rows: Iterable[Mapping[str, Any]], size: str) -> list[dict[str, Any]]:
-    """One row per tool: medians per megapixel over images of one size, messages read back, errors.
-
-    Values are numbers, or the texts of a CSV file. A tool that could not be used has an error and no size.
-    """
-    rows = [row for row in rows if (row.get("size") or size) == size]
-    summary = []
-    for tool in dict.fromkeys(row["tool"] for row in rows):
-        part = [row for row in rows if row["tool"] == tool]
-        line: dict[str, Any] = {"tool": tool}
-        for name in SPEED_MEASURES:
-            values = [float(row[f"{name}_per_mp"]) for row in part if row.get(f"{name}_per_mp")]
-            line[name] = statistics.median(values) if values else None
-        answers = [int(row["message_read"]) for row in part if row.get("message_read") not in (None, "")]
-        line["read"] = f"{sum(answers)} of {len(answers)}" if answers else ""
-        line["error"] = "; ".join(dict.fromkeys(row["error"] for row in part if row.get("error")))
-        summary.append(line)
-    return summary
-
-
-def brief(value: float) -> str:
-    """Two significant digits, or a whole number."""
-    return f"{value:.{max(0, 1 - math.floor(math.log10(value)))}f}"
-
-
-def speed_row(line: Mapping[str, Any], jpeg: Mapping[str, Any]) -> dict[str, str]:
-    """A row of the table for one tool, beside JPEG's."""
-
-    def cell(name: str, scale: float | None = 1.0, suffix: str = "") -> str:
-        return brief(line[name] / scale) + suffix if line[name] and scale else ""
-
-    mark, marked, unmarked = SPEED_MEASURES
-    is_jpeg = line["tool"] == JPEG
-    return {
-        "milliseconds per megapixel": line["tool"] + (line["error"] and f" (failed: {line['error']})"),
-        "embedding": cell(mark, suffix=" (encoding)" if is_jpeg else ""),
-        "detecting, marked": cell(marked),
-        "detecting, unmarked": cell(unmarked, suffix=" (decoding)" if is_jpeg else ""),
-        "embedding ÷ JPEG encoding": cell(mark, jpeg.get(mark)),
-        "detecting, unmarked ÷ JPEG decoding": cell(unmarked, jpeg.get(unmarked)),
-        "message read back": line["read"],
-    }
-
-
-def chart(results: Path) -> str:
-    """The README's chart of speed and what it shows; empty without results."""
-    path = results / "compare.csv"
-    if not path.exists():
-        return ""
-    head, _ = read_commented(path)
-    pixels = SPEED_SIZE.replace("x", " x ")
-    return "\n".join(
-        [
-            "![Milliseconds per megapixel to embed and to detect, by tool](benchmarks/results/compare.svg)",
-            "",
-            f"Images of {pixels} pixels, in memory, 64 bits, one thread, every tool at its defaults. The work"
-            " is not the same: the other decoders expect every pixel where it was written and return a"
-            " message for any image; fastmark searches scales, rotations and crops, and tells watermarked"
-            f" from unmarked images. {measured(head, path.name, 'benchmarks/results/')}",
-        ]
-    )
-
-
-def speed(results: Path) -> str:
-    """The table of the comparison with other packages; empty without results."""
-    path = results / "compare.csv"
-    if not path.exists():
-        return ""
-    head, rows = read_commented(path)
-    lines = speed_summary(rows, SPEED_SIZE)
-    jpeg = next((line for line in lines if line["tool"] == JPEG), {})
-    words = (
-        "As the chart, with JPEG and a bare copy for scale; a message with a wrong bit counts as not read."
-        f" With {head[0].partition(': ')[2].replace(', message_bits 64', '')}. {measured(head, path.name)}"
-    )
-    return "\n".join([*markdown(speed_row(line, jpeg) for line in lines), "", words])
-
-
-def over_many(results: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """The comment lines of speed.csv, and its rows over many images; none without results."""
-    path = results / "speed.csv"
-    head, rows = read_commented(path) if path.exists() else ([], [])
-    return head, [row for row in rows if row["table"] in ("rejecting", "accepting", "further keys")]
-
-
-def rejecting(results: Path) -> str:
-    """The README's table of what an unmarked image costs, by size; empty without results."""
-    head, rows = over_many(results)
-    rows = [row for row in rows if row["table"] == "rejecting"]
-    if not rows:
-        return ""
-    table = markdown(
-        {
-            "unmarked JPEG": " x ".join(row["what"].removeprefix("reject ").split("x")),
-            "images": row["pictures"],
-            "decoding, ms": brief(float(row["decode ms"])),
-            "detecting, ms": brief(float(row["ms"])),
-            "detecting ÷ decoding": brief(float(row["mean ratio"])),
-            "99th percentile": brief(float(row["p99 ratio"])),
-        }
-        for row in rows
-    )
-    suspected = sum(int(row["not absent"]) for row in rows)
-    wrong = f"{suspected} of them were not `absent`." if suspected else "All of them were `absent`."
-    words = (
-        "Means over different images, working time of one thread; the 99th percentile is over the mean time"
-        f" of decoding. {wrong}"
-        f" {measured(head, 'speed.csv', 'benchmarks/results/')}"
-    )
-    return "\n".join([*table, "", words])
-
-
-def accepting(results: Path) -> str:
-    """The table of marked images and of further keys; empty without results."""
-    head, rows = over_many(results)
-    rows = [row for row in rows if row["table"] != "rejecting"]
-    if not rows:
-        return ""
-    table = markdown(
-        {
-            "over decoding the image": row["what"].replace("x", " x "),
-            "images": row["pictures"],
-            "ms": brief(float(row["ms"])),
-            "mean": brief(float(row["mean ratio"])),
-            "median": brief(float(row["median ratio"])),
-            "99th percentile": brief(float(row["p99 ratio"])),
-            "reach": row["reach"],
-        }
-        for row in rows
-    )
-    words = f"`accept`: marked images, message and all. {measured(head, 'speed.csv')}"
-    return "\n".join([*table, "", words])
-
-
-def scan(results: Path) -> str:
-    """The table of scanning an archive; empty without results."""
-    path = results / "bulk.csv"
-    if not path.exists():
-        return ""
-    head, rows = read_commented(path)
-    scans = [row for row in rows if row["rows"]]
-    alone = [row for row in rows if not row["rows"] and "alone" in row["what"]]
-    table = markdown(
-        {
-            "scanning an archive": row["what"].replace(" 1 processes", " 1 process"),
-            "images per second": brief(float(row["pictures a second"])),
-            "peak memory, MB": brief(float(row["peak MB"])) if row["rows"] else "",
-            "marked": row["marked"],
-            "found": row["found"],
-            "false": row["false"],
-            "rows lost or duplicated": row["doubled or lost"],
-        }
-        for row in [*scans, *alone]
-    )
-    words = (
-        "JPEGs of 0.1 to 3 megapixels as files, in tars and in Parquet files; the whole command is timed,"
-        " including its start. `detect alone` is a bare loop over `fastmark.detect`. "
-        + measured(head, path.name)
-    )
-    return "\n".join([*table, "", words])
-
-
-def brief_scan(results: Path) -> str:
-    """What the README says of the speed of a scan; empty without results."""
-    path = results / "bulk.csv"
-    if not path.exists():
-        return ""
-    head, rows = read_commented(path)
-    parts = [
-        f"{brief(float(row['pictures a second']))} images per second ({row['what']}, peak memory"
-        f" {brief(float(row['peak MB']))} MB)"
-        for row in rows
-        if row["rows"]
-    ]
-    return f"Speed: {'; '.join(parts)}. {measured(head, path.name, 'benchmarks/results/')}"
-
-
-def layers(results: Path) -> str:
-    """What each layer beside the watermark costs; empty without results."""
-    path = results / "delivery.csv"
-    if not path.exists():
-        return ""
-    head, rows = read_commented(path)
-    sizes = sorted({float(row["megapixels"]) for row in rows})
-    columns = [(form, size) for form in ("JPEG", "PNG") for size in sizes if size > 0.5]
-    cells = {(row["format"], float(row["megapixels"]), row["layer"]): row["median_ms"] for row in rows}
-    names = dict.fromkeys(row["layer"] for row in rows if not row["layer"].startswith("decoding"))
-    table = markdown(
-        {"milliseconds": name}
-        | {f"{form}, {size:.0f} MP": brief(float(cells[form, size, name])) for form, size in columns}
-        for name in names
-    )
-    words = (
-        "Medians over 24 images, processor time of one thread. The registry is SQLite, which waits for the"
-        " disk twice per image: this time is not in the table. "
-        + measured(head, path.name, "benchmarks/results/")
-    )
-    return "\n".join([*table, "", words])
-
-
-class Block(NamedTuple):
-    """A part of a README that is made from results."""
-
-    path: Path
-    name: str
-    make: Callable[[Path], str]
-
-    @property
-    def begin(self) -> str:
-        return f"<!-- begin of {self.name}: python benchmarks/readme_table.py --write -->"
-
-    @property
-    def end(self) -> str:
-        return f"<!-- end of {self.name} -->"
-
-
 BLOCKS = (
     Block(README, "figures", figures),
     Block(README, "two watermarks", together),
@@ -494,25 +256,6 @@ BLOCKS = (
     Block(DETAILS, "speed over many images", accepting),
     Block(DETAILS, "archive scan", scan),
 )
-
-
-def between_marks(text: str, block: Block) -> tuple[str, str, str]:
-    """Text before, between and behind a pair of marks."""
-    before, _, rest = text.partition(block.begin)
-    inside, mark, after = rest.partition(block.end)
-    if not mark:
-        raise SystemExit(
-            f"{block.path} has lost the marks that a part stands between: {block.begin} {block.end}"
-        )
-    return before, inside.strip("\n"), after
-
-
-def write(block: Block, text: str) -> None:
-    """Put a part in its place; without results it stays as it is."""
-    if text:
-        page = block.path.read_text(encoding="utf-8")
-        before, _, after = between_marks(page, block)
-        block.path.write_text(f"{before}{block.begin}\n\n{text}\n\n{block.end}{after}", encoding="utf-8")
 
 
 def main() -> None:

@@ -442,6 +442,11 @@ def readme_table():
     return script_of_benchmarks("readme_table")
 
 
+@pytest.fixture(scope="module")
+def tables():
+    return script_of_benchmarks("_tables")
+
+
 @pytest.fixture
 def results(tmp_path):
     """A folder of made-up results."""
@@ -462,9 +467,9 @@ def results(tmp_path):
     return folder
 
 
-def test_tables_and_figures_are_those_of_the_results(readme_table):
+def test_tables_and_figures_are_those_of_the_results(readme_table, tables):
     for block in readme_table.BLOCKS:
-        _, inside, _ = readme_table.between_marks(block.path.read_text(encoding="utf-8"), block)
+        _, inside, _ = tables.between_marks(block.path.read_text(encoding="utf-8"), block)
         assert inside == block.make(readme_table.RESULTS), "run python benchmarks/readme_table.py --write"
 
 
@@ -472,15 +477,17 @@ def test_without_results_there_are_no_tables(readme_table, tmp_path):
     assert [block.make(tmp_path) for block in readme_table.BLOCKS] == [""] * len(readme_table.BLOCKS)
 
 
-def test_writing_puts_the_tables_between_the_marks_and_changes_nothing_else(readme_table, results, tmp_path):
+def test_writing_puts_the_tables_between_the_marks_and_changes_nothing_else(
+    readme_table, tables, results, tmp_path
+):
     for block in readme_table.BLOCKS:
         copy = tmp_path / "copy.md"
         page = block.path.read_text(encoding="utf-8")
         copy.write_text(page, encoding="utf-8")
         readme_table.write(block._replace(path=copy), block.make(results))
-        before, inside, after = readme_table.between_marks(copy.read_text(encoding="utf-8"), block)
+        before, inside, after = tables.between_marks(copy.read_text(encoding="utf-8"), block)
         assert inside == block.make(results)
-        assert (before, after) == readme_table.between_marks(page, block)[::2]
+        assert (before, after) == tables.between_marks(page, block)[::2]
 
 
 def test_two_watermarks_are_told_apart(readme_table, results):
@@ -591,13 +598,14 @@ def test_the_archive_scan_is_made_of_what_the_results_say(readme_table, results)
     )
 
 
-def test_the_chart_shows_the_numbers_of_the_speed_comparison(readme_table):
-    _, rows = readme_table.read_commented(readme_table.RESULTS / "compare.csv")
+def test_the_chart_shows_the_numbers_of_the_speed_comparison(readme_table, tables):
+    speeds = script_of_benchmarks("_speed_tables")
+    _, rows = tables.read_commented(readme_table.RESULTS / "compare.csv")
     chart = (readme_table.RESULTS / "compare.svg").read_text(encoding="utf-8")
-    for line in readme_table.speed_summary(rows, readme_table.SPEED_SIZE):
-        for name in readme_table.SPEED_MEASURES:
+    for line in speeds.speed_summary(rows, speeds.SPEED_SIZE):
+        for name in speeds.SPEED_MEASURES:
             if line[name]:
-                assert re.search(rf">{re.escape(readme_table.brief(line[name]))}( \w+)?</text>", chart), line
+                assert re.search(rf">{re.escape(tables.brief(line[name]))}( \w+)?</text>", chart), line
 
 
 def test_the_speed_comparison_is_made_of_what_the_results_say(readme_table, results):
