@@ -18,6 +18,7 @@ from fastmark.cli import (
     proxying,
     public,
     registering,
+    reporting,
     reports,
     serving,
     single,
@@ -54,7 +55,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     for add in (_add_keygen, _add_embed, _add_detect, _add_locate, _add_scan, _add_doctor, _add_warmup):
         add(verbs)
-    for module in (checking, provenance, proxying, registering, reports, serving, tokens):
+    for module in (checking, provenance, proxying, registering, reporting, reports, serving, tokens):
         module.add(verbs)
     return parser
 
