@@ -64,7 +64,13 @@ def scene(rng: np.random.Generator, h: int, w: int) -> np.ndarray:
     for fy, fx, phase in rng.uniform([-0.1, -0.1, 0], [0.1, 0.1, 6.28], (5, 3)):
         drawn += (rng.uniform(3, 14) * np.cos(2 * np.pi * (fy * y + fx * x) + phase))[..., None]
     for top, left, size in rng.random((12, 3)):
-        drawn[np.hypot(y - h * top, x - w * left) < 0.4 * min(h, w) * size**2] += rng.uniform(-70, 70, 3)
+        radius = 0.4 * min(h, w) * size**2
+        rows, columns = (
+            slice(max(0, math.floor(middle - radius)), math.ceil(middle + radius) + 1)
+            for middle in (h * top, w * left)
+        )
+        inside = np.hypot(y[rows, columns] - h * top, x[rows, columns] - w * left) < radius
+        drawn[rows, columns][inside] += rng.uniform(-70, 70, 3)
     return to_bytes(drawn + rng.normal(0, rng.uniform(0, 7), (h, w, 1)))
 
 

@@ -38,53 +38,97 @@ class Outcome(NamedTuple):
     log10_p: float
 
 
-def uncut(trace: Iterable[Any]) -> float:
-    """The least natural logarithm of a bound in a search's trace, trials paid for; it may exceed 0."""
-    return min((log_p for entry in trace if (log_p := paid(entry)) is not None), default=math.inf)
+class Evidence(NamedTuple):
+    """One bound of a search: what it comes to with its trials paid for, and their logarithm; nats."""
+
+    kind: str
+    paid: float
+    price: float
 
 
-def paid(entry: Any) -> float | None:
-    """The bound of one entry of a trace with its trials paid for, or None if it is no evidence."""
-    kind = getattr(entry, "kind", None)
-    if kind is None:  # a reading of chips
-        return float(entry.log_p)
-    return None if kind in _PROPOSALS else float(entry.placement.log_p + entry.log_trials)
+def evidence_of(trace: Iterable[Any]) -> list[Evidence]:
+    """The bounds in a search's trace, places and readings, not cut at 0."""
+    from fastmark.detection.reading import FLOORS
+
+    found: list[Evidence] = []
+    price, name = 0.0, "reading"
+    for entry in trace:
+        kind = getattr(entry, "kind", None)
+        if kind is None:
+            found.append(Evidence(name, float(entry.log_p), price + math.log(len(FLOORS) + 1)))
+            continue
+        # phases that choose local shifts count for nothing, so that their places are not paid for either
+        straight = kind == "straightened"
+        name = "straightened reading" if straight else "reading"
+        price = float(entry.log_trials + (0.0 if straight else entry.placement.log_trials))
+        if kind not in _PROPOSALS:
+            found.append(Evidence(kind, float(entry.placement.log_phases) + price, price))
+    return found
+
+
+def _listen(reader: Any) -> list[Evidence]:
+    """Return a list to which a reader adds the bound of every message that it decodes, not cut at 0."""
+    from fastmark.detection import evidence
+
+    heard: list[Evidence] = []
+    bounded = reader._message_bound
+
+    def message_bound(decoded: Any, soft: Any) -> float:
+        total = float((1.0 - 2.0 * decoded.codeword) @ soft[0, :-1])
+        price = (reader._code.message_bits + decoded.k) * math.log(2)
+        price += evidence.open_list(reader.n_paid + 1)
+        alone = evidence.sign_sum_bound(total, float(soft[1, :-1].sum()))
+        heard.append(Evidence("message", alone + price, price))
+        return float(bounded(decoded, soft))
+
+    reader._message_bound = message_bound
+    return heard
 
 
 def search_analysed(
     analysis: Analysis, detector: KeyDetector, deep: bool = False
-) -> tuple[Outcome, list[Any]]:
-    """Search an analysed image as :meth:`KeyDetector.search` does for one key; also return the traces."""
+) -> tuple[Outcome, list[Evidence], list[Any]]:
+    """Search an analysed image as :meth:`KeyDetector.search` does for one key.
+
+    Returns:
+        The outcome, all bounds (the four kinds of evidence are not paid for in them) and the traces.
+    """
     from fastmark.detection.detector import MIN_PLANE_SIDE
     from fastmark.detection.evidence import DETECTED, LOG_SHARES, POSSIBLE
     from fastmark.detection.search import Search
 
     if min(analysis.planes.shape) < MIN_PLANE_SIDE:
-        return Outcome(-math.inf, False, False, None, 0.0), []
+        return Outcome(-math.inf, False, False, None, 0.0), [], []
     carriers = [detector.carrier]
     if deep and (withheld := detector._withheld) is not None:
         carriers.append(withheld)
-    shares = LOG_SHARES + math.log(len(carriers))
-    best, message, traces, found = math.inf, 0.0, [], None
+    more = math.log(len(carriers))
+    message, found = 0.0, None
+    bounds: list[Evidence] = []
+    traces = []
     for carrier in carriers:
         search = Search(analysis, carrier, detector.templates, detector.code)
+        heard = _listen(search.reader)
         search.run(deep=deep)
         finding = search.finding
-        traces.append(search.trace)
-        best = min(best, uncut(search.trace))
+        traces += search.trace
+        every = evidence_of(search.trace) + heard
+        bounds += [Evidence(one.kind, one.paid + more, one.price + more) for one in every]
         if finding.message_log_p < message:
             message, found = finding.message_log_p, finding.message
         if finding.proven:
             break
-    log_p = min(best, message if message < 0 else math.inf) + shares
-    log_cut = min(log_p, 0.0)
-    return Outcome(
+    log_p = min(one.paid for one in bounds) + LOG_SHARES
+    cut = min(log_p, 0.0)
+    proven = found is not None and message + more + LOG_SHARES <= DETECTED
+    outcome = Outcome(
         score=-log_p,
-        detected=log_cut <= DETECTED,
-        possible=DETECTED < log_cut <= POSSIBLE,
-        message=found.message if found is not None and message + shares <= DETECTED else None,
-        log10_p=log_cut / math.log(10),
-    ), traces
+        detected=cut <= DETECTED,
+        possible=DETECTED < cut <= POSSIBLE,
+        message=found.message if found is not None and proven else None,
+        log10_p=cut / math.log(10),
+    )
+    return outcome, bounds, traces
 
 
 def search(rgb: Any, detector: KeyDetector, deep: bool = False) -> Outcome:

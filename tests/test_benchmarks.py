@@ -2,7 +2,6 @@
 
 import io
 import sys
-from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
@@ -49,40 +48,6 @@ def test_sizes_of_kinds_keep_within_their_bounds(scripts):
     assert min(min(size) for size in sizes) == 64
     assert max(max(size) / min(size) for size in sizes) <= 4.1
     assert max(areas) < 2.01e6 and np.median(areas) == pytest.approx((64.0**2 * 2e6) ** 0.5, rel=0.5)
-
-
-def test_a_search_over_kinds_has_pictures_of_every_kind_of_other_keys_and_a_large_one(scripts):
-    ladder = scripts("_ladder")
-    kinds = {ladder._ORDER[number % len(ladder._ORDER)] for number in range(len(ladder._ORDER))}
-    assert kinds == {*scripts("_kinds").KINDS, ladder.PHOTOGRAPH, ladder.OTHER_KEY}
-    picture = ladder.picture(ladder.LARGE_EVERY // 2, ())[1]
-    again = ladder.picture(ladder.LARGE_EVERY // 2, ())[1]
-    assert picture.shape[:2] == ladder.LARGE and np.array_equal(picture, again)
-
-
-def test_rungs_are_counted_once_a_search_however_often_they_are_tried(scripts):
-    ladder = scripts("_ladder")
-    trial, reading = namedtuple("Trial", "kind read"), namedtuple("Reading", "promising")
-    trace = [trial("origin", False), trial("candidate", False), trial("candidate", True), reading(False)]
-    rungs = ladder.rungs_of(trace)
-    assert rungs == {"origin": (1, 0), "candidate": (2, 1), "reading": (1, 0)}
-    rows = [{"rungs": rungs}, {"rungs": {"origin": (1, 1)}}]
-    table = {row["rung"]: row for row in ladder.by_rung(rows)}
-    assert [table["candidate"][name] for name in ("came, share", "times a search", "through, share")] == [
-        0.5, 1.0, 1.0,
-    ]  # fmt: skip
-    assert (table["origin"]["through"], table["origin"]["of all, share"]) == (1, 0.5)
-
-
-def test_a_rung_that_lets_through_more_than_was_planned_is_told(scripts):
-    ladder = scripts("_ladder")
-
-    def result(through):
-        rows = [{"rungs": {"origin": (1, int(n < through))}} for n in range(1000)]
-        return ladder.by_rung(rows)[0]["result"]
-
-    assert ladder.PLANNED["origin"] == 0.01
-    assert (result(10), result(20), result(30)) == ("ok", "ok", "over")
 
 
 # ---- pictures of the tables of speed ---------------------------------------------------------------
