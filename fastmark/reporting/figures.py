@@ -11,7 +11,7 @@ import numpy as np
 
 from fastmark.reporting.attacks import GROUPS, Extent, attacks_of, copies_of, null_views_of, untried
 from fastmark.reporting.intervals import clopper_pearson, wilson
-from fastmark.reporting.trials import LEVELS, rounded
+from fastmark.reporting.trials import DRAWING, LEVELS, rounded
 
 Row = dict[str, Any]
 
@@ -189,6 +189,7 @@ def copies(rows: Sequence[Row], extent: Extent) -> list[dict[str, Any]]:
             {
                 "way": way,
                 "trials": len(tried),
+                "drawn": sum(row["copied_to"] == DRAWING for row in rows),
                 "detected": sum(one["state"] == "detected" for one in tried),
                 "read": len(read),
                 **{name: said[name] for name in ("mismatch", "unknown", "match")},

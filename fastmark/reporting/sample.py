@@ -162,5 +162,7 @@ def _shown(path: str, folders: Sequence[Path]) -> str:
 def nameless(reason: str, path: str) -> str:
     """Return an error's text without the path that it begins with, or has in it."""
     shown, name = printable(path), printable(Path(path).name)
-    reason = reason.removeprefix(f"{shown}: ").removeprefix(f"{shown} ").replace(shown, "it")
-    return reason.replace(name, "it") if "." in name else reason
+    if "." not in name:  # it may be any word
+        return reason.removeprefix(f"{shown}: ")
+    reason = reason.removeprefix(f"{shown}: ").removeprefix(f"{shown} ")
+    return reason.replace(shown, "it").replace(name, "it")

@@ -99,7 +99,7 @@ def sample(f: Figures) -> str:
     parts.append(
         table(
             "Short side of the images",
-            [("size", ""), ("images", "n"), ("", "wide")],
+            [("size", ""), ("images", "n"), ("of the most", "wide")],
             [
                 row(
                     escape(one["size"]),
@@ -252,9 +252,9 @@ def _by_group(f: Figures, caption: str, what_of: str, places: list[tuple[str, st
 
 def copies(f: Figures) -> str:
     """What binding says of copies."""
-    heads = [("copied", ""), ("pictures", "n"), ("detected", "n"), ("read", "n"), ("mismatch", "n"),
-             ("unknown", "n"), ("match", "n")]  # fmt: skip
-    names = ("trials", "detected", "read", "mismatch", "unknown", "match")
+    heads = [("copied", ""), ("pictures", "n"), ("of them drawn", "n"), ("detected", "n"), ("read", "n"),
+             ("mismatch", "n"), ("unknown", "n"), ("match", "n")]  # fmt: skip
+    names = ("trials", "drawn", "detected", "read", "mismatch", "unknown", "match")
     rows = [
         row(escape(one["way"]), [(f.shown(f"copies.{i}.{name}", count), "n") for name in names])
         for i, one in enumerate(f.at("copies"))

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 MEASURED, REFUSED = "measured", "refused"
 """States of an image: it is part of the figures; it cannot carry the watermark, or carries it already."""
 
+IMAGE, DRAWING = "another image of the sample", "a drawn picture"
+"""What a watermark was copied to: the next image, or where that cannot be used, what is drawn for it."""
+
 LEVELS = (-1.0, -2.0, -3.0, -4.0, -6.0, -9.0)
 """Decimal logarithms of the p-values whose tails are counted."""
 
@@ -134,7 +137,7 @@ class ReportWorker(Worker):
         seed = int.from_bytes(drawn_bytes(self.job.seed, f"attacks on {sha256}", 8))
         about["attacks"] = self._survive(after, other, seed, int.from_bytes(message))
         about["copies"] = self._copied(before, after, other, int.from_bytes(message))
-        about["copied_to"] = "another image of the sample" if real else "a drawn picture"
+        about["copied_to"] = IMAGE if real else DRAWING
         self.lap("attacking")
         about["null"] = self._null(before, other, seed)
         self.lap("searching unmarked")
@@ -187,8 +190,10 @@ class ReportWorker(Worker):
         if path is not None:
             try:
                 source = open_for_embedding(Path(path).read_bytes(), max_pixels=self.max_pixels)
-                image = Image.fromarray(as_seen(source.rebuild(source.pixels)))
-                return np.array(image.resize((width, height), Image.Resampling.LANCZOS)), True
+                other = as_seen(source.rebuild(source.pixels))
+                if not self.marker.detect(other):  # else it has the watermark already
+                    resized = Image.fromarray(other).resize((width, height), Image.Resampling.LANCZOS)
+                    return np.array(resized), True
             except (FastmarkError, OSError):
                 pass
         return drawn_scene(height, width), False

@@ -85,10 +85,11 @@ ANALOGUE = (
 
 COPIES = (
     "A thief of watermarks takes off what a denoising filter (an adaptive Wiener filter, doubled) says is"
-    " noise, or, with the original at hand, the exact difference, and adds it to another picture. That the"
-    " watermark is then detected there is no false detection: it is there. Where its message can be read, the"
-    " detector says whether the watermark was made for what the picture shows: mismatch tells the copy, match"
-    " would be wrong, unknown says neither. These rates are measured, and no proven bound."
+    " noise, or, with the original at hand, the exact difference, and adds it to the next image of the"
+    " sample, or to a drawn picture where that one cannot be used. That the watermark is then detected there"
+    " is no false detection: it is there. Where its message can be read, the detector says whether the"
+    " watermark was made for what the picture shows: mismatch tells the copy, match would be wrong, unknown"
+    " says neither. These rates are measured, and no proven bound."
 )
 
 NULL = (
