@@ -1,0 +1,146 @@
+"""Attacks of `security.py` on the pilot's lines: found in one image or in the mean of many, and taken out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from _geometry import array, pil
+from _pixels import jpeg, luma, notch, to_bytes
+from _security_marks import BAND, Row, marker_of, message_of, originals, removal
+from PIL import Image
+from scipy import fft, ndimage
+
+from fastmark import Watermarker
+from fastmark.codec.plane import Plane
+from fastmark.codec.tables import TORUS
+from fastmark.detection.scores import ScorePlanes
+
+PEAKS = (50, 100, 200, 500)
+TONES = (48, 96, 192, 384)
+LAGS = 64  # units of the autocorrelation that are looked at
+SIDE = 512
+BINS = 512  # of a spectrum each way
+_NEAR = 3.0  # bins of 1/1024 cycle per unit within which a peak counts as a tone
+
+
+# ---- finding lines ---------------------------------------------------------------------------------------
+
+
+def score_plane(rgb: np.ndarray) -> Plane:
+    """The scores of SPEC.md, section 9: public, and the matched filter's input."""
+    return ScorePlanes(luma(rgb)).weighted()
+
+
+def power_of(scores: Plane, bins: int = BINS) -> np.ndarray:
+    """Power spectrum of scores, zero-padded to `bins` each way: (bins, bins / 2 + 1)."""
+    spectrum = fft.rfft2(scores, (bins, bins))
+    return spectrum.real**2 + spectrum.imag**2
+
+
+def autocorrelated_power(scores: Plane, bins: int = BINS) -> np.ndarray:
+    """The same by way of the autocorrelation, of which short lags alone are kept (Blackman & Tukey 1958)."""
+    lags = fft.irfft2(power_of(scores, 2 * bins), (2 * bins, 2 * bins))
+    window = np.hanning(2 * LAGS + 1)
+    kept = np.roll(lags, (LAGS, LAGS), (0, 1))[: 2 * LAGS + 1, : 2 * LAGS + 1] * np.outer(window, window)
+    return np.abs(fft.rfft2(kept, (bins, bins)))
+
+
+def peaks_of(power: np.ndarray, count: int) -> np.ndarray:
+    """Frequencies of the strongest local maxima, (count, 2) as (fy, fx) in cycles per unit, fx not negative.
+
+    The power is divided by its level in 21 x 21 bins; radii are those of tones (SPEC.md, section 2).
+    """
+    bins = power.shape[0]
+    white = power / level_of(power)
+    fy, fx = np.fft.fftfreq(bins)[:, None], np.fft.rfftfreq(bins)[None, :]
+    radius = np.hypot(fy, fx)
+    allowed = (radius >= BAND[0]) & (radius <= BAND[1]) & (np.abs(fy) > 4 / TORUS) & (fx > 4 / TORUS)
+    summit = white == ndimage.maximum_filter(white, 3, mode="wrap")
+    score = np.where(allowed & summit, white, 0)
+    rows, columns = np.unravel_index(np.argsort(score, axis=None)[::-1][:count], score.shape)
+    return np.stack([np.fft.fftfreq(bins)[rows], columns / bins], axis=1)
+
+
+def level_of(power: np.ndarray) -> np.ndarray:
+    """The power's mean over 21 x 21 bins, twice limited to three times itself: no line hides itself."""
+    level = ndimage.uniform_filter(power, 21, mode="wrap")
+    for _ in range(2):
+        level = 1.2 * ndimage.uniform_filter(np.minimum(power, 3 * level), 21, mode="wrap")
+    return np.maximum(level, 1e-9)
+
+
+def tones_of(marker: Watermarker, count: int) -> np.ndarray:
+    """The key's own tones as (fy, fx) in cycles per unit, fx not negative."""
+    tones = marker.key_detector.carrier.tones[:count] / TORUS
+    return np.where(tones[:, 1:] < 0, -tones, tones)
+
+
+def hits(found: np.ndarray, tones: np.ndarray) -> int:
+    """How many of the tones a peak was found at."""
+    distance = np.linalg.norm(TORUS * (tones[:, None] - found[None]), axis=2)
+    return int(np.sum(distance.min(axis=1) <= _NEAR))
+
+
+def flattened(rgb: np.ndarray, tones: np.ndarray) -> np.ndarray:
+    """Bring the luma at the frequencies, and at the eight bins about each, down to the local level."""
+    height, width = rgb.shape[:2]
+    plane = luma(rgb)
+    spectrum = fft.rfft2(plane)
+    power = np.abs(spectrum) ** 2
+    rows = np.rint(tones[:, 0] * height).astype(int)
+    columns = np.rint(tones[:, 1] * width).astype(int)
+    lines = np.zeros(power.shape, bool)
+    for dy in (-1, 0, 1):
+        for dx in (-1, 0, 1):
+            lines[(rows + dy) % height, np.clip(columns + dx, 0, power.shape[1] - 1)] = True
+    # what lies between the lines says how much of the image is in them
+    share = ndimage.uniform_filter((~lines).astype(np.float64), 21, mode="wrap")
+    level = ndimage.uniform_filter(np.where(lines, 0, power), 21, mode="wrap") / np.maximum(share, 1e-3)
+    gain = np.where(lines, np.minimum(1, np.sqrt(0.25 * level / np.maximum(power, 1e-9))), 1)
+    return to_bytes(rgb + (fft.irfft2(spectrum * gain, plane.shape) - plane)[..., None])
+
+
+# ---- the attack ------------------------------------------------------------------------------------------
+
+
+def without_lines(marker: Watermarker, marked: np.ndarray, attacked: np.ndarray, message: bytes) -> Row:
+    """A removal, and what is left where the image is handled besides: the pilot is what shows how."""
+    row = removal(marker, marked, attacked, message)
+    for name, handled in (("jpeg", lambda rgb: jpeg(rgb, 75)), ("scaled", scaled), ("crop", cropped)):
+        row[f"{name} before"] = marker.detect(handled(marked)).state
+        row[name] = marker.detect(handled(attacked)).state
+    return row
+
+
+def scaled(rgb: np.ndarray) -> np.ndarray:
+    size = round(0.8 * rgb.shape[1]), round(0.8 * rgb.shape[0])
+    return array(pil(rgb).resize(size, Image.Resampling.BICUBIC))
+
+
+def cropped(rgb: np.ndarray) -> np.ndarray:
+    """Without a margin of a tenth and a little, so that no block starts where it did."""
+    y, x = rgb.shape[0] // 10 + 3, rgb.shape[1] // 10 + 5
+    return np.ascontiguousarray(rgb[y:-y, x:-x])
+
+
+def notching(number: int, paths: Sequence[Path], count: int, **_: int) -> Iterator[Row]:
+    """One marked image, no key: its strongest lines are flattened. With the key's tones, for comparison."""
+    name, rgb = originals(paths, count, SIDE)[number]
+    marker, message = marker_of("notching"), message_of(name)
+    marked = marker.embed(rgb, message)
+    scores = score_plane(marked)
+    for peaks in PEAKS:
+        has = {"attack": "notching", "picture": name, "has": "1 marked image", "number": peaks}
+        ways = {
+            "peaks of the luma": notch(marked, peaks, 0.26),
+            "peaks of the scores": flattened(marked, peaks_of(power_of(scores), peaks)),
+            "peaks of the autocorrelation": flattened(marked, peaks_of(autocorrelated_power(scores), peaks)),
+        }
+        for way, attacked in ways.items():
+            yield has | {"variant": way} | without_lines(marker, marked, attacked, message)
+    for count in TONES:
+        attacked = flattened(marked, tones_of(marker, count))
+        has = {"attack": "notching", "picture": name, "has": "1 marked image and the tones", "number": count}
+        yield has | {"variant": "the key's tones"} | without_lines(marker, marked, attacked, message)
