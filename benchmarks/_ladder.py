@@ -33,7 +33,8 @@ ALL = "all evidence"
 class Settings:
     """What every worker needs to know.
 
-    `keys`: most that an image is searched for; `kinds`: in the order of `_null_pictures.kinds_in_turn`.
+    `kinds`: in the order of `_null_pictures.kinds_in_turn`; `keys`: of a block of images, and the most that
+    one is searched for; `each`: a smaller number, or 0.
     """
 
     folders: tuple[Path, ...]
@@ -41,6 +42,7 @@ class Settings:
     keys: int
     deep: bool
     message_bits: int
+    each: int = 0
 
 
 def rungs_of(trace: Iterable[Any]) -> dict[str, tuple[int, int]]:
@@ -132,7 +134,7 @@ def run_block(block: int, settings: Settings) -> list[Row]:
     detectors = [fm.Watermarker(fm.Key(s), settings.message_bits).key_detector for s in secrets]
     rows: list[Row] = []
     for number in range(block * BLOCK, (block + 1) * BLOCK):
-        one = plan(number, settings.kinds, settings.keys)
+        one = plan(number, settings.kinds, settings.keys, settings.each)
         base = {"number": number, "kind": one.kind, "attack": one.attack}
         try:
             rows.append(base | _searched(one, detectors, settings))

@@ -79,8 +79,8 @@ def other_tool_is_there() -> bool:
     return all(find_spec(name) is not None for name in ("imwatermark", "cv2", "pywt"))
 
 
-def plan(number: int, kinds: tuple[str, ...], most_keys: int) -> Plan:
-    """Plan the image of a number."""
+def plan(number: int, kinds: tuple[str, ...], most_keys: int, each: int = 0) -> Plan:
+    """Plan the image of a number; with `each`, that many keys at most are tried on it."""
     rng = _generator("plan", number)
     kind = kinds[number % len(kinds)]
     _, least, most, keys = _CLASSES[rng.choice(len(_CLASSES), p=[share for share, *_ in _CLASSES])]
@@ -100,16 +100,16 @@ def plan(number: int, kinds: tuple[str, ...], most_keys: int) -> Plan:
     short = min(sides) * _ATTACKS.get(attack, 1.0)
     if max(sides) <= 2048:
         keys = next(keys for *_, to, keys in _CLASSES if short < to + 1)
-    n_keys = max(2, round(most_keys * keys / _COSTLY.get(kind, 1)))
+    n_keys = min(each or most_keys, max(2, round(most_keys * keys / _COSTLY.get(kind, 1))))
     return Plan(number, kind, sides[0], sides[1], attack, n_keys)
 
 
-def plans(trials: int, kinds: tuple[str, ...], most_keys: int) -> list[Plan]:
-    """The images whose keys add up to so many trials."""
+def plans(trials: int, kinds: tuple[str, ...], most_keys: int, each: int = 0) -> list[Plan]:
+    """The images whose keys add up to so many trials; arguments as of :func:`plan`."""
     found: list[Plan] = []
     total = 0
     while total < trials:
-        found.append(plan(len(found), kinds, most_keys))
+        found.append(plan(len(found), kinds, most_keys, each))
         total += found[-1].keys
     return found
 

@@ -29,19 +29,20 @@ def collect(options: argparse.Namespace) -> list[Row]:
     if not other_tool:
         print(f"invisible-watermark or what it needs is not installed: no images are {OTHER_TOOL}")
     settings = Settings(
-        tuple(options.folders), kinds_in_turn(other_tool), options.keys, options.deep, options.message_bits
-    )
+        tuple(options.folders), kinds_in_turn(other_tool), options.keys, options.deep, options.message_bits,
+        options.each,
+    )  # fmt: skip
     asked = {
         "pictures": [path.name for path in find_pictures(options.folders)] if options.folders else [],
         "kinds": settings.kinds, "keys": settings.keys, "deep": settings.deep, "block": BLOCK,
         "message_bits": settings.message_bits,
-    }  # fmt: skip
+    } | ({"each": settings.each} if settings.each else {})  # fmt: skip
     if options.partly:
         if not options.journal:
             raise SystemExit("--partly makes tables of a journal: name it with --journal")
         return [row for _, rows in sorted(dict(_read(options.journal, asked)).items()) for row in rows]
     # whole blocks, so that a run for more trials goes on with the journal of one for fewer
-    n_blocks = -(-len(plans(options.trials, settings.kinds, options.keys)) // BLOCK)
+    n_blocks = -(-len(plans(options.trials, settings.kinds, options.keys, options.each)) // BLOCK)
     jobs = [(block, settings) for block in range(n_blocks)]
     done = resumed(run_block, jobs, options.workers, options.journal, asked)
     return [row for rows in done for row in rows]
@@ -75,6 +76,7 @@ def report(options: argparse.Namespace) -> None:
         raise SystemExit("no search was run")
     made = {
         "claimed": tables.claimed(rows),
+        "claimed of rungs": tables.claimed_of_rungs(rows),
         "bounds": tables.looseness(rows),
         "thresholds": tables.thresholds(rows),
         "rungs": tables.rungs(rows),
@@ -82,13 +84,13 @@ def report(options: argparse.Namespace) -> None:
     }
     head = header(
         "null, kinds", options.workers, images=len(rows), keys=options.keys, folders=len(options.folders),
-        block=BLOCK, message_bits=options.message_bits, deep=options.deep,
+        each=options.each or "by size", block=BLOCK, message_bits=options.message_bits, deep=options.deep,
     )  # fmt: skip
     total = {
         name: sum(row[name] for row in rows)
         for name in ("searches", "detected", "possible", "messages", "ms")
     }
-    faults = [row for row in made["claimed"] if row["result"] != "ok"]
+    faults = [row for name in ("claimed", "claimed of rungs") for row in made[name] if row["result"] != "ok"]
     head.append(
         f"{total['searches']} searches in {len(rows)} images, {total['detected']} detected, "
         f"{total['possible']} possible, {total['messages']} messages, {len(errors)} errors, "
@@ -97,7 +99,7 @@ def report(options: argparse.Namespace) -> None:
     )
     print(*head, sep="\n")
     for name, table in made.items():
-        print_table(name, [row for row in table if name != "claimed" or row["seen"] or row["of"] == "all"])
+        print_table(name, [row for row in table if row.get("seen", 1) or row["of"] == "all"])
     keep = ("number", "kind", "attack", "height", "width", "searches", "best", "detected", "messages")
     found = [row for row in rows if row["messages"] or row["detected"] or row["possible"]]
     print_table("images with anything but absent", [{name: row[name] for name in keep} for row in found])

@@ -108,9 +108,19 @@ def claimed(rows: Sequence[Row]) -> list[Row]:
         views.append(("trials", name, n, bins_of(part, ALL)))
         views.append(("images", name, len(part), by_picture(part)))
     n = sum(row["searches"] for row in rows)
-    for name in sorted({name for row in rows for name in row["bins"]} - {ALL}):
-        views.append(("trials of a rung", name, n, bins_of(rows, name)))
+    for rung in sorted({name for row in rows for name in row["bins"]} - {ALL}):
+        views.append(("trials of a rung", rung, n, bins_of(rows, rung)))
     return tails(views, EXPONENTS)
+
+
+def claimed_of_rungs(rows: Sequence[Row]) -> list[Row]:
+    """The table of each rung's own bounds, kind by kind, which tells where a fault would come from."""
+    views = []
+    for name, part in groups_of(rows).items():
+        n = sum(row["searches"] for row in part)
+        for rung in sorted({name for row in part for name in row["bins"]} - {ALL}):
+            views.append((rung, name, n, bins_of(part, rung)))
+    return [row for row in tails(views, EXPONENTS) if row["seen"]]
 
 
 def quantile(bins: Mapping[int, int], n: int, share: float) -> float | None:
