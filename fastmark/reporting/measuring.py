@@ -216,6 +216,7 @@ class Kept:
         """Go on with a journal; draw a seed where there is none."""
         self._journal = journal
         self._rows: dict[str, dict[str, Any]] = {}
+        self.added = 0
         self.seed = secrets.randbits(32)
         if journal is not None:
             self.seed = int(journal.get("seed", self.seed))
@@ -228,6 +229,7 @@ class Kept:
 
     def add(self, item: Item, state: str, row: dict[str, Any], result: Any) -> None:
         """Keep a row."""
+        self.added += 1
         if self._journal is not None:
             self._journal.add(result)
         else:
@@ -250,12 +252,15 @@ def _kept(output: AnyPath | None, settings: dict[str, Any], *, force: bool) -> I
         return
     target = os.fspath(output)
     journal = Journal(journal_path(target), {"verb": "report", **settings}, output=target, force=force)
+    kept = Kept(journal)
     try:
         with journal_errors(target):
-            yield Kept(journal)
+            yield kept
     finally:
         with contextlib.suppress(sqlite3.Error):  # an earlier error is the one to report
             journal.close()
+        if journal.fresh and not kept.added:  # nothing to go on with
+            forget(target)
 
 
 def forget(output: AnyPath) -> None:
