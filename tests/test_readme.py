@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
-SET_UP, PUBLIC, IDS, SIGNED, SERVED, SINGLE, ARCHIVE, RAY, TEST = [
+SET_UP, PUBLIC, REPORT, IDS, SIGNED, SERVED, SINGLE, ARCHIVE, RAY, TEST = [
     text for language, text in BLOCKS if language == "bash"
 ]
 PYTHON, PYTHON_ON_RAY = [text for language, text in BLOCKS if language == "python"]
@@ -235,6 +235,16 @@ def test_the_commands_for_ids_and_signed_metadata(folder):
     assert "c2pa: trusted." in checked[1]
     (row,) = map(json.loads, (folder / "ids.jsonl").read_text().splitlines())
     assert (row["provider"], row["system"]) == ("Example Studio", "Painter")
+
+
+def test_the_command_for_a_report(folder):
+    assert bash("fastmark keygen -o my.key", folder, folder / "programs").returncode == 0
+    ((_, printed),) = run_lines(REPORT, folder).items()
+    assert re.search(r"^unmarked +0 of 100 trials detected", printed, re.MULTILINE)
+    assert (folder / "report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    values = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    assert [one["name"] for one in values["images"]] == ["photo.jpg"]
+    assert [one["measure"] for one in values["measures"]] == ["1.1", "3.2", "3.3", "4.2"]
 
 
 def test_the_service_answers_signs_and_ends(folder):
