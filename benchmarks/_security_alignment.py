@@ -12,12 +12,13 @@ from _security_marks import (
     forgery,
     marked_supply,
     marker_of,
+    mask_of,
     message_of,
     origin_of,
     originals,
     removal,
 )
-from _security_patterns import correlation, laid, mask_of, reduced
+from _security_patterns import correlation, laid, reduced
 from _security_spectra import level_of, score_plane
 from scipy import fft
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -75,7 +76,7 @@ class Sums:
 def averaging(series: str, paths: Sequence[Path], count: int, most: int, **_: int) -> Iterator[Row]:
     """Marked images are added up as they are; their mean is taken off others, and added to unmarked ones.
 
-    The mean power of their scores shows the tones, wherever each image lies: those are taken out of others.
+    The mean power of their scores shows the tones, wherever each image lies.
     """
     marker, sums = marker_of("averaging"), Sums()
     message = message_of("all") if series == "one message" else None
@@ -160,10 +161,20 @@ def used(
         )
         row = {"attack": "averaging", "variant": f"mean of {of}, alone", "goal": "forge"} | has
         yield row | seen(marker, alone, message or b"")
+
+
+def tones_of_many(number: int, paths: Sequence[Path], count: int, **_: int) -> Iterator[Row]:
+    """The tones that the mean spectrum of so many marked images shows are taken out of others."""
+    marker, power = marker_of("averaging"), 0.0
+    images = marked_supply(marker, SIDE, paths)
+    for _, marked, _ in itertools.islice(images, number):
+        shown = power_of(score_plane(marked))
+        power = power + shown / shown.mean()
     for name, rgb in originals(paths, count, 512):
         known = message_of(name)
         marked = marker.embed(rgb, known)
-        for tones in (48, 192):
-            attacked = flattened(marked, peaks_of(sums.power["marked"], tones))
-            row = {"attack": "averaging", "picture": name, "variant": f"{tones} tones of the mean spectrum"}
+        for tones in TONES:
+            attacked = flattened(marked, peaks_of(power, tones))
+            row = {"attack": "tones of many", "picture": name, "variant": f"{tones} tones"}
+            has = {"has": HAS["messages"], "number": number}
             yield row | has | without_lines(marker, marked, attacked, known)

@@ -15,6 +15,7 @@ from quality import psnr_db, ssimulacra2
 from scipy import ndimage
 
 from fastmark import FastmarkError, Key, Watermarker
+from fastmark.codec.mask import Perception
 from fastmark.codec.plane import Plane, pixels_per_unit
 from fastmark.codec.tables import TORUS
 from fastmark.detection.detector import analyse
@@ -159,6 +160,12 @@ def high_pass(rgb: np.ndarray) -> Plane:
     """What an attacker takes for the mark: the luma less its surroundings, limited to 8 levels."""
     plane = luma(rgb)
     return np.clip(plane - ndimage.gaussian_filter(plane, 1.5), -8, 8)
+
+
+def mask_of(rgb: np.ndarray) -> Plane:
+    """The mask of section 5 of an image of one pixel per unit, for every pixel."""
+    cells = Perception.of(np.ascontiguousarray(luma(rgb))).mask
+    return np.kron(cells, np.ones((2, 2), np.float32))[: rgb.shape[0], : rgb.shape[1]]
 
 
 def origin_of(marked: np.ndarray, marker: Watermarker) -> tuple[int, int]:

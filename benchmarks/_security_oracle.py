@@ -13,8 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from _pixels import jpeg, to_bytes
-from _security_marks import Row, added, marker_of, message_of, noise, originals, price
-from _security_patterns import mask_of
+from _security_marks import Row, added, marker_of, mask_of, message_of, noise, originals, price
 from quality import psnr_db
 from scipy import ndimage
 

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import numpy as np
 from _pixels import luma
-from _security_marks import BAND, Row, added, forgery, marker_of, message_of, originals, removal
+from _security_marks import BAND, Row, added, forgery, marker_of, mask_of, message_of, originals, removal
 from _security_spectra import level_of, score_plane
 from scipy import fft, ndimage
 
 from fastmark import Watermarker
-from fastmark.codec.mask import Perception
 from fastmark.codec.plane import Plane
 from fastmark.codec.tables import BLOCK, TORUS
 
@@ -71,12 +70,6 @@ def others(
 def bare(marker: Watermarker, rgb: np.ndarray, message: bytes) -> Plane:
     """The pattern of a marked image whose original is known: its change over its mask."""
     return (luma(marker.embed(rgb, message)) - luma(rgb)) / mask_of(rgb)
-
-
-def mask_of(rgb: np.ndarray) -> Plane:
-    """The mask of section 5 of an image of one pixel per unit, for every pixel."""
-    cells = Perception.of(np.ascontiguousarray(luma(rgb))).mask
-    return np.kron(cells, np.ones((2, 2), np.float32))[: rgb.shape[0], : rgb.shape[1]]
 
 
 # ---- finding and taking off ------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from _geometry import array, pil
 from _pixels import jpeg, luma, notch, to_bytes
-from _security_marks import BAND, Row, marker_of, message_of, originals, removal
+from _security_marks import BAND, Row, marker_of, mask_of, message_of, originals, removal
 from PIL import Image
 from scipy import fft, ndimage
 
@@ -84,22 +84,18 @@ def hits(found: np.ndarray, tones: np.ndarray) -> int:
 
 
 def flattened(rgb: np.ndarray, tones: np.ndarray) -> np.ndarray:
-    """Bring the luma at the frequencies, and at the eight bins about each, down to the local level."""
-    height, width = rgb.shape[:2]
-    plane = luma(rgb)
-    spectrum = fft.rfft2(plane)
-    power = np.abs(spectrum) ** 2
-    rows = np.rint(tones[:, 0] * height).astype(int)
-    columns = np.rint(tones[:, 1] * width).astype(int)
-    lines = np.zeros(power.shape, bool)
-    for dy in (-1, 0, 1):
-        for dx in (-1, 0, 1):
-            lines[(rows + dy) % height, np.clip(columns + dx, 0, power.shape[1] - 1)] = True
-    # what lies between the lines says how much of the image is in them
-    share = ndimage.uniform_filter((~lines).astype(np.float64), 21, mode="wrap")
-    level = ndimage.uniform_filter(np.where(lines, 0, power), 21, mode="wrap") / np.maximum(share, 1e-3)
-    gain = np.where(lines, np.minimum(1, np.sqrt(0.25 * level / np.maximum(power, 1e-9))), 1)
-    return to_bytes(rgb + (fft.irfft2(spectrum * gain, plane.shape) - plane)[..., None])
+    """Take sinusoids of these frequencies (n, 2) out, each fitted to the luma over its mask, which is public.
+
+    The fit is that of least squares but for the tones' small products, as a pilot is (SPEC.md, section 5).
+    """
+    plane, mask = luma(rgb), mask_of(rgb)
+    seen = (plane - ndimage.gaussian_filter(plane, 4)) / mask
+    rows, columns = (
+        np.exp(-2j * np.pi * np.outer(tones[:, i], np.arange(n))) for i, n in enumerate(plane.shape)
+    )
+    values = ((rows @ seen) * columns).sum(axis=1) / plane.size
+    drawn = 2 * ((rows.conj() * values[:, None]).T @ columns.conj()).real
+    return to_bytes(rgb - (mask * drawn)[..., None])
 
 
 # ---- the attack ------------------------------------------------------------------------------------------

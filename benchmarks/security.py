@@ -1,9 +1,9 @@
 """What do attackers who know the design get, and what do they pay? Attacks on the watermark itself.
 
 Each attack is by somebody with certain means (watermarked images, originals, calls of a detector), and has a
-goal: to remove the watermark, to forge it, or to learn something of the key. The price of a removal is PSNR and
-SSIMULACRA2 of the attacked image against the watermarked one, that of a forgery against the image that had no
-watermark. Needs security-requirements.txt for two of three filters that copy watermarks, left out without it.
+goal: to remove the watermark, to forge it, or to learn something of the key. The price of a removal is PSNR
+and SSIMULACRA2 of the attacked image against the watermarked one, that of a forgery against the image without
+a watermark. Needs security-requirements.txt for two of three filters that copy watermarks.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from readme_table import read_commented
 one_thread_each()
 
 from _security_alignment import aligning  # noqa: E402
-from _security_averages import averaging  # noqa: E402
+from _security_averages import averaging, tones_of_many  # noqa: E402
 from _security_collusion import collusion  # noqa: E402
 from _security_copies import copying  # noqa: E402
 from _security_keys import near_keys, second_key  # noqa: E402
@@ -43,6 +43,7 @@ class Attack(NamedTuple):
 
 ATTACKS = {
     "averaging": Attack(averaging, ("one message", "messages")),
+    "tones of many": Attack(tones_of_many, (5, 50, 500)),
     "aligning": Attack(aligning, ("one message", "messages")),
     "patterns": Attack(patterns, EACH),
     "notching": Attack(notching, EACH),
