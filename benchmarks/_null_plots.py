@@ -93,3 +93,27 @@ def tail(axes: Axes, curves: Sequence[tuple[str, Mapping[int, int], int]], first
     axes.set_xlabel("claimed level")
     axes.set_ylabel("share at or below it")
     axes.legend(fontsize=7, loc="lower left")
+
+
+def by_kind(axes: Axes, counts: Sequence[tuple[str, int, int]], level: float) -> None:
+    """Draw each kind's share at or below one level, with Clopper-Pearson bars of 95 %.
+
+    Args:
+        axes: on which to draw.
+        counts: names, how many were at or below the level, and of how many.
+        level: that is claimed.
+    """
+    from fastmark.reporting.intervals import clopper_pearson
+
+    for i, (_, seen, n) in enumerate(counts):
+        low, high = clopper_pearson(seen, n)
+        axes.plot([max(low, 1e-9), high], [i, i], color=PALETTE[0], linewidth=1.2)
+        if seen:
+            axes.plot(seen / n, i, "o", color=PALETTE[0], markersize=3.5)
+    axes.axvline(level, color="#555555", linewidth=0.8, linestyle="--")
+    axes.set_xscale("log")
+    axes.set_xlim(1e-6, 1)
+    axes.set_yticks(range(len(counts)), [f"{name} ({n:,})".replace(",", " ") for name, _, n in counts])
+    axes.tick_params(axis="y", labelsize=7)
+    axes.invert_yaxis()
+    axes.set_xlabel("share at or below it")

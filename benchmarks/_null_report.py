@@ -51,7 +51,7 @@ def collect(options: argparse.Namespace) -> list[Row]:
 def draw(rows: Sequence[Row], path: Path) -> None:
     """Draw the Q-Q plot of the rungs' bounds, and the tail of what is claimed of trials and of images."""
     n = sum(row["searches"] for row in rows)
-    figure, axes = new_figure(1, 2, 10.5, 4.6)
+    figure, axes = new_figure(1, 3, 15.5, 4.6)
     curves = [(name, bins) for name in _DRAWN if (bins := tables.bins_of(rows, name))]
     _null_plots.qq(axes[0, 0], curves, n, _LEAST_DRAWN)
     axes[0, 0].set_title("each rung's best bound, its trials paid for")
@@ -62,6 +62,11 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         -6.0,
     )
     axes[0, 1].set_title("all evidence: claimed against observed")
+    kinds = {name: part for name, part in tables.groups_of(rows).items() if name != "all"}
+    bins = {name: tables.bins_of(part, ALL) for name, part in kinds.items()}
+    counts = [(name, tables.at_or_below(bins[name], -1), sum(bins[name].values())) for name in kinds]
+    _null_plots.by_kind(axes[0, 2], counts, 0.1)
+    axes[0, 2].set_title("claimed $p \\leq 0.1$, kind by kind (trials)")
     save(figure, path)
 
 
