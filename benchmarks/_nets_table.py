@@ -10,7 +10,6 @@ MEASURES = (
     ("psnr_db", "PSNR, dB", 1),
     ("ssimulacra2", "SSIMULACRA2", 1),
     ("marked_psnr_db", "PSNR to the marked, dB", 1),
-    ("marked_ssimulacra2", "SSIMULACRA2 to the marked", 1),
 )
 
 

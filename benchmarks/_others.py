@@ -1,7 +1,7 @@
 """Other watermarking packages and fastmark behind the same two calls, each with the secret of one image.
 
 Each is used as its documentation says, at its defaults unless its name says otherwise. Packages are imported
-when a tool is made: see compare-requirements.txt.
+when a tool is made: see others-requirements.txt.
 """
 
 from __future__ import annotations

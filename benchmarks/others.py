@@ -3,7 +3,7 @@
 Packages that cannot tell an unmarked image always give a message. To compare them fairly, the message that
 was embedded is taken as known too, and counted as present where so many bits are right that chance reaches it
 once in a million images; fastmark's own bound is held to the same rate. Times are processor time, so that
-other work on the machine changes them little. Needs compare-requirements.txt; what cannot be used is named.
+other work on the machine changes them little. Needs others-requirements.txt; what cannot be used is named.
 """
 
 from __future__ import annotations
