@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # what type checkers read of _HOME
     from fastmark import provenance as provenance
     from fastmark import public as public
     from fastmark import registry as registry
+    from fastmark import reporting as reporting
     from fastmark.batches import Outcome as Outcome
     from fastmark.checking.check import Check as Check
     from fastmark.checking.check import check as check
@@ -107,7 +108,7 @@ _HOME = {
 }
 """In which module each public name lives."""
 
-_PACKAGES = ("bulk", "provenance", "public", "registry")
+_PACKAGES = ("bulk", "provenance", "public", "registry", "reporting")
 """Packages and modules that are imported when they are first named."""
 
 # of before 0.2, until 0.3

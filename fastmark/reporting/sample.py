@@ -162,6 +162,7 @@ def _shown(path: str, folders: Sequence[Path]) -> str:
 def nameless(reason: str, path: str) -> str:
     """Return an error's text without the path that it begins with, or has in it."""
     shown, name = printable(path), printable(Path(path).name)
+    reason = reason.replace("the image data", "it")
     if "." not in name:  # it may be any word
         return reason.removeprefix(f"{shown}: ")
     reason = reason.removeprefix(f"{shown}: ").removeprefix(f"{shown} ")

@@ -21,7 +21,13 @@ from fastmark.codec.message import MessageCode
 from fastmark.codec.plane import pixels_per_unit
 from fastmark.codec.public import PublicCode
 from fastmark.detection.detector import KeyDetector, analyse
-from fastmark.errors import FastmarkError, ImageTooFlatError, ImageTooSmallError, one_line
+from fastmark.errors import (
+    FastmarkError,
+    ImageTooFlatError,
+    ImageTooSmallError,
+    UnsupportedImageError,
+    one_line,
+)
 from fastmark.images.formats import PREFIX_BYTES, format_by_prefix
 from fastmark.images.opening import open_for_detection, open_for_embedding
 from fastmark.reporting import quality
@@ -101,15 +107,13 @@ class ReportWorker(Worker):
     def work(self, data: bytes, item: Item) -> tuple[str, dict[str, Any], None]:
         """Measure one image; the columns of its row."""
         sha256 = hashlib.sha256(data).hexdigest()
-        source = open_for_embedding(data, max_pixels=self.max_pixels)
+        about: dict[str, Any] = {"format": format_by_prefix(data[:PREFIX_BYTES]) or "other", "sha256": sha256}
+        try:
+            source = open_for_embedding(data, max_pixels=self.max_pixels)
+        except UnsupportedImageError as error:
+            return REFUSED, about | {"reason": one_line(error)}, None
         before = as_seen(source.rebuild(source.pixels))
-        height, width = before.shape[:2]
-        about: dict[str, Any] = {
-            "format": format_by_prefix(data[:PREFIX_BYTES]) or "other",
-            "width": width,
-            "height": height,
-            "sha256": sha256,
-        }
+        about |= {"width": before.shape[1], "height": before.shape[0]}
         if self.marker.detect(before):
             return REFUSED, about | {"reason": "it carries a watermark of this key already"}, None
         message = drawn_bytes(self.job.seed, f"message of {sha256}", self.job.message_bits // 8)

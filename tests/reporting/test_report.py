@@ -157,10 +157,14 @@ def test_a_key_that_is_there_is_counted_as_a_detection(tmp_path):
 
 def test_images_that_refuse_are_told_apart_from_those_that_fail(tmp_path):
     flat = save(np.zeros((140, 140, 3), np.uint8), tmp_path / "flat.png")
-    items = [Item("flat", path=str(flat)), Item("gone", path=str(tmp_path / "gone.png"))]
-    first, second = job(strength=0.25, message_bits=128).worker()(items).results
+    frames = [Image.fromarray(drawn(140, 140, seed)) for seed in (1, 2)]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    paths = [flat, tmp_path / "moving.gif", tmp_path / "gone.png"]
+    items = [Item(path.stem, path=str(path)) for path in paths]
+    first, second, third = job(strength=0.25, message_bits=128).worker()(items).results
     assert first.state == REFUSED and first.row["reason"]
-    assert second.state == "error" and "no such file" in second.row["error"]
+    assert second.state == REFUSED and "frames" in second.row["reason"]
+    assert third.state == "error" and "no such file" in third.row["error"]
 
 
 def test_transparent_grey_and_deep_images_are_measured_as_they_are_shown(tmp_path):
