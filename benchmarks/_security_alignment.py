@@ -26,33 +26,33 @@ from fastmark import Watermarker
 from fastmark.codec.plane import Plane
 from fastmark.codec.tables import BLOCK, GRID, TORUS
 
-COUNTS = (4, 16, 64, 256)
+COUNTS = (4, 16, 64)
 PAIRS = 32  # images among which the two that agree best are sought
 _ROUNDS = 6
 _AGREES = 5.5  # standard deviations; the largest of 16384 places has 4.1 by chance
 HAS = {"one message": "marked images of one message", "messages": "marked images of different messages"}
 
 
-def aligning(series: str, paths: Sequence[Path], count: int, **_: int) -> Iterator[Row]:
-    """Images that show the whole torus are aligned with the two that agree best, and averaged; no key.
+def aligning(part: tuple[str, int], paths: Sequence[Path], count: int, **_: int) -> Iterator[Row]:
+    """Images of one size are aligned with the two that agree best, and averaged; no key.
 
     `value` of what is learnt is the share of images that lie as they do on the torus.
     """
-    marker = marker_of("aligning")
+    marker, (series, side) = marker_of("aligning"), part
     message = message_of("all") if series == "one message" else None
     wide = [path for path in paths if "large" in path.parts] or paths
     spectra: list[np.ndarray] = []
     origins: list[np.ndarray] = []
-    for _, marked, _ in marked_supply(marker, TORUS, wide, message):
+    for _, marked, _ in marked_supply(marker, side, wide, message):
         spectra.append(whitened(marked))
         origins.append(np.array(origin_of(marked, marker)))
         if len(spectra) < 2 or len(spectra) not in COUNTS:
             continue
         shifts = aligned(spectra)
-        has = {"attack": "aligning", "has": HAS[series], "number": len(spectra)}
+        has = {"attack": "aligning", "has": f"{HAS[series]}, {side} px", "number": len(spectra)}
         agree = 0
         if shifts:
-            places = [tuple((origins[i] + shift) % TORUS) for i, shift in shifts.items()]
+            places = [tuple((origins[i] - shift) % TORUS) for i, shift in shifts.items()]
             agree = max(places.count(place) for place in places)
         row = {"goal": "learn", "variant": "images that are aligned rightly, share"}
         yield has | row | {"value": agree / len(spectra)}

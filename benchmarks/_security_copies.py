@@ -35,19 +35,16 @@ def copying(number: int, paths: Sequence[Path], count: int, **_: int) -> Iterato
     name, marker = label(chosen[source]), marker_of("copying")
     rgb, message = square(chosen[source]), message_of(name)
     marked = marker.embed(rgb, message)
+    taken = list(residuals(rgb, marked))
     for i in rest[:TARGETS]:
         target = square(chosen[i])
-        for way, sigma, residual in residuals(rgb, marked):
+        for way, sigma, residual in taken:
             row = {"attack": "copying", "picture": name, "target": label(chosen[i]), "number": sigma}
             row |= {"variant": way, "has": "original" if way == "exact" else "1 marked image"}
             yield row | least(marker, target, residual, message)
-        exact = luma(marked) - luma(rgb)
         row = {"attack": "copying", "picture": name, "target": label(chosen[i]), "number": 0}
-        yield (
-            row
-            | {"variant": "exact, with light and dark", "has": "original"}
-            | matching(marker, rgb, target, exact, message)
-        )
+        row |= {"variant": "exact, with light and dark", "has": "original"}
+        yield row | matching(marker, rgb, target, taken[0][2], message)
 
 
 def square(path: Path) -> np.ndarray:

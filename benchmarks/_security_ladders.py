@@ -30,14 +30,11 @@ def ladders(number: int, paths: Sequence[Path], count: int, **_: int) -> Iterato
         yield (
             row | {"variant": "once", "number": quality} | seen(marker, image, message) | price(image, marked)
         )
-    for way, shifted in (("down the ladder", False), ("down the ladder, shifted", True)):
-        image = beside = marked
-        for step, quality in enumerate(QUALITIES):
-            if shifted:
-                image, beside = shifted_by(image, step), shifted_by(beside, step)
-            image = jpeg(image, quality)
-            line = row | {"variant": way, "number": quality}
-            yield line | seen(marker, image, message) | price(image, beside)
+    image = beside = marked
+    for step, quality in enumerate(QUALITIES):
+        image, beside = jpeg(shifted_by(image, step), quality), shifted_by(beside, step)
+        line = row | {"variant": "down the ladder, shifted", "number": quality}
+        yield line | seen(marker, image, message) | price(image, beside)
     image = beside = marked
     for times in range(1, max(AGAIN) + 1):
         image, beside = jpeg(shifted_by(image, times), QUALITY), shifted_by(beside, times)

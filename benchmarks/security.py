@@ -44,7 +44,7 @@ class Attack(NamedTuple):
 ATTACKS = {
     "averaging": Attack(averaging, ("one message", "messages")),
     "tones of many": Attack(tones_of_many, (5, 50, 500)),
-    "aligning": Attack(aligning, ("one message", "messages")),
+    "aligning": Attack(aligning, (("one message", 1024), ("messages", 1024), ("one message", 512))),
     "patterns": Attack(patterns, EACH),
     "notching": Attack(notching, EACH),
     "collusion": Attack(collusion, EACH),
@@ -52,7 +52,7 @@ ATTACKS = {
     "near keys": Attack(near_keys, ("one bit",)),
     "copying": Attack(copying, EACH),
     "asking": Attack(
-        asking, [(answers, number) for number in range(IMAGES) for answers in ("bands", "scores")]
+        asking, [(answers, number) for number in reversed(range(IMAGES)) for answers in ("bands", "scores")]
     ),
     "ladders": Attack(ladders, EACH),
 }

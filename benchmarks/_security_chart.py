@@ -1,0 +1,95 @@
+"""The chart of `security.py`: what each attack costs in dB, and whether it gets what it wants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from _drawing import PALETTE, new_figure, save
+
+DONE, PARTLY, FAILED = PALETTE[1], PALETTE[4], PALETTE[0]
+TELLS = ("removed or forged in most trials", "in some", "in none or next to none")
+_MOST, _SOME = 50, 5  # per cent of trials
+
+
+class Line(NamedTuple):
+    """A line of the chart: words, and which lines of the summary they stand for."""
+
+    words: str
+    attack: str
+    goal: str
+    variant: str
+    has: str = ""
+
+
+ALIGNED = "mean of aligned images"
+LINES = (
+    Line("mean of so many marked images taken off", "averaging", "remove", "mean of scores", "one message"),
+    Line("mean of so many added to another", "averaging", "forge", "mean of scores", "one message"),
+    Line("48 lines of the mean spectrum of so many taken out", "tones of many", "remove", "48 tones"),
+    Line("aligned mean of so many taken off", "aligning", "remove", ALIGNED, "one message, 1024 px"),
+    Line("aligned mean of so many pasted on another", "aligning", "forge", ALIGNED, "one message, 1024 px"),
+    Line("patterns of so many flat images taken off", "patterns", "remove", "flat", "one message"),
+    Line("patterns of so many pairs taken off", "patterns", "remove", "pairs", "one message"),
+    Line("so many lines of its spectrum notched", "notching", "remove", "peaks of the scores"),
+    Line("so many of the key's tones taken out", "notching", "remove", "the key's tones"),
+    Line("mean of so many copies with other messages", "collusion", "remove", "mean"),
+    Line("so many other keys over it", "second key", "remove", "the first mark"),
+    Line("FFDNet residual, so strong, pasted on another", "copying", "forge", "ffdnet"),
+    Line("BM3D residual, so strong, pasted on another", "copying", "forge", "bm3d"),
+    Line("exact change pasted on another", "copying", "forge", "exact"),
+    Line("the same with the source's light and dark", "copying", "forge", "exact, with light and dark"),
+    Line("so many calls that tell the band alone", "asking", "remove", "bands"),
+    Line("so many calls that tell scores", "asking", "remove", "scores"),
+    Line("JPEG until not detected, no calls", "asking", "remove", "jpeg"),
+    Line("JPEG 75 so many times, shifted", "ladders", "remove", "quality 75, shifted, times"),
+    Line("JPEG of so low a quality, down the ladder", "ladders", "remove", "down the ladder, shifted"),
+)  # fmt: skip
+
+
+def draw(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """One line for each attack; its dots are its numbers, so far right as the image is like the marked one.
+
+    A forgery counts where the message is read and no `mismatch` is said.
+    """
+    from matplotlib.lines import Line2D
+
+    shown = [(line, dots(line, rows)) for line in LINES]
+    shown = [(line, found) for line, found in shown if found]
+    figure, axes = new_figure(1, 1, 9.5, 0.33 * len(shown) + 1.6)
+    ax = axes[0, 0]
+    for height, (_, found) in enumerate(reversed(shown)):
+        for i, (number, db, share) in enumerate(sorted(found)):
+            colour = DONE if share >= _MOST else PARTLY if share >= _SOME else FAILED
+            ax.plot(db, height, "o", color=colour, markersize=6, markeredgecolor="white", markeredgewidth=0.5)
+            above = 5 if i % 2 == 0 else -11
+            if number:
+                ax.annotate(f"{number:,}", (db, height), (0, above), textcoords="offset points",
+                            ha="center", fontsize=6.5, color="#444444")  # fmt: skip
+    ax.set_yticks(range(len(shown)), [line.words for line, _ in reversed(shown)])
+    ax.set_ylim(-0.7, len(shown) - 0.3)
+    ax.axvline(42, color=PALETTE[7], linewidth=1, linestyle=":")
+    ax.set_xlabel(
+        "PSNR of the attacked image against the one before, dB: further right costs the attacker less"
+    )
+    ax.set_title("Attacks on the watermark: their price, and what they get", loc="left")
+    handles = [Line2D([], [], marker="o", linestyle="", color=colour, label=words)
+               for colour, words in zip((DONE, PARTLY, FAILED), TELLS, strict=True)]  # fmt: skip
+    figure.legend(handles=handles, loc="outside lower right", ncols=3, frameon=False)
+    save(figure, path)
+
+
+def dots(line: Line, rows: Sequence[Mapping[str, Any]]) -> list[tuple[int, float, float]]:
+    """Number, dB and per cent of trials in which the attack gets what it wants."""
+    found = []
+    for row in rows:
+        same = (row["attack"], row["goal"], row["variant"]) == (line.attack, line.goal, line.variant)
+        if not same or not row["has"].endswith(line.has) or row.get("dB, median") in (None, ""):
+            continue
+        if line.goal == "remove":
+            share = 100 - float(row["detected %"])
+        else:
+            share = 100 * (float(row["match"]) + float(row["unknown"])) / float(row["trials"])
+        found.append((int(row["number"]), float(row["dB, median"]), share))
+    return found
