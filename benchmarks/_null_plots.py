@@ -45,7 +45,7 @@ def qq(axes: Axes, curves: Sequence[tuple[str, Mapping[int, int]]], n: int, leas
         edges, counts = steps(bins)
         axes.plot(
             -np.log10(counts / (n + 1)), -edges, color=PALETTE[i % len(PALETTE)], linewidth=1.4, label=name,
-            marker="o", markersize=2,
+            marker="o", markersize=3, markevery=slice(0, 8),
         )  # fmt: skip
     if least < 0:
         axes.axhspan(least, 0, color="#f4f0e6", zorder=0)
