@@ -198,6 +198,35 @@ def test_how_loose_a_bound_is_is_read_at_shares_of_all_searches(scripts):
     assert row["excess at 0.5"] == pytest.approx(math.log(2 * math.log(2)), abs=2 * ladder.BIN)
 
 
+def test_the_shares_of_all_that_a_search_may_try_add_up_to_at_most_one():
+    from fastmark.codec.tables import GRID
+    from fastmark.detection import placement, search
+    from fastmark.detection.evidence import LOG_SHARES, open_list
+    from fastmark.detection.plan import ScanPlan
+
+    def places(turned, inverted):
+        peak = placement.Peak(turned, inverted, np.zeros(2), 0)
+        return math.exp(placement.LOG_SHIFTS - placement._log_trials(peak, is_identity=True))
+
+    def geometries(numbers):
+        return sum(math.exp(-open_list(n)) for n in numbers)
+
+    # by two estimates of the tones: at the origins, and at all whole shifts of images that are not turned
+    origins = GRID**2 * math.exp(-placement.LOG_ORIGINS)
+    inverted_origins = GRID**2 * math.exp(-placement.LOG_OTHERS)
+    as_it_is = origins + inverted_origins + origins + places(False, False) + places(False, True)
+    assert as_it_is < 1
+    first, others = geometries([1]), 1 - geometries([1])
+    look = math.exp(-search._LOG_PARTS)
+    # a candidate: by its phases all of it and the part in which they lie, and with anchors all of it again
+    candidates = geometries(range(2, 2 + ScanPlan.of((1500, 1500)).n_candidates))
+    pilot = first * as_it_is + others * max(1, 2 * look)
+    streams = first * as_it_is + others + candidates * (3 * look - 1)
+    straightened = geometries(range(1, search._STRAIGHT_CANDIDATE + search._MAX_STRAIGHTENED))
+    message = 1
+    assert 0.9 < (pilot + streams + straightened + message) * math.exp(-LOG_SHARES) <= 1
+
+
 # ---- which images, how many keys -------------------------------------------------------------------------
 
 
