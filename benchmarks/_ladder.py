@@ -34,7 +34,7 @@ class Settings:
     """What every worker needs to know.
 
     `kinds`: in the order of `_null_pictures.kinds_in_turn`; `keys`: of a block of images, and the most that
-    one is searched for; `each`: a smaller number, or 0.
+    one is searched for; `each`: a smaller number, or 0; `block`: images that share their keys.
     """
 
     folders: tuple[Path, ...]
@@ -43,6 +43,7 @@ class Settings:
     deep: bool
     message_bits: int
     each: int = 0
+    block: int = BLOCK
 
 
 def rungs_of(trace: Iterable[Any]) -> dict[str, tuple[int, int]]:
@@ -133,7 +134,7 @@ def run_block(block: int, settings: Settings) -> list[Row]:
     secrets = [seeded_bytes(f"null of block {block}, key {n}") for n in range(settings.keys)]
     detectors = [fm.Watermarker(fm.Key(s), settings.message_bits).key_detector for s in secrets]
     rows: list[Row] = []
-    for number in range(block * BLOCK, (block + 1) * BLOCK):
+    for number in range(block * settings.block, (block + 1) * settings.block):
         one = plan(number, settings.kinds, settings.keys, settings.each)
         base = {"number": number, "kind": one.kind, "attack": one.attack}
         try:

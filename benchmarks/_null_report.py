@@ -12,7 +12,7 @@ import _null_plots
 import _null_tables as tables
 from _common import find_pictures, header, print_table, write_csv
 from _drawing import new_figure, save
-from _ladder import ALL, BLOCK, Settings, run_block
+from _ladder import ALL, Settings, run_block
 from _null_pictures import OTHER_TOOL, kinds_in_turn, other_tool_is_there, plans
 from _resuming import _read, resumed
 
@@ -30,11 +30,11 @@ def collect(options: argparse.Namespace) -> list[Row]:
         print(f"invisible-watermark or what it needs is not installed: no images are {OTHER_TOOL}")
     settings = Settings(
         tuple(options.folders), kinds_in_turn(other_tool), options.keys, options.deep, options.message_bits,
-        options.each,
+        options.each, options.block,
     )  # fmt: skip
     asked = {
         "pictures": [path.name for path in find_pictures(options.folders)] if options.folders else [],
-        "kinds": settings.kinds, "keys": settings.keys, "deep": settings.deep, "block": BLOCK,
+        "kinds": settings.kinds, "keys": settings.keys, "deep": settings.deep, "block": settings.block,
         "message_bits": settings.message_bits,
     } | ({"each": settings.each} if settings.each else {})  # fmt: skip
     if options.partly:
@@ -42,7 +42,7 @@ def collect(options: argparse.Namespace) -> list[Row]:
             raise SystemExit("--partly makes tables of a journal: name it with --journal")
         return [row for _, rows in sorted(dict(_read(options.journal, asked)).items()) for row in rows]
     # whole blocks, so that a run for more trials goes on with the journal of one for fewer
-    n_blocks = -(-len(plans(options.trials, settings.kinds, options.keys, options.each)) // BLOCK)
+    n_blocks = -(-len(plans(options.trials, settings.kinds, options.keys, options.each)) // settings.block)
     jobs = [(block, settings) for block in range(n_blocks)]
     done = resumed(run_block, jobs, options.workers, options.journal, asked)
     return [row for rows in done for row in rows]
@@ -89,7 +89,7 @@ def report(options: argparse.Namespace) -> None:
     }
     head = header(
         "null, kinds", options.workers, images=len(rows), keys=options.keys, folders=len(options.folders),
-        each=options.each or "by size", block=BLOCK, message_bits=options.message_bits, deep=options.deep,
+        each=options.each or "by size", block=options.block, message_bits=options.message_bits, deep=options.deep,
     )  # fmt: skip
     total = {
         name: sum(row[name] for row in rows)
