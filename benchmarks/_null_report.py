@@ -89,7 +89,8 @@ def report(options: argparse.Namespace) -> None:
     }
     head = header(
         "null, kinds", options.workers, images=len(rows), keys=options.keys, folders=len(options.folders),
-        each=options.each or "by size", block=options.block, message_bits=options.message_bits, deep=options.deep,
+        each=options.each or "by size", block=options.block, message_bits=options.message_bits,
+        deep=options.deep,
     )  # fmt: skip
     total = {
         name: sum(row[name] for row in rows)

@@ -11,7 +11,8 @@ product was not cut off at 1: levels of 1 / keys and above are therefore left ou
 was reported, the best key of each picture, whose chance the product bounds.
 
 With `--kinds` the pictures are drawn ones of every kind and size, photographs, and pictures marked with other
-keys; each search tells which rungs it came to, see `_ladder.py`.
+keys and by another tool; each search tells which rungs it came to and what each of them claimed before it was
+cut off at 1, see `_ladder.py`. A tail above its bound ends the script with 1.
 """
 
 from __future__ import annotations
