@@ -121,7 +121,9 @@ def listed(items: Iterable[str]) -> str:
 
 def unbroken(text: str) -> str:
     """Return plain text as markup in which no number is broken between two lines."""
-    return re.sub(r"1e-\d+|\d+ x \d+", lambda found: f'<span class="one">{found[0]}</span>', escape(text))
+    return re.sub(
+        r"1e-\d+|\d+ x \d+|\d+ %", lambda found: f'<span class="one">{found[0]}</span>', escape(text)
+    )
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> str:

@@ -175,9 +175,11 @@ def _tell(images: int, missing: Sequence[Item], job: ReportJob, workers: int) ->
     done = f", {images - len(missing)} of them measured by earlier runs" if len(missing) < images else ""
     minutes = seconds_of(missing, job.extent) / workers / 60
     time = f"{minutes:.0f} minutes" if minutes >= 1.5 else f"{max(10, round(6 * minutes) * 10)} seconds"
+    named = "1 image" if images == 1 else f"{images} images"
+    processes = "1 process" if workers == 1 else f"{workers} processes"
     print(
-        f"fastmark: {images} images{done}, {attacks} attacks, {job.null_keys} keys for the originals:"
-        f" about {time} with {workers} {'process' if workers == 1 else 'processes'}",
+        f"fastmark: {named}{done}, {attacks} attacks, {job.null_keys} keys for the originals: about {time}"
+        f" with {processes}",
         file=sys.stderr,
     )
 

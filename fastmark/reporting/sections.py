@@ -21,6 +21,7 @@ from fastmark.reporting.elements import (
     row,
     score,
     table,
+    unbroken,
 )
 from fastmark.reporting.quality import SCORED_SIDE
 
@@ -232,7 +233,7 @@ def _attacks(f: Figures) -> str:
             (f.shown(f"{path}.trials", count), "n"),
         ]
         cells += [(f.shown(f"{path}.public_read.share", percent), "n")] if public else []
-        rows.append(row(escape(one["attack"]), cells))
+        rows.append(row(unbroken(one["attack"]), cells))
     return table("Attack by attack; the line below a bar is the interval of what was read", heads, rows)
 
 

@@ -3,8 +3,11 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from fastmark import SourceError
+from fastmark.bulk.records import Item
+from fastmark.reporting.measuring import seconds_of
 from fastmark.reporting.sample import choose, nameless
 
 
@@ -103,3 +106,14 @@ def test_errors_lose_the_names_of_files():
         "cannot be read: it is bad"
     )
     assert nameless("a file is no image", "a") == "a file is no image"
+
+
+def test_the_time_is_estimated_from_the_sizes(tmp_path):
+    for side in (200, 2000):
+        Image.new("L", (side, side)).save(tmp_path / f"{side}.png")
+    small, large = ([Item(str(side), path=str(tmp_path / f"{side}.png"))] for side in (200, 2000))
+    assert seconds_of(small, "quick") < seconds_of(small, "full") < seconds_of(large, "full")
+    assert seconds_of(small * 50 + large * 50, "full") == pytest.approx(
+        50 * (seconds_of(small, "full") + seconds_of(large, "full"))
+    )
+    assert seconds_of([Item("gone", path="gone")], "quick") > 0
