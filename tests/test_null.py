@@ -1,6 +1,7 @@
 """The null: bounds are counted right, tails above their bounds are told, and the score is the detector's."""
 
 import math
+import subprocess
 import sys
 from collections import Counter, namedtuple
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 pytest.importorskip("skimage", reason="the pictures of the benchmarks are scikit-image's")
 pytest.importorskip("scipy")
+pytest.importorskip("matplotlib")
 
 import fastmark as fm
 from fastmark.detection.detector import LEAST_LOG10_P
@@ -307,3 +309,30 @@ def test_parts_of_the_evidence_at_one_place_are_as_rare_as_their_bounds_say(scri
         for level in (0.3, 0.1, 0.03):
             assert (column <= math.log(level)).mean() <= level + 3 * math.sqrt(level / len(bounds))
     assert np.ptp(bounds, axis=0).min() > 0.5  # and none of them is always 1
+
+
+def test_the_script_goes_on_with_its_journal_and_tells_the_same_of_it(tmp_path, scripts):
+    def run(*more):
+        command = [
+            sys.executable, str(BENCHMARKS / "null.py"), "--kinds", "--keys", "2", "--each", "1",
+            "--workers", "1", "--block", "3", "--journal", str(tmp_path / "null.jsonl"), "-o", str(tmp_path / "null.csv"),
+            "--scores", str(tmp_path / "scores.csv"), *more,
+        ]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        return done
+
+    run("--trials", "3")
+    first = (tmp_path / "scores.csv").read_text().splitlines()
+    more = run("--trials", "6")
+    assert "1 of 2 jobs are done already" in more.stderr
+    table, scores = (tmp_path / "null.csv").read_text(), (tmp_path / "scores.csv").read_text()
+    assert scores.splitlines()[4 : len(first)] == first[4:]  # after the header, which counts
+    rows = [line for line in scores.splitlines() if not line.startswith("#")]
+    assert rows[0] == "kind,attack,height,width,score" and len(rows) == 1 + 6
+    values = sorted(float(line.rsplit(",", 1)[1]) for line in rows[1:])
+    assert scripts("_scores").threshold(tmp_path / "scores.csv", rate=0.4) == values[-3]
+    run("--trials", "900", "--partly", "--chart", str(tmp_path / "null.svg"))
+    strip = lambda text: [line for line in text.splitlines() if not line.startswith("#")]  # noqa: E731
+    assert strip((tmp_path / "null.csv").read_text()) == strip(table)
+    assert "<svg" in (tmp_path / "null.svg").read_text()
