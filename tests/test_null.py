@@ -315,8 +315,8 @@ def test_the_script_goes_on_with_its_journal_and_tells_the_same_of_it(tmp_path, 
     def run(*more):
         command = [
             sys.executable, str(BENCHMARKS / "null.py"), "--kinds", "--keys", "2", "--each", "1",
-            "--workers", "1", "--block", "3", "--journal", str(tmp_path / "null.jsonl"), "-o", str(tmp_path / "null.csv"),
-            "--scores", str(tmp_path / "scores.csv"), *more,
+            "--workers", "1", "--block", "3", "--journal", str(tmp_path / "null.jsonl"),
+            "-o", str(tmp_path / "null.csv"), "--scores", str(tmp_path / "scores.csv"), *more,
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
