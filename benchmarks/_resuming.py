@@ -51,6 +51,11 @@ def resumed(
     return [done[number] for number in sorted(done) if number < len(jobs)]
 
 
+def done_already(journal: Path, asked: Mapping[str, object]) -> list[list[Row]]:
+    """Return the rows of the jobs that a journal has, in the jobs' order, and run nothing."""
+    return [rows for _, rows in sorted(_read(journal, asked))]
+
+
 def _read(journal: Path, asked: Mapping[str, object]) -> Iterator[tuple[int, list[Row]]]:
     """Yield number and rows of the jobs that are in the journal; begin one where there is none."""
     wanted = json.loads(json.dumps(dict(asked), default=str))

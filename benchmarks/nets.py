@@ -36,7 +36,7 @@ import numpy as np  # noqa: E402
 from _nets import PROCESSINGS, middle  # noqa: E402
 from _nets_table import summary, words  # noqa: E402
 from _prior import fitted_prior  # noqa: E402
-from _resuming import Row, resumed  # noqa: E402
+from _resuming import Row, done_already, resumed  # noqa: E402
 from quality import psnr_db, ssimulacra2  # noqa: E402
 
 MESSAGE_BITS = 64
@@ -120,6 +120,19 @@ def chosen(paths: list[Path], side: int, number: int) -> list[Path]:
     return [large[i * len(large) // number] for i in range(number)] if 0 < number < len(large) else large
 
 
+def jobs_of(paths: list[Path], options: argparse.Namespace, steps: tuple[int, ...]) -> list[tuple[Any, ...]]:
+    """A job for each picture and kind of attack; slow ones early: a run may be stopped."""
+    quick: list[tuple[Any, ...]] = [
+        (str(path), options.side, "quick", ()) for path in chosen(paths, options.side, options.pictures)
+    ]
+    small: list[tuple[Any, ...]] = []
+    for path in chosen(paths, options.small_side, options.small):
+        small.append((str(path), options.small_side, "slow", ()))
+        if steps:
+            small.append((str(path), options.small_side, "prior", steps))
+    return [*quick[:1], *small, *quick[1:]]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
@@ -130,6 +143,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, nargs="*", default=[50, 100, 200, 400], help="of the prior")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--journal", type=Path, help="continue, or begin, a run that can be stopped")
+    parser.add_argument("--only-done", action="store_true", help="report what the journal has, run nothing")
     parser.add_argument("-o", "--output", type=Path, help="CSV, one row an image and attack")
     options = parser.parse_args()
 
@@ -140,13 +154,13 @@ def main() -> None:
     print(*head, sep="\n")
     steps = tuple(options.steps)
     paths = find_pictures(options.folders)
-    jobs = [(str(path), options.side, "quick", ()) for path in chosen(paths, options.side, options.pictures)]
-    small = chosen(paths, options.small_side, options.small)
-    jobs += [(str(path), options.small_side, "slow", ()) for path in small]
-    if steps and "torch" not in {name for names in missing.values() for name in names}:
-        jobs += [(str(path), options.small_side, "prior", steps) for path in small]
+    torch = "torch" not in {name for names in missing.values() for name in names}
+    jobs = jobs_of(paths, options, steps if torch else ())
     asked = {"jobs": [(label(Path(path)), *rest) for path, *rest in jobs], "with": [head[0], head[2]]}
-    found = resumed(job, jobs, options.workers, options.journal, asked)
+    if options.only_done:
+        found = done_already(options.journal, asked)
+    else:
+        found = resumed(job, jobs, options.workers, options.journal, asked)
     # the untouched small pictures are in the rows of both kinds of jobs
     rows = list(
         {(row["picture"], row["side"], row["attack"]): row for part in found for row in part}.values()

@@ -28,7 +28,7 @@ import numpy as np  # noqa: E402
 from _drawing import PALETTE, new_figure, save  # noqa: E402
 from _others import MAKERS, Tool  # noqa: E402
 from _others_table import OWN, rates, summary, tools_of  # noqa: E402
-from _resuming import Row, resumed  # noqa: E402
+from _resuming import Row, done_already, resumed  # noqa: E402
 from attacks import ATTACKS  # noqa: E402
 from quality import psnr_db, ssimulacra2  # noqa: E402
 from readme_table import read_commented  # noqa: E402
@@ -112,7 +112,10 @@ def job(name: str, path: str, side: int, patience: float) -> list[Row]:
 def jobs_of(
     names: Sequence[str], paths: Sequence[Path], options: argparse.Namespace
 ) -> list[tuple[Any, ...]]:
-    """Every tool and picture that need not be enlarged; slow tools last, with fewer of the first size."""
+    """Every tool and picture that need not be enlarged, picture by picture: a run may be stopped.
+
+    Slow tools come after the others of the first size, with fewer pictures.
+    """
 
     def spread(number: int, side: int) -> list[Path]:
         large = [path for path in paths if min(read_rgb(path).shape[:2]) >= side]
@@ -121,10 +124,10 @@ def jobs_of(
     found = []
     for side, number in zip(options.sides, options.pictures, strict=True):
         chosen = spread(number, side)
-        found += [(n, str(p), side) for n in names if not tool_of(n).slow for p in chosen]
-    first = spread(options.pictures[0], options.sides[0])
-    few = [first[i * len(first) // options.few] for i in range(min(options.few, len(first)))]
-    found += [(n, str(p), options.sides[0]) for n in names if tool_of(n).slow for p in few]
+        found += [(n, str(p), side) for p in chosen for n in names if not tool_of(n).slow]
+        if side == options.sides[0]:
+            few = [chosen[i * len(chosen) // options.few] for i in range(min(options.few, len(chosen)))]
+            found += [(n, str(p), side) for p in few for n in names if tool_of(n).slow]
     return [(*one, options.patience) for one in found]
 
 
@@ -174,12 +177,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER")
     parser.add_argument("--sides", type=int, nargs="+", default=[512, 256, 1024], help="pixels")
-    parser.add_argument("--pictures", type=int, nargs="+", default=[6, 3, 2], help="so many of each size")
+    parser.add_argument("--pictures", type=int, nargs="+", default=[6, 2, 1], help="so many of each size")
     parser.add_argument("--few", type=int, default=2, help="pictures for slow tools")
-    parser.add_argument("--patience", type=float, default=150.0, help="seconds per picture for a tool")
+    parser.add_argument("--patience", type=float, default=120.0, help="seconds per picture for a tool")
     parser.add_argument("--tools", nargs="+", choices=[*MAKERS], help="only these")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--journal", type=Path, help="continue, or begin, a run that can be stopped")
+    parser.add_argument("--only-done", action="store_true", help="report what the journal has, run nothing")
     parser.add_argument("-o", "--output", type=Path, help="CSV, one row a tool, image and attack")
     parser.add_argument("--chart", type=Path, metavar="FILE.svg")
     parser.add_argument("--rows", type=Path, metavar="CSV", help="tables and chart of these, measure nothing")
@@ -202,7 +206,11 @@ def main() -> None:
     print_table("cannot be used", failed)
     jobs = jobs_of(names, find_pictures(options.folders), options)
     asked = {"jobs": [(n, label(Path(p)), *rest) for n, p, *rest in jobs], "with": [head[0], head[2]]}
-    rows = [row for part in resumed(job, jobs, options.workers, options.journal, asked) for row in part]
+    if options.only_done:
+        found = done_already(options.journal, asked)
+    else:
+        found = resumed(job, jobs, options.workers, options.journal, asked)
+    rows = [row for part in found for row in part]
     report(rows)
     if options.output:
         write_csv(options.output, head, [*rows, *failed])
