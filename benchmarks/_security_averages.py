@@ -35,6 +35,7 @@ from _security_spectra import (
 )
 
 from fastmark import FastmarkError, Key, Watermarker
+from fastmark.codec.tables import TORUS
 
 COUNTS = (5, 50, 500, 5000)
 SIDE = 256  # pixels of the images that are averaged
@@ -164,12 +165,24 @@ def used(
 
 
 def tones_of_many(number: int, paths: Sequence[Path], count: int, **_: int) -> Iterator[Row]:
-    """The tones that the mean spectrum of so many marked images shows are taken out of others."""
+    """The tones that the mean spectrum of so many marked images shows are taken out of others.
+
+    Hann's window, so that no tone's sidelobes hide another; bins are those of the torus, on which tones lie.
+    """
     marker, power = marker_of("averaging"), 0.0
+    window = np.outer(np.hanning(SIDE + 2)[1:-1], np.hanning(SIDE + 2)[1:-1])
     images = marked_supply(marker, SIDE, paths)
     for _, marked, _ in itertools.islice(images, number):
-        shown = power_of(score_plane(marked))
+        shown = power_of(score_plane(marked) * window, TORUS)
         power = power + shown / shown.mean()
+    for tones in TONES:
+        share = hits(peaks_of(power, tones), tones_of(marker, tones), near=0.5) / tones
+        row = {
+            "attack": "tones of many",
+            "goal": "learn",
+            "variant": f"{tones} tones found to the bin, share",
+        }
+        yield row | {"has": HAS["messages"], "number": number, "value": share}
     for name, rgb in originals(paths, count, 512):
         known = message_of(name)
         marked = marker.embed(rgb, known)

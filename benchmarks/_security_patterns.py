@@ -48,7 +48,7 @@ def patterns(number: int, paths: Sequence[Path], count: int, **_: int) -> Iterat
                 yield row | taken_off(marker, marked, seen[:n], known)
             row = {"attack": "patterns", "picture": name, "number": 1, "variant": source, "has": has}
             mine = known if series == "one message" else message_of(0)
-            forged = added(rgb, mask_of(rgb) * seen[0][: rgb.shape[0], : rgb.shape[1]])
+            forged = added(rgb, mask_of(rgb) * laid(seen[0], (0, 0), rgb.shape[:2])[0])
             yield row | forgery(marker, rgb, forged, mine)
 
 

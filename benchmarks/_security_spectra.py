@@ -77,10 +77,10 @@ def tones_of(marker: Watermarker, count: int) -> np.ndarray:
     return np.where(tones[:, 1:] < 0, -tones, tones)
 
 
-def hits(found: np.ndarray, tones: np.ndarray) -> int:
-    """How many of the tones a peak was found at."""
+def hits(found: np.ndarray, tones: np.ndarray, near: float = _NEAR) -> int:
+    """How many of the tones a peak was found at, within so many bins of the torus."""
     distance = np.linalg.norm(TORUS * (tones[:, None] - found[None]), axis=2)
-    return int(np.sum(distance.min(axis=1) <= _NEAR))
+    return int(np.sum(distance.min(axis=1) <= near))
 
 
 def flattened(rgb: np.ndarray, tones: np.ndarray) -> np.ndarray:
