@@ -29,10 +29,15 @@ def jpeg_steps(quality: int) -> NDArray[np.float32]:
     return np.clip((table * percent + 50) // 100, 1, 255).astype(np.float32)
 
 
-# Quantisers whose thresholds the mark is pushed over, indexed [u, v], and by how many times its own size at
-# most.
-_STEPS = np.stack([jpeg_steps(10).T, jpeg_steps(20).T])
-_LIMITS = np.array([2.5, 2.0], np.float32)
+QUALITIES = (10, 15, 20, 25, 30, 35, 40)
+"""Qualities over whose thresholds the mark is pushed: multiples of five, which is what people ask for."""
+
+# Found by benchmarks/hardening.py: an image shows about as much of the mark as with a push for two qualities
+# alone, and all qualities up to 50 gain, not those two alone.
+LIMIT = 3.0  # times its own size that a coefficient may become
+COST = 5.0  # of the energy of a move, in that of the steps that survive by it
+
+_STEPS = np.stack([jpeg_steps(quality).T for quality in QUALITIES])  # indexed [u, v]
 _LEAST = 1.0  # grey levels of a coefficient at strength 1
 _MARGIN = 0.5  # grey levels beyond the threshold
 
@@ -42,7 +47,8 @@ def harden(host: Host, delta: Plane, strength: float, threads: int = 1) -> tuple
 
     A coefficient that JPEG quantises to the same value with and without the mark carries nothing afterwards;
     one that lies near a decision threshold carries a whole step for little energy: informed embedding (Cox,
-    Miller & Bloom 2001, section 5). JPEG's blocks are the image's only at one pixel per unit.
+    Miller & Bloom 2001, section 5). Nobody knows the quality that an image will meet: a push is chosen by
+    the mean over several. JPEG's blocks are the image's only at one pixel per unit.
 
     Units of opacity 0 have no delta, and JPEG blocks with any of them are not hardened.
 
@@ -56,9 +62,9 @@ def harden(host: Host, delta: Plane, strength: float, threads: int = 1) -> tuple
         return scaled, float(np.vdot(scaled, scaled)) / delta.size
     hardened = np.empty_like(delta)
     size, least = np.float32(strength), np.float32(_LEAST * strength)
-    limits = (_STEPS, _LIMITS, least, np.float32(_MARGIN))
+    how = (_STEPS, np.float32(LIMIT), np.float32(COST), least, np.float32(_MARGIN))
     squares = in_strips(
-        lambda first, last: kernels.harden(host.plane, delta, size, *limits, first, last, hardened),
+        lambda first, last: kernels.harden(host.plane, delta, size, *how, first, last, hardened),
         -(-delta.shape[0] // BLOCK),
         threads,
         rows=32,

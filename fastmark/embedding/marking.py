@@ -27,6 +27,7 @@ from fastmark.errors import ImageTooFlatError, ImageTooSmallError
 from fastmark.results import REFERENCES, EmbedReport, Survival
 
 _FLAT_DEVIATION = 1.0  # grey levels
+_MOST_LOWERED = 3  # times that the strength is lowered for the PSNR's sake; then it lacks 0.1 dB at most
 _REMEDY = "use more strength, fewer message bits or a larger image"
 
 
@@ -166,10 +167,13 @@ def _make_hardened(
     n = len(designs)
     strength = factor * choose_strength(host, designs[0], n)
     delta, mean_square = harden(host, first, strength, threads)
-    held = lowered(strength, factor, mean_square, n)
-    if held < strength:
-        delta, _ = harden(host, first, held, threads)
-    return delta, held
+    for _ in range(_MOST_LOWERED):  # what hardening adds does not go with the strength
+        held = lowered(strength, factor, mean_square, n)
+        if held == strength:
+            break
+        strength = held
+        delta, mean_square = harden(host, first, strength, threads)
+    return delta, strength
 
 
 def handed_over(marked: NDArray[Any], out: NDArray[Any] | None) -> NDArray[Any]:

@@ -26,7 +26,7 @@ FIRST = """
 0.6 chips.chip_amplitudes f4[2C] f4 i1[3C] i2[3C] f4[1C] i1[3C] f4 i1[3C] f4 f4[2C] i8 i8 f4[3C]
 1.2 chips.add_inverse_dct f4[3C] f4[2C] i8[1C] i8[1C] i8 i8 f4[2C]
 0.3 mask.sample_contrast f4[2C] f4 f4[2C] f4 f4[2C] f4[2C] f4 i8 i8 f4[2C]
-1.5 jpeg.harden f4[2C] f4[2C] f4 f4[3A] f4[1C] f4 f4 i8 i8 f4[2C]
+1.5 jpeg.harden f4[2C] f4[2C] f4 f4[3A] f4 f4 f4 f4 i8 i8 f4[2C]
 2.0 pixels.add_delta_u8 u1[2C] i8 f4[2C] i8 i8 i8 u1[2C]
 1.0 jpeg.quantise f4[2C] f4[2C] f4[2C]
 0.3 chips.sum_known f4[3C] i1[3C] i2[3C] f4[1C] i8 i8

@@ -34,7 +34,7 @@ def pictures(draw_plane):
         "grey, textured": draw_plane("textured", 312, 341, 6).astype(np.uint8),
         "grey, shapes": draw_plane("edges", 333, 350, 1).astype(np.uint8),
         "grey, more shapes": draw_plane("edges", 533, 550, 1).astype(np.uint8),
-        "barely enough": draw_plane("textured", 269, 290, 1).astype(np.uint8),  # of margin for class 2
+        "barely enough": draw_plane("textured", 265, 290, 1).astype(np.uint8),  # of margin for class 2
         "small": drawn(181, 203, 3),  # its spectrum is looked at in tiles of 32 cells, those above in 128
         "wide": drawn(530, 801),  # two tiles by three, and one block grid for the origin
         "long": drawn(150, 1310),  # its origin is looked for in its middle,

@@ -231,11 +231,11 @@ def test_hardening_only_enlarges_and_only_over_a_threshold_nearby(host, delta):
     assert 0.002 < pushed.mean() < 0.2
     assert np.all(np.abs(h) > np.abs(d) - 0.01)
     assert np.all(np.sign(h[pushed]) == np.sign(d[pushed]))
-    assert np.all(np.abs(h[pushed]) <= 2.5 * 2.0 * np.abs(d[pushed]) + 0.01)
+    assert np.all(np.abs(h[pushed]) <= hardening.LIMIT * np.abs(d[pushed]) + 0.01)
     assert np.all(np.abs(d[pushed]) > strength - 0.01)
-    # each that was pushed now lies just beyond a threshold of one of the two quantisers, the host short of it
+    # each that was pushed now lies just beyond a threshold of one of the quantisers, the host short of it
     over = np.zeros_like(pushed)
-    for quality in (10, 20):
+    for quality in hardening.QUALITIES:
         step = jpeg_steps(quality).T.astype(np.float64)[
             :, :, None
         ]  # coefficients are [u, v], JPEG's table [v, u]

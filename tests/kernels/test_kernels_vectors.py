@@ -84,8 +84,8 @@ HOT = {
         {"vcvtdq2ps" + WIDE: 3, r"v(mul|fmadd\d+)ps" + WIDE: 3},
     ),
     "jpeg.push_blocks": (
-        (COEFFICIENTS, COEFFICIENTS, ONE, real(2, 8, 8), real(2), ONE, ONE, COEFFICIENTS),
-        {ROUND: 2, r"vcmp\w*ps" + WIDE: 4, FLOAT: 10},
+        (COEFFICIENTS, COEFFICIENTS, ONE, real(7, 8, 8), ONE, ONE, ONE, ONE, COEFFICIENTS),
+        {ROUND: 7, r"vcmp\w*ps" + WIDE: 49, FLOAT: 50},
     ),
     "chips.draw_pilot": (
         (real(64, 64), 0, 0, ONE, real(16, 32), 0, 32, real(32, 64)),

@@ -6,23 +6,28 @@ from fastmark.kernels.jpeg import PUSHED
 from reference.dct import forward_blocks, idct_row, inverse_columns
 
 
-def _push(host, size, up, step, limit, least, margin):
+def _next_move(host, up, step, margin):
     """Thresholds lie half-way between multiples of the step; on one, the multiple above is the nearest."""
     nearest = np.floor(host / step + 0.5)
     threshold = (nearest + (0.5 if up else -0.5)) * step
-    move = abs(threshold - host) + margin
-    return move if size >= least and size < move <= limit * size else size
+    return abs(threshold - host) + margin
 
 
-def push_blocks(x, d, scale, steps, limits, least, margin):
+def _worth(move, moves, steps, cost):
+    gains = [step**2 for passed, step in zip(moves, steps, strict=True) if passed <= move]
+    return sum(gains) / len(steps) - cost * move**2
+
+
+def push_blocks(x, d, scale, steps, limit, cost, least, margin):
     change = np.zeros(d.shape)
     for u, v, i in np.ndindex(PUSHED, PUSHED, d.shape[2]):
         delta = float(scale) * float(d[u, v, i])
         size, up = abs(delta), delta >= 0
-        for quantiser in range(len(steps)):
-            step, limit = float(steps[quantiser, u, v]), float(limits[quantiser])
-            size = _push(float(x[u, v, i]), size, up, step, limit, least, margin)
-        change[u, v, i] = (size if up else -size) - delta
+        of = [float(step) for step in steps[:, u, v]]
+        moves = [_next_move(float(x[u, v, i]), up, step, margin) for step in of]
+        near = [move for move in moves if size >= least and size < move <= limit * size]
+        best = max([size, *near], key=lambda move: _worth(move, moves, of, cost))
+        change[u, v, i] = (best if up else -best) - delta
     change[0, 0] = 0
     return change
 
@@ -47,9 +52,9 @@ def quantise(plane, steps):
     return _by_rows_of_blocks(plane, errors)
 
 
-def harden(plane, delta, scale, steps, limits, least, margin):
+def harden(plane, delta, scale, steps, limit, cost, least, margin):
     def changes(y0, n):
         host, mark = (forward_blocks(p[:, : 8 * n], y0, 0, n) for p in (plane, delta))
-        return push_blocks(host, mark, scale, steps, limits, least, margin)
+        return push_blocks(host, mark, scale, steps, limit, cost, least, margin)
 
     return _by_rows_of_blocks(scale * delta.astype(np.float64), changes)

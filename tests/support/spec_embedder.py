@@ -298,18 +298,24 @@ def base_strength(k, v, visibility=11.5):
 
 
 def harden(plane, delta, strength):
-    """Push coefficients over the thresholds of JPEG at quality 10, then 20 (section 7)."""
+    """Push coefficients over thresholds of JPEG, as far as is worth most over seven qualities (section 7)."""
     table = np.array(LUMINANCE_TABLE.split(), int).reshape(8, 8)
     x, d = (dctn(to_blocks(p, 0), axes=(2, 3), norm="ortho") for p in (plane, delta))
     direction, size = np.where(d >= 0, 1, -1), np.abs(d)
     low = np.zeros((8, 8), bool)
     low[:6, :6] = True
     low[0, 0] = False
-    for quality, limit in ((10, 2.5), (20, 2.0)):
-        q = np.clip((table * (5000 // quality) + 50) // 100, 1, 255)
-        t = (0.5 - (x / q - np.floor(x / q + 0.5)) * direction) * q + 0.5
-        size = np.where(low & (size >= strength) & (size < t) & (t <= limit * size), t, size)
-    return put_blocks(delta, 0, idctn(direction * size, axes=(2, 3), norm="ortho"))
+    steps = [np.clip((table * (5000 // quality) + 50) // 100, 1, 255) for quality in range(10, 41, 5)]
+    moves = [(0.5 - (x / q - np.floor(x / q + 0.5)) * direction) * q + 0.5 for q in steps]
+
+    def worth(move):
+        return sum((t <= move) * q**2 / 7.0 for t, q in zip(moves, steps, strict=True)) - 5 * move**2
+
+    best, top = size, worth(size)
+    for t in moves:
+        better = low & (size >= strength) & (size < t) & (t <= 3 * size) & (worth(t) > top)
+        best, top = np.where(better, t, best), np.where(better, worth(t), top)
+    return put_blocks(delta, 0, idctn(direction * best, axes=(2, 3), norm="ortho"))
 
 
 def to_pixels(delta, k, shape):
@@ -380,9 +386,10 @@ def scale(plane, unit, k, factor, base, least_psnr=42.15):
 
     strength = factor * base
     delta = scaled(strength)
-    psnr = 10 * math.log10(255**2 / (np.mean(delta**2) + 1 / 12))
-    lacking = least_psnr - 20 * math.log10(max(1, factor)) - psnr
-    if lacking > 0:
-        strength *= 10 ** (-lacking / 20)
-        delta = scaled(strength)
+    for _ in range(3):
+        psnr = 10 * math.log10(255**2 / (np.mean(delta**2) + 1 / 12))
+        lacking = least_psnr - 20 * math.log10(max(1, factor)) - psnr
+        if lacking > 0:
+            strength *= 10 ** (-lacking / 20)
+            delta = scaled(strength)
     return delta, strength
