@@ -228,9 +228,10 @@ def _list() -> list[Processing]:
         ("BM3D", bm3d, (10, 25), ("bm3d",)), ("Wiener 5 x 5", wiener, (10, 25), ("scipy",)),
         ("non-local means", non_local_means, (10, 25), ("skimage",)),
     ):  # fmt: skip
+        slow = function is bm3d
         for sigma in sigmas:
             name = f"{label}, sigma {sigma}"
-            found.append(Processing(name, "classical", lambda x, f=function, s=sigma: f(x, s), needs))
+            found.append(Processing(name, "classical", lambda x, f=function, s=sigma: f(x, s), needs, slow))
     name = "Real-ESRGAN x4plus, x 4 and back"
     found.append(Processing(name, "enlarging", lambda x: enlarged_and_back(x, X4PLUS), realesrgan, slow=True))
     name = "a quarter, Real-ESRGAN x4plus x 4"
