@@ -43,7 +43,9 @@ def aligning(part: tuple[str, int], paths: Sequence[Path], count: int, **_: int)
     wide = [path for path in paths if "large" in path.parts] or paths
     spectra: list[np.ndarray] = []
     origins: list[np.ndarray] = []
-    for _, marked, _ in marked_supply(marker, side, wide, message):
+    given: set[bytes] = set()
+    for _, marked, sent in marked_supply(marker, side, wide, message):
+        given.add(sent)
         spectra.append(whitened(marked))
         origins.append(np.array(origin_of(marked, marker)))
         if len(spectra) < 2 or len(spectra) not in COUNTS:
@@ -52,13 +54,13 @@ def aligning(part: tuple[str, int], paths: Sequence[Path], count: int, **_: int)
         has = {"attack": "aligning", "has": f"{HAS[series]}, {side} px", "number": len(spectra)}
         agree = 0
         if shifts:
-            places = [tuple((origins[i] - shift) % TORUS) for i, shift in shifts.items()]
-            agree = max(places.count(place) for place in places)
+            starts = [tuple((origins[i] - shift) % TORUS) for i, shift in shifts.items()]
+            agree = max(starts.count(start) for start in starts)
         row = {"goal": "learn", "variant": "images that are aligned rightly, share"}
         yield has | row | {"value": agree / len(spectra)}
         if len(shifts) > 1:
             pattern = mean_pattern(spectra, shifts)
-            yield from used(marker, pattern, has, paths, count, message)
+            yield from used(marker, pattern, has, paths, count, given)
         if len(spectra) == COUNTS[-1]:
             return
 
@@ -118,17 +120,20 @@ def mean_pattern(spectra: Sequence[np.ndarray], shifts: dict[int, np.ndarray]) -
 
 
 def used(
-    marker: Watermarker, pattern: Plane, has: Row, paths: Sequence[Path], count: int, message: bytes | None
+    marker: Watermarker, pattern: Plane, has: Row, paths: Sequence[Path], count: int, given: set[bytes]
 ) -> Iterator[Row]:
-    """The mean pattern is taken off other images, and added to unmarked ones at twice a mark's strength."""
+    """The mean pattern is taken off other images, and added to unmarked ones at twice a mark's strength.
+
+    `given`: the messages of the images that it was made of, any of which may be read in it.
+    """
     rng = np.random.default_rng(3)
     for name, rgb in originals(paths, count, 512):
-        known = message or message_of(name)
+        known = next(iter(given)) if len(given) == 1 else message_of(name)
         marked = marker.embed(rgb, known)
         _, at = correlation(score_plane(marked), pattern)
         part, _ = laid(pattern, at, rgb.shape[:2])
         row = {"attack": "aligning", "picture": name, "variant": "mean of aligned images"} | has
-        yield row | removal(marker, marked, reduced(marked, part), known)
+        yield row | removal(marker, marked, reduced(marked, part), known, *given)
         anywhere = tuple(int(n) for n in BLOCK * rng.integers(0, GRID, 2))
         part, _ = laid(pattern, anywhere, rgb.shape[:2])
-        yield row | forgery(marker, rgb, added(rgb, 2 * mask_of(rgb) * part), known)
+        yield row | forgery(marker, rgb, added(rgb, 2 * mask_of(rgb) * part), *given)
