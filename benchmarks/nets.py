@@ -121,7 +121,7 @@ def chosen(paths: list[Path], side: int, number: int) -> list[Path]:
 
 
 def jobs_of(paths: list[Path], options: argparse.Namespace, steps: tuple[int, ...]) -> list[tuple[Any, ...]]:
-    """A job for each picture and kind of attack; slow ones early: a run may be stopped."""
+    """A job for each picture and kind of attack; some slow ones early: a run may be stopped."""
     quick: list[tuple[Any, ...]] = [
         (str(path), options.side, "quick", ()) for path in chosen(paths, options.side, options.pictures)
     ]
@@ -130,7 +130,8 @@ def jobs_of(paths: list[Path], options: argparse.Namespace, steps: tuple[int, ..
         small.append((str(path), options.small_side, "slow", ()))
         if steps:
             small.append((str(path), options.small_side, "prior", steps))
-    return [*quick[:1], *small, *quick[1:]]
+    first = 2 if steps else 1
+    return [*quick[:1], *small[:first], *quick[1:], *small[first:]]
 
 
 def main() -> None:
