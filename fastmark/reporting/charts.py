@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from html import escape
 
 _WIDTH, _HEIGHT = 400, 210
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 8, 10, 40
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 20, 10, 40
 
 
 def number(value: float) -> str:
