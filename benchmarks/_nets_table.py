@@ -43,8 +43,8 @@ def summary(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
 
 
 def words(rows: Iterable[Mapping[str, Any]]) -> str:
-    """What the table says in a sentence or two: which attacks leave every message, and which do not."""
-    lines = summary(rows)
+    """What the table says in a sentence: how many attacks leave every message, and how many none."""
+    lines = [line for line in summary(rows) if line["attack"] != "none"]
     kept = [line for line in lines if line["message read"] == line["images"]]
     lost = [line for line in lines if line["message read"] == "0"]
     wrong = sum(int(line["wrong message"]) for line in lines)
