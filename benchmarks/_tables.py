@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import math
 import re
+import statistics
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,19 @@ BENCHMARKS = Path(__file__).resolve().parent
 RESULTS = BENCHMARKS / "results"
 README = BENCHMARKS.parent / "README.md"
 DETAILS = BENCHMARKS / "README.md"
+
+
+MEASURES = {"psnr_db": ("PSNR, dB", 1), "ssim": ("SSIM", 4), "ssimulacra2": ("SSIMULACRA2", 1)}
+
+
+def of_quality(rows: Iterable[Mapping[str, str]]) -> dict[str, tuple[str, str]]:
+    """Mean and worst of each measure of quality, as texts."""
+    marked = [row for row in rows if row.get("psnr_db")]
+    values = {column: [float(row[column]) for row in marked] for column in MEASURES}
+    return {
+        column: (f"{statistics.mean(values[column]):.{digits}f}", f"{min(values[column]):.{digits}f}")
+        for column, (_, digits) in MEASURES.items()
+    }
 
 
 def read_commented(path: Path) -> tuple[list[str], list[dict[str, str]]]:

@@ -6,11 +6,10 @@ Shares are rounded down: 100 % means every trial.
 from __future__ import annotations
 
 import argparse
-import re
-import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
+import _evidence as evidence
 from _speed_tables import (
     SPEED_SIZE,
     accepting,
@@ -24,6 +23,7 @@ from _speed_tables import (
 )
 from _tables import (
     DETAILS,
+    MEASURES,
     README,
     RESULTS,
     Block,
@@ -31,6 +31,7 @@ from _tables import (
     counts,
     markdown,
     measured,
+    of_quality,
     percent,
     read_commented,
     source,
@@ -87,8 +88,6 @@ BRIEF_LABELS = {  # the README's table: first cells that fit a phone, and the gr
     "Screens, phones": ("screen-1080p", "screen-larger", "phone", "posted-small"),
     "Small on 4K, deep": ("screen-4k",),
 }
-
-_MEASURES = {"psnr_db": ("PSNR, dB", 1), "ssim": ("SSIM", 4), "ssimulacra2": ("SSIMULACRA2", 1)}
 
 
 def survival(results: Path) -> str:
@@ -167,16 +166,6 @@ def least_side(row: Mapping[str, str]) -> int:
     return min(int(row["height"]), int(row["width"]))
 
 
-def of_quality(rows: Iterable[Mapping[str, str]]) -> dict[str, tuple[str, str]]:
-    """Mean and worst of each measure of quality, as texts."""
-    marked = [row for row in rows if row.get("psnr_db")]
-    values = {column: [float(row[column]) for row in marked] for column in _MEASURES}
-    return {
-        column: (f"{statistics.mean(values[column]):.{digits}f}", f"{min(values[column]):.{digits}f}")
-        for column, (_, digits) in _MEASURES.items()
-    }
-
-
 def quality(results: Path) -> str:
     """The table of visible quality; empty without results."""
     path = results / "quality.csv"
@@ -184,7 +173,7 @@ def quality(results: Path) -> str:
         return ""
     head, rows = read_commented(path)
     table = markdown(
-        {"difference from the original": _MEASURES[column][0], "mean": mean, "worst": worst}
+        {"difference from the original": MEASURES[column][0], "mean": mean, "worst": worst}
         for column, (mean, worst) in of_quality(rows).items()
     )
     marked = sum(bool(row.get("psnr_db")) for row in rows)
@@ -194,7 +183,7 @@ def quality(results: Path) -> str:
 
 def figures(results: Path) -> str:
     """The three figures that the README begins with; empty unless there are results for each of them."""
-    names = ("quality.csv", "robustness-groups.csv", "compare.csv", "null.csv")
+    names = ("quality.csv", "robustness-groups.csv", "compare.csv", "null-kinds.csv")
     if not all((results / name).exists() for name in names):
         return ""
     (_, looks), (_, groups), (_, times), (null, _) = (read_commented(results / name) for name in names)
@@ -204,8 +193,7 @@ def figures(results: Path) -> str:
     images = sum(bool(row.get("psnr_db")) for row in looks)
     everyday = next(row for row in groups if row["group"] == "everyday")
     speed = next(line for line in speed_summary(times, SPEED_SIZE) if line["tool"] == "fastmark")
-    counted = next(line for line in null if " detected" in line)
-    trials, false = re.findall(r"(\d+) (?:trials|detected)", counted)[:2]
+    counted = evidence.counted(null)
     detect_ms = max(speed["detect_marked_ms"], speed["detect_unmarked_ms"])
     return "\n".join(
         [
@@ -216,7 +204,8 @@ def figures(results: Path) -> str:
             f" screenshots, messengers ({source(names[1])}).",
             f"- **Fast and certain.** Embedding takes {brief(speed['mark_ms'])} ms and detection"
             f" {brief(detect_ms)} ms for one megapixel on one CPU thread ({source(names[2])})."
-            f" `detected` means p <= 1e-9; {trials} trials on unmarked images gave {false} false detections"
+            f" `detected` means p <= 1e-9; {counted['searches']:,} searches of unmarked images gave"
+            f" {counted['detected']} false detections"
             f" ({source(names[3])}).",
         ]
     )
@@ -242,8 +231,12 @@ def together(results: Path) -> str:
     )
 
 
+PAPER = README.parent / "fastmark" / "PAPER.md"
+
 BLOCKS = (
     Block(README, "figures", figures),
+    Block(README, "unmarked images", evidence.null_sentence),
+    Block(README, "classes of handling", evidence.classes),
     Block(README, "two watermarks", together),
     Block(README, "speed chart", chart),
     Block(README, "speed of rejecting", rejecting),
@@ -255,6 +248,17 @@ BLOCKS = (
     Block(DETAILS, "speed comparison", speed),
     Block(DETAILS, "speed over many images", accepting),
     Block(DETAILS, "archive scan", scan),
+    Block(DETAILS, "other tools", evidence.others),
+    Block(DETAILS, "networks", evidence.nets),
+    Block(DETAILS, "attackers", evidence.security),
+    Block(PAPER, "unmarked images", evidence.null),
+    Block(PAPER, "classes of the paper", evidence.classes_paper),
+    Block(PAPER, "curves of the paper", evidence.curves),
+    Block(PAPER, "predictions of the paper", evidence.predicted),
+    Block(PAPER, "quality of the paper", evidence.quality),
+    Block(PAPER, "other tools of the paper", evidence.losses),
+    Block(PAPER, "networks of the paper", evidence.nets_paper),
+    Block(PAPER, "attackers of the paper", evidence.attackers),
 )
 
 
