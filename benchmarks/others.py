@@ -114,20 +114,22 @@ def jobs_of(
 ) -> list[tuple[Any, ...]]:
     """Every tool and picture that need not be enlarged, picture by picture: a run may be stopped.
 
-    Slow tools come after the others of the first size, with fewer pictures.
+    Slow tools have fewer pictures, all of the first size: one after that size, the others last.
     """
 
     def spread(number: int, side: int) -> list[Path]:
         large = [path for path in paths if min(read_rgb(path).shape[:2]) >= side]
         return [large[i * len(large) // number] for i in range(min(number, len(large)))]
 
-    found = []
+    found, slow = [], []
     for side, number in zip(options.sides, options.pictures, strict=True):
         chosen = spread(number, side)
         found += [(n, str(p), side) for p in chosen for n in names if not tool_of(n).slow]
         if side == options.sides[0]:
             few = [chosen[i * len(chosen) // options.few] for i in range(min(options.few, len(chosen)))]
-            found += [(n, str(p), side) for p in few for n in names if tool_of(n).slow]
+            slow = [[(n, str(p), side) for n in names if tool_of(n).slow] for p in few]
+            found += slow.pop(0) if slow else []
+    found += [one for part in slow for one in part]
     return [(*one, options.patience) for one in found]
 
 
