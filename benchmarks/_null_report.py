@@ -113,7 +113,8 @@ def report(options: argparse.Namespace) -> None:
     if options.output:
         write_csv(options.output, head, [{"table": n} | row for n, table in made.items() for row in table])
     if options.scores:
-        write_csv(options.scores, head, tables.scores(rows))
+        told = ", ".join(f"{row['of']}: {row['score']:.2f}" for row in made["thresholds"])
+        write_csv(options.scores, [*head, f"one of 1000 has a score above: {told}"], tables.scores(rows))
     if options.chart:
         draw(rows, options.chart)
     print(f"{time.perf_counter() - start:.0f} s")

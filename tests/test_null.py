@@ -327,7 +327,7 @@ def test_the_script_goes_on_with_its_journal_and_tells_the_same_of_it(tmp_path, 
     more = run("--trials", "6")
     assert "1 of 2 jobs are done already" in more.stderr
     table, scores = (tmp_path / "null.csv").read_text(), (tmp_path / "scores.csv").read_text()
-    assert scores.splitlines()[4 : len(first)] == first[4:]  # after the header, which counts
+    assert scores.splitlines()[5 : len(first)] == first[5:]  # after the header, which counts
     rows = [line for line in scores.splitlines() if not line.startswith("#")]
     assert rows[0] == "kind,attack,height,width,score" and len(rows) == 1 + 6
     values = sorted(float(line.rsplit(",", 1)[1]) for line in rows[1:])
