@@ -152,8 +152,11 @@ def draw(path: Path, rows: Sequence[Row]) -> None:
             one.text(x, y, f"{share:.0f}", ha="center", va="center", color=colour, fontsize=8)
     one.grid(visible=False)
     one.set_yticks(range(len(lines)), [line["attack"] for line in lines])
-    one.set_xticks(range(len(tools)), [tool.replace(", ", "\n") for tool in tools], rotation=30, ha="right")
-    one.set_title("messages read exactly, % of images; grey: not tried")
+    words = [tool.replace("-", "-\n").replace(", ", "\n") for tool in tools]
+    one.set_xticks(range(len(tools)), words, fontsize=8)
+    one.xaxis.tick_top()
+    one.tick_params(length=0)
+    one.set_xlabel("messages read exactly, % of images; grey: not tried")
     for text in one.get_xticklabels():
         text.set_fontweight("bold" if text.get_text() == OWN else "normal")
     save(figure, path)
