@@ -10,7 +10,9 @@ from _drawing import PALETTE, new_figure, save
 
 DONE, PARTLY, FAILED = PALETTE[1], PALETTE[4], PALETTE[0]
 TELLS = ("removed or forged in most trials", "in some", "in none or next to none")
+OWN_DB = 46.4  # PSNR of a watermark, mean of quality.csv
 _MOST, _SOME = 50, 5  # per cent of trials
+_ONE_DOT = 0.45  # dB: dots nearer to each other share a label
 
 
 class Line(NamedTuple):
@@ -60,16 +62,17 @@ def draw(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     figure, axes = new_figure(1, 1, 9.5, 0.33 * len(shown) + 1.6)
     ax = axes[0, 0]
     for height, (_, found) in enumerate(reversed(shown)):
-        for i, (number, db, share) in enumerate(sorted(found)):
-            colour = DONE if share >= _MOST else PARTLY if share >= _SOME else FAILED
+        for i, (label, db, colour) in enumerate(labelled(found)):
             ax.plot(db, height, "o", color=colour, markersize=6, markeredgecolor="white", markeredgewidth=0.5)
             above = 5 if i % 2 == 0 else -11
-            if number:
-                ax.annotate(f"{number:,}", (db, height), (0, above), textcoords="offset points",
-                            ha="center", fontsize=6.5, color="#444444")  # fmt: skip
+            ax.annotate(label, (db, height), (0, above), textcoords="offset points",
+                        ha="center", fontsize=6.5, color="#444444")  # fmt: skip
     ax.set_yticks(range(len(shown)), [line.words for line, _ in reversed(shown)])
     ax.set_ylim(-0.7, len(shown) - 0.3)
-    ax.axvline(42, color=PALETTE[7], linewidth=1, linestyle=":")
+    ax.axvline(OWN_DB, color=PALETTE[7], linewidth=1, linestyle=":")
+    ax.annotate(
+        "the watermark's own", (OWN_DB, len(shown) - 0.45), (3, 0), textcoords="offset points", fontsize=7
+    )
     ax.set_xlabel(
         "PSNR of the attacked image against the one before, dB: further right costs the attacker less"
     )
@@ -84,12 +87,31 @@ def dots(line: Line, rows: Sequence[Mapping[str, Any]]) -> list[tuple[int, float
     """Number, dB and per cent of trials in which the attack gets what it wants."""
     found = []
     for row in rows:
-        same = (row["attack"], row["goal"], row["variant"]) == (line.attack, line.goal, line.variant)
+        same = (row["attack"], row["goal"]) == (line.attack, line.goal)
+        same = same and row["variant"] in (line.variant, f"{line.variant}, on the way")
         if not same or not row["has"].endswith(line.has) or row.get("dB, median") in (None, ""):
             continue
         if line.goal == "remove":
-            share = 100 - float(row["detected %"])
+            share = 100 - float(row.get("detected %") or 0)  # those on the way are not detected
         else:
             share = 100 * (float(row["match"]) + float(row["unknown"])) / float(row["trials"])
         found.append((int(row["number"]), float(row["dB, median"]), share))
     return found
+
+
+def labelled(found: Sequence[tuple[int, float, float]]) -> list[tuple[str, float, str]]:
+    """Label, dB and colour of each dot; those that lie together and end alike have one label."""
+    groups: list[list[tuple[int, float, str]]] = []
+    for number, db, share in sorted(set(found)):
+        colour = DONE if share >= _MOST else PARTLY if share >= _SOME else FAILED
+        last = groups[-1][-1] if groups else None
+        if last and last[2] == colour and abs(last[1] - db) < _ONE_DOT:
+            groups[-1].append((number, db, colour))
+        else:
+            groups.append([(number, db, colour)])
+    out = []
+    for group in groups:
+        numbers = [number for number, _, _ in group]
+        label = f"{numbers[0]:,}" if len(numbers) == 1 else f"{numbers[0]:,} to {numbers[-1]:,}"
+        out.append(("" if numbers == [0] else label, group[0][1], group[0][2]))
+    return out

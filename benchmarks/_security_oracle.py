@@ -51,7 +51,7 @@ class Oracle:
         self.asked += 1
         if not found.detected and (db := psnr_db(self.marked, image)) > self.best_db:
             self.best, self.best_db = image, db
-        if self.asked in TOLD:
+        if self.asked in TOLD and self.best is not None:
             self.told[self.asked] = self.best_db
         return found.detected, found.log10_p
 
