@@ -103,10 +103,11 @@ def losses(rows: Sequence[Row]) -> list[dict[str, str]]:
         for name, title in (("psnr_db", "PSNR, dB"), ("ssimulacra2", "SSIMULACRA2")):
             compare(tool, title, _mean(b, name), _mean(a, name), len(b), lambda x: f"{x:.1f}")
         for side in dict.fromkeys(str(row["side"]) for row in b):
+            images = sum(str(row["side"]) == side for row in b)
             for name, title in TIMES.items():
                 theirs, ours = (time_per_megapixel(rows, t, side, name) for t in (tool, OWN))
                 title = f"{title}, {side} x {side}"
-                compare(tool, title, theirs, ours, len(b), lambda x: f"{x:.0f}", larger=False)
+                compare(tool, title, theirs, ours, images, lambda x: f"{x:.0f}", larger=False)
     return [line for _, line in sorted(lines, key=lambda pair: pair[0])]
 
 
