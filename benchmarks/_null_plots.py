@@ -80,10 +80,8 @@ def tail(axes: Axes, curves: Sequence[tuple[str, Mapping[int, int], int]], first
             at[shown], shares[shown], yerr=np.abs(bounds[shown].T - shares[shown]), fmt="o", markersize=3,
             color=colour, linewidth=1, capsize=2, label=f"{name}: {n:,}".replace(",", " "),
         )  # fmt: skip
-        if not shown.all():
-            axes.scatter(
-                at[~shown], bounds[~shown, 1], marker="v", s=14, facecolors="none", edgecolors=colour
-            )
+        none = np.flatnonzero(~shown)[:1]  # below the first level that nothing reaches, nothing is new
+        axes.scatter(at[none], bounds[none, 1], marker="v", s=16, facecolors="none", edgecolors=colour)
     line = np.array([10.0**last, 1.0])
     axes.plot(line, line, color="#555555", linewidth=0.8, linestyle="--", label="claimed")
     axes.axvspan(1, 10.0**first, color="#f4f0e6", zorder=0)
