@@ -5,6 +5,7 @@ import PIL
 import pytest
 from archive_commands import make_bench
 from pictures import MESSAGE, photograph
+from scripts import benchmark
 
 from fastmark.codec.carrier import Carrier
 from fastmark.codec.key import Key
@@ -61,6 +62,12 @@ def _edges(y, x, rng):
 
 
 DRAWINGS = {"textured": _textured, "smooth": _smooth, "edges": _edges}
+
+
+@pytest.fixture(scope="session")
+def scripts():
+    """A function that imports a module of the benchmarks as the scripts beside it import it."""
+    return benchmark
 
 
 @pytest.fixture(scope="session")

@@ -1,26 +1,17 @@
 """The benchmark's attacks: well-formed, repeatable, and harmless to their input."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
+from scripts import benchmark
 
 pytest.importorskip("skimage", reason="the denoisers among the attacks are scikit-image's")
 pytest.importorskip("scipy")
-
-BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 
 
 @pytest.fixture(scope="module")
 def registry():
     """The module, imported as the scripts beside it import it."""
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        import attacks
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-    return attacks
+    return benchmark("attacks")
 
 
 @pytest.fixture(scope="module")

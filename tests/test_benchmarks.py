@@ -1,8 +1,6 @@
 """What the benchmarks' tables are made of: pictures that differ and repeat, shares that are counted right."""
 
 import io
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,22 +9,6 @@ from PIL.JpegImagePlugin import get_sampling
 
 pytest.importorskip("skimage", reason="the pictures of the benchmarks are scikit-image's")
 pytest.importorskip("scipy")
-
-BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
-
-
-@pytest.fixture(scope="module")
-def scripts():
-    """A function that imports a module of the benchmarks as the scripts beside it import it."""
-
-    def imported(name):
-        sys.path.insert(0, str(BENCHMARKS))
-        try:
-            return __import__(name)
-        finally:
-            sys.path.remove(str(BENCHMARKS))
-
-    return imported
 
 
 # ---- kinds of unmarked pictures --------------------------------------------------------------------

@@ -2,25 +2,19 @@
 
 import csv
 import sys
-from pathlib import Path
 
 import pytest
+from scripts import BENCHMARKS, benchmark
 
 from fastmark.codec.message import NEEDED_Z
 
-BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 FILES = sorted((BENCHMARKS / "results").glob("calibration-*.csv"))
 
 
 @pytest.fixture(scope="module")
 def calibrate():
     """The module, imported as the scripts beside it import it."""
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        import calibrate
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-    return calibrate
+    return benchmark("calibrate")
 
 
 @pytest.fixture(scope="module")

@@ -2,15 +2,13 @@
 
 import math
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from scripts import BENCHMARKS
 
 pytest.importorskip("skimage", reason="the benchmarks' attacks are scikit-image's")
 pytest.importorskip("scipy")
-
-BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 
 
 @pytest.fixture(scope="module", autouse=True)

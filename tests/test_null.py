@@ -4,10 +4,11 @@ import math
 import subprocess
 import sys
 from collections import Counter, namedtuple
-from pathlib import Path
 
 import numpy as np
 import pytest
+from pictures import MESSAGE, drawn, photograph
+from scripts import BENCHMARKS
 
 pytest.importorskip("skimage", reason="the pictures of the benchmarks are scikit-image's")
 pytest.importorskip("scipy")
@@ -15,23 +16,6 @@ pytest.importorskip("matplotlib")
 
 import fastmark as fm
 from fastmark.detection.detector import LEAST_LOG10_P
-from tests.support.pictures import MESSAGE, drawn, photograph
-
-BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
-
-
-@pytest.fixture(scope="module")
-def scripts():
-    """A function that imports a module of the benchmarks as the scripts beside it import it."""
-
-    def imported(name):
-        sys.path.insert(0, str(BENCHMARKS))
-        try:
-            return __import__(name)
-        finally:
-            sys.path.remove(str(BENCHMARKS))
-
-    return imported
 
 
 @pytest.fixture(scope="module")

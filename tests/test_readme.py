@@ -8,7 +8,6 @@ installation is checked to be asked for.
 
 import contextlib
 import csv
-import importlib
 import io
 import json
 import os
@@ -24,6 +23,7 @@ from typing import get_args
 import numpy as np
 import pytest
 from PIL import Image
+from scripts import benchmark
 
 import fastmark
 from fastmark.checking.verdicts import Verdict
@@ -42,18 +42,9 @@ EXIT_CODE = re.compile(r"# exit code (\d+)")
 PACKAGES = {path.parent.name for path in (ROOT / "fastmark").glob("*/__init__.py")}
 
 
-def script_of_benchmarks(name):
-    """Import a script as one beside it would."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.remove(str(ROOT / "benchmarks"))
-
-
 @pytest.fixture(scope="module")
 def hero():
-    return script_of_benchmarks("hero")
+    return benchmark("hero")
 
 
 @pytest.fixture(scope="module")
@@ -449,12 +440,12 @@ MEASURED = "Measured with fastmark 9.9.9 on some processor, 2 cores: "
 
 @pytest.fixture(scope="module")
 def readme_table():
-    return script_of_benchmarks("readme_table")
+    return benchmark("readme_table")
 
 
 @pytest.fixture(scope="module")
 def tables():
-    return script_of_benchmarks("_tables")
+    return benchmark("_tables")
 
 
 @pytest.fixture
@@ -593,7 +584,7 @@ def test_the_figures_are_those_of_the_results(readme_table, results):
 
 def test_every_group_of_attacks_has_a_name_for_readers(readme_table):
     pytest.importorskip("skimage", reason="the denoisers among the attacks are scikit-image's")
-    assert set(readme_table.LABELS) == set(script_of_benchmarks("attacks").TARGETS)
+    assert set(readme_table.LABELS) == set(benchmark("attacks").TARGETS)
 
 
 def test_the_archive_scan_is_made_of_what_the_results_say(readme_table, results):
@@ -609,7 +600,7 @@ def test_the_archive_scan_is_made_of_what_the_results_say(readme_table, results)
 
 
 def test_the_chart_shows_the_numbers_of_the_speed_comparison(readme_table, tables):
-    speeds = script_of_benchmarks("_speed_tables")
+    speeds = benchmark("_speed_tables")
     _, rows = tables.read_commented(readme_table.RESULTS / "compare.csv")
     chart = (readme_table.RESULTS / "compare.svg").read_text(encoding="utf-8")
     for line in speeds.speed_summary(rows, speeds.SPEED_SIZE):

@@ -1,16 +1,12 @@
 """What the tests of attacks share: the modules of the benchmark, and images with watermarks."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from pictures import drawn, photograph
+from scripts import benchmark
 
 pytest.importorskip("scipy")
 pytest.importorskip("ssimulacra2", reason="the benchmark's measure of quality")
-
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
 @pytest.fixture(scope="session")
@@ -18,11 +14,7 @@ def attacks():
     """A function that imports a module of the benchmark by the end of its name."""
 
     def imported(name):
-        sys.path.insert(0, str(BENCHMARKS))
-        try:
-            return __import__(name if name == "security" else f"_security_{name}")
-        finally:
-            sys.path.remove(str(BENCHMARKS))
+        return benchmark(name if name == "security" else f"_security_{name}")
 
     return imported
 
