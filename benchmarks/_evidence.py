@@ -325,7 +325,7 @@ def quality(results: Path) -> str:
         f"At strength 1, PSNR is {psnr} dB and SSIMULACRA2 {score} on average, {least_psnr} dB and {least} at"
         f" worst, over {sum(bool(row.get('psnr_db')) for row in looks)} images. Per megapixel, on one thread,"
         f" embedding takes {own['mark_ms']:.0f} ms and looking at an unmarked image"
-        f" {own['detect_unmarked_ms']:.0f} ms; encoding it as a JPEG takes {jpeg['mark_ms']:.1f} ms, and decoding"
+        f" {own['detect_unmarked_ms']:.0f} ms; encoding it as a JPEG takes {jpeg['mark_ms']:.1f} ms, decoding"
         f" {jpeg['detect_unmarked_ms']:.1f} ms. Figure 3 shows what more or less strength would bring.\n\n"
         "![Messages read and watermarks detected after hard handling, against SSIMULACRA2 and PSNR]"
         "(../benchmarks/results/tradeoff.svg)\n\n"

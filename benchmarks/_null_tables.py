@@ -237,7 +237,8 @@ def thresholds(rows: Sequence[Row]) -> list[Row]:
         few, many = (int(binom.ppf(share, len(part), _RATE)) for share in (0.025, 0.975))
         table.append(
             {
-                "of": f"short side {name}" if name != "all" else name, "images": len(part), "rate": f"{_RATE:g}",
+                "of": f"short side {name}" if name != "all" else name,
+                "images": len(part), "rate": f"{_RATE:g}",
                 "score": exceeded_by(found, _RATE), "from": found[min(many + 1, len(found) - 1)],
                 "to": found[max(few - 1, 0)], "highest": found[0], "median": found[len(found) // 2],
             }
