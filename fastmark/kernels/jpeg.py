@@ -15,7 +15,7 @@ QUANTISERS = 7
 
 
 @inline
-def next_move(host, sign, step, margin):
+def _next_move(host, sign, step, margin):
     """Return how far ``host`` is moved in the direction of ``sign`` to pass a quantiser's next threshold."""
     half = np.float32(0.5)
     ratio = host / step
@@ -23,7 +23,7 @@ def next_move(host, sign, step, margin):
 
 
 @inline
-def worth(move, cost, m0, m1, m2, m3, m4, m5, m6, g0, g1, g2, g3, g4, g5, g6):
+def _worth(move, cost, m0, m1, m2, m3, m4, m5, m6, g0, g1, g2, g3, g4, g5, g6):
     """Return the gains ``g`` of the thresholds that a move passes, at ``m``, less the price of its energy."""
     none = np.float32(0)
     low = (g0 if m0 <= move else none) + (g1 if m1 <= move else none)
@@ -58,15 +58,15 @@ def push_blocks(x, d, scale, steps, limit, cost, least, margin, change):
                 delta, at = scale * source[i], host[i]
                 size = abs(delta)
                 sign = np.float32(1) if delta >= 0 else np.float32(-1)
-                m0, m1 = next_move(at, sign, s0, margin), next_move(at, sign, s1, margin)
-                m2, m3 = next_move(at, sign, s2, margin), next_move(at, sign, s3, margin)
-                m4, m5 = next_move(at, sign, s4, margin), next_move(at, sign, s5, margin)
-                m6 = next_move(at, sign, s6, margin)
+                m0, m1 = _next_move(at, sign, s0, margin), _next_move(at, sign, s1, margin)
+                m2, m3 = _next_move(at, sign, s2, margin), _next_move(at, sign, s3, margin)
+                m4, m5 = _next_move(at, sign, s4, margin), _next_move(at, sign, s5, margin)
+                m6 = _next_move(at, sign, s6, margin)
                 most = limit * size if size >= least else size
                 best = size
-                top = worth(size, cost, m0, m1, m2, m3, m4, m5, m6, g0, g1, g2, g3, g4, g5, g6)
+                top = _worth(size, cost, m0, m1, m2, m3, m4, m5, m6, g0, g1, g2, g3, g4, g5, g6)
                 for move in (m0, m1, m2, m3, m4, m5, m6):
-                    value = worth(move, cost, m0, m1, m2, m3, m4, m5, m6, g0, g1, g2, g3, g4, g5, g6)
+                    value = _worth(move, cost, m0, m1, m2, m3, m4, m5, m6, g0, g1, g2, g3, g4, g5, g6)
                     better = move > size and move <= most and value > top
                     top = value if better else top
                     best = move if better else best
