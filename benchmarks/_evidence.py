@@ -126,7 +126,8 @@ def classes(results: Path, link: str = "benchmarks/results/") -> str:
             "message read": f"{share(row['message_ok share'])} ({share(row['message_ok low'])} to"
             f" {share(row['message_ok high'])})",
             "detected": share(row["detected share"]),
-            "worst attack": f"{row['worst attack']}: {share(row['its message share'])}",
+            "worst attack": f"{row['worst attack']}: {share(row['its message share'])}"
+            f" of {row['its trials']}",
         }
         for row in rows
     )

@@ -23,7 +23,7 @@ from typing import get_args
 import numpy as np
 import pytest
 from PIL import Image
-from scripts import benchmark
+from scripts import BENCHMARKS, benchmark
 
 import fastmark
 from fastmark.checking.verdicts import Verdict
@@ -399,12 +399,14 @@ what,pictures a second,seconds,peak MB,rows,doubled or lost,marked,found,missed,
 2 workers over 1,1.9,,,,,,,,,
 """
 NULL = """\
-# null: fastmark 9.9.9, pictures 2
+# null, kinds: fastmark 9.9.9, images 20
 # some processor, 2 cores, 2 processes of 1 thread
 # Python 9
-# 700 trials, 0 detected, 1 possible, 0 messages, 0 errors, least log10 p -0.53
-p <=,trials
-1e-1,2
+# 7000 searches in 20 images, 0 detected, 1 possible, 0 messages, 0 errors, 0 FAULTS, 5 ms a search
+table,kind,of,rung,excess at 0.01
+kinds,flat,,,
+kinds,scene,,,
+bounds,,all,origin,7.25
 """
 TRIALS = """\
 # robustness: fastmark 9.9.9, pictures 2
@@ -450,15 +452,17 @@ def tables():
 
 @pytest.fixture
 def results(tmp_path):
-    """A folder of made-up results."""
+    """A folder of made-up results, beside those of the project that are longer."""
     folder = tmp_path / "results"
     folder.mkdir()
+    for name in ("null_parts", "others", "nets", "security", "power", "power-classes", "power-predicted"):
+        shutil.copy(BENCHMARKS / "results" / f"{name}.csv", folder)
     for name, text in (
         ("robustness-groups", GROUPS),
         ("quality", QUALITY),
         ("compare", SPEED),
         ("bulk", SCAN),
-        ("null", NULL),
+        ("null-kinds", NULL),
         ("speed", MANY),
         ("delivery", LAYERS),
         ("quality-public", QUALITY),
@@ -579,7 +583,50 @@ def test_the_figures_are_those_of_the_results(readme_table, results):
     )
     assert "read in 90 % of 10 everyday trials" in survives
     assert "Embedding takes 15 ms and detection 300 ms" in fast
-    assert "700 trials on unmarked images gave 0 false detections" in fast
+    assert "7,000 searches of unmarked images gave 0 false detections" in fast
+
+
+def test_what_is_said_of_unmarked_images_is_what_was_counted(results):
+    evidence = benchmark("_evidence")
+    words = evidence.null_sentence(results)
+    assert words.startswith("7,000 searches of 20 unmarked images of 2 kinds")
+    assert "gave 0 false detections and 0 messages: at 95 % confidence, the rate is at most 5.3e-04" in words
+    assert "above its union bound by 7.2 (origin) nats" in evidence.null(results)
+
+
+def test_the_strongest_form_of_an_attack_gets_most_and_then_pays_least():
+    columns = ("goal", "variant", "detected %", "dB, median", "match", "mismatch")
+    rows = [
+        dict(zip(columns, values, strict=True)) | {"attack": "a", "has": "b", "number": "3", "trials": "8"}
+        for values in (
+            ("remove", "x", "50.0", "40", "4", "0"),
+            ("remove", "y", "25.0", "41", "2", "0"),
+            ("remove", "z", "25.0", "43", "2", "0"),
+            ("forge", "x", "100.0", "30", "0", "8"),
+            ("forge", "y", "90.0", "45", "0", "7"),
+        )
+    ]
+    removing, forging = benchmark("_evidence").strongest(rows)
+    assert (removing["attack, at its strongest"], removing["dB paid"], removing["to"]) == (
+        "a: z",
+        "43.0",
+        "remove",
+    )
+    assert (forging["attack, at its strongest"], forging["detected"]) == ("a: x", "100 %")
+    assert forging["said of those read"] == "8 mismatch"
+
+
+def test_a_curve_ends_where_half_of_the_images_lose_the_message():
+    def rows(sweep, *shares):
+        return [
+            {"sweep": sweep, "value": str(value), "message_ok share": str(share)} for value, share in shares
+        ]
+
+    last = benchmark("_evidence").last_value
+    assert last(rows("JPEG", (10, 0.2), (20, 0.5), (30, 0.4), (50, 1)), "message_ok") == "50"
+    assert last(rows("noise", (10, 1), (20, 0.5), (30, 0.4), (40, 0.9)), "message_ok") == "20"
+    assert last(rows("resize", (0.2, 0.1), (0.5, 1), (2, 0.1)), "message_ok") == "0.5"
+    assert last(rows("blur", (1, 0.1)), "message_ok") == "-"
 
 
 def test_every_group_of_attacks_has_a_name_for_readers(readme_table):
