@@ -116,7 +116,8 @@ def measure(
         seed = kept.seed if seed is None else check_count("seed", seed, 0)
         chosen = choose(images, lists, size=sample, seed=seed)
         if not chosen.items:
-            raise SourceError(f"no image was found in the sources{_first_reason(chosen.left_out)}")
+            first = _first_reason(chosen.left_out)
+            raise SourceError(f"no image was found in the sources{first}: name images or folders of them")
         job = ReportJob(
             key, message_bits, strength, public, attacks, null_keys, seed, max_pixels, chosen.others()
         )
