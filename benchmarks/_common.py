@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -107,23 +108,27 @@ def _cpu() -> str:
     return platform.processor() or platform.machine()
 
 
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "absent"
+PACKAGES = ("numpy", "numba", "pyfftw", "pillow", "scikit-image", "scipy", "ssimulacra2")
+
+
+def versions_of(packages: Iterable[str]) -> dict[str, str]:
+    """Versions of installed packages; `absent` of others."""
+    found = dict.fromkeys(packages, "absent")
+    for package in found:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
 
 
 def header(script: str, workers: int, **settings: object) -> list[str]:
     """Return the lines that tell a result's reader what it was measured with."""
     from fastmark._version import VERSION
 
-    packages = ("numpy", "numba", "pyfftw", "pillow", "scikit-image", "scipy", "ssimulacra2")
     return [
         f"{script}: fastmark {VERSION}, " + ", ".join(f"{k} {v}" for k, v in settings.items()),
         f"{_cpu()}, {os.cpu_count()} cores, {workers} processes of 1 thread",
         f"Python {platform.python_version()}, "
-        + ", ".join(f"{package} {_version(package)}" for package in packages),
+        + ", ".join(f"{package} {version}" for package, version in versions_of(PACKAGES).items()),
     ]
 
 

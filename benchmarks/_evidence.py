@@ -138,11 +138,6 @@ def classes(results: Path, link: str = "benchmarks/results/") -> str:
     return "\n".join([*table, "", words])
 
 
-def classes_paper(results: Path) -> str:
-    """The same, as the paper links it."""
-    return classes(results, "../benchmarks/results/")
-
-
 def last_value(rows: Sequence[Row], column: str) -> str:
     """The strongest attack of a curve at which, and below which, half of the images keep what is asked."""
     ordered = sorted(rows, key=lambda row: float(row["value"]))
@@ -229,10 +224,6 @@ def nets(results: Path, link: str = "results/") -> str:
         return ""
     head, rows = read_commented(results / "nets.csv")
     return "\n".join([*markdown(nets_summary(rows)), "", measured(head, "nets.csv", link)])
-
-
-def nets_paper(results: Path) -> str:
-    return nets(results, "../benchmarks/results/")
 
 
 # ---- attackers -------------------------------------------------------------------------------------------

@@ -8,9 +8,6 @@ ones. Images marked with other keys and by invisible-watermark are among them.
 from __future__ import annotations
 
 import math
-import sys
-import types
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -19,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from _common import find_pictures, seeded_bytes
+from _imwatermark import without_riva_gan
 from _kinds import KINDS
 from _rejecting import drawn_part, fitting, originals
 from attacks import ATTACKS
@@ -138,22 +136,10 @@ def photograph(rng: np.random.Generator, h: int, w: int, folders: tuple[Path, ..
 
 def marked_by_other_tool(rgb: np.ndarray, message: bytes) -> np.ndarray:
     """Mark by invisible-watermark's dwtDct, at its defaults; at least 256 pixels a side."""
-    # The package imports torch for rivaGan, which is not used: a stand-in serves, as in compare.py.
-    stand_in = types.ModuleType("imwatermark.rivaGan")
-    stand_in.RivaWatermark = None  # type: ignore[attr-defined]
-    sys.modules.setdefault(stand_in.__name__, stand_in)
-    from imwatermark import WatermarkEncoder
-
-    encoder = WatermarkEncoder()
+    encoder = without_riva_gan().WatermarkEncoder()
     encoder.set_watermark("bytes", message)
     marked = encoder.encode(np.ascontiguousarray(rgb[..., ::-1]), "dwtDct")
     return np.ascontiguousarray(marked[..., ::-1])
-
-
-def blocks(found: list[Plan], size: int) -> Iterator[list[Plan]]:
-    """The images in blocks that share their keys."""
-    for first in range(0, len(found), size):
-        yield found[first : first + size]
 
 
 def _generator(purpose: str, number: int) -> np.random.Generator:

@@ -14,7 +14,7 @@ from _common import find_pictures, header, print_table, write_csv
 from _drawing import new_figure, save
 from _ladder import ALL, Settings, run_block
 from _null_pictures import OTHER_TOOL, kinds_in_turn, other_tool_is_there, plans
-from _resuming import _read, resumed
+from _resuming import done_already, resumed
 
 Row = dict[str, Any]
 
@@ -24,7 +24,7 @@ _LEAST_DRAWN = -9.0  # powers of ten: bounds above 1 are drawn down to this
 
 
 def collect(options: argparse.Namespace) -> list[Row]:
-    """Run the searches that the journal lacks, or with `--partly` none; return a row an image."""
+    """Run the searches that the journal lacks, or with `--only-done` none; return a row an image."""
     other_tool = other_tool_is_there()
     if not other_tool:
         print(f"invisible-watermark or what it needs is not installed: no images are {OTHER_TOOL}")
@@ -37,10 +37,10 @@ def collect(options: argparse.Namespace) -> list[Row]:
         "kinds": settings.kinds, "keys": settings.keys, "deep": settings.deep, "block": settings.block,
         "message_bits": settings.message_bits,
     } | ({"each": settings.each} if settings.each else {})  # fmt: skip
-    if options.partly:
+    if options.only_done:
         if not options.journal:
-            raise SystemExit("--partly makes tables of a journal: name it with --journal")
-        return [row for _, rows in sorted(dict(_read(options.journal, asked)).items()) for row in rows]
+            raise SystemExit("--only-done makes tables of a journal: name it with --journal")
+        return [row for rows in done_already(options.journal, asked) for row in rows]
     # whole blocks, so that a run for more trials goes on with the journal of one for fewer
     n_blocks = -(-len(plans(options.trials, settings.kinds, options.keys, options.each)) // settings.block)
     jobs = [(block, settings) for block in range(n_blocks)]

@@ -259,6 +259,14 @@ def wavelet(rgb: np.ndarray, sigma: float) -> np.ndarray:
 # --- against the pilot --------------------------------------------------------------------------------------
 
 
+def spectral_level(power: np.ndarray) -> np.ndarray:
+    """The mean of a power over 21 x 21 bins, twice limited to three times itself: no line hides itself."""
+    level = ndimage.uniform_filter(power, 21, mode="wrap")
+    for _ in range(2):
+        level = 1.2 * ndimage.uniform_filter(np.minimum(power, 3 * level), 21, mode="wrap")
+    return level
+
+
 def notch(rgb: np.ndarray, peaks: int, top_radius: float = 1.0) -> np.ndarray:
     """Flatten the strongest peaks of the whitened luma spectrum, the key unknown.
 
@@ -272,10 +280,7 @@ def notch(rgb: np.ndarray, peaks: int, top_radius: float = 1.0) -> np.ndarray:
     y = luma(rgb)
     spectrum = np.fft.rfft2(y)
     power = np.abs(spectrum) ** 2
-    level = ndimage.uniform_filter(power, 21, mode="wrap")
-    for _ in range(2):
-        level = 1.2 * ndimage.uniform_filter(np.minimum(power, 3 * level), 21, mode="wrap")
-    white = power / np.maximum(level, 1e-6)
+    white = power / np.maximum(spectral_level(power), 1e-6)
 
     unit = max(1, round(min(h, w) / 800))
     fy, fx = np.fft.fftfreq(h)[:, None], np.fft.rfftfreq(w)[None, :]

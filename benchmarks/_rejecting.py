@@ -13,11 +13,12 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _common import jpeg_90, read_rgb, seeded_bytes
+from _common import find_pictures, jpeg_90, read_rgb, seeded_bytes
 from _timing import Row, cpu_ms, decoded, verdict
 from PIL import Image
 
@@ -91,6 +92,13 @@ def pictures(sources: Sequence[np.ndarray], name: str, count: int) -> Iterator[I
     for number in range(count if usable else 0):
         rng = np.random.default_rng(int.from_bytes(seeded_bytes(f"picture {name} {number}", 8)))
         yield drawn_part(usable[number % len(usable)], size_of(name), rng)
+
+
+@cache
+def parts_of(folders: tuple[Path, ...], name: str, count: int) -> list[np.ndarray]:
+    """The same as arrays, of folders or of scikit-image's photographs; made once in a process."""
+    sources = originals(find_pictures(folders) if folders else [])
+    return [np.array(image) for image in pictures(sources, name, count)]
 
 
 def count_for(name: str, most: int) -> int:

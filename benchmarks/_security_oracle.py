@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from _pixels import jpeg, to_bytes
-from _security_marks import Row, added, marker_of, mask_of, message_of, noise, originals, price
+from _security_marks import Row, added, marker_of, mask_of, message_of, noise, originals, price, seen
 from quality import psnr_db
 from scipy import ndimage
 
@@ -63,13 +63,13 @@ def asking(part: tuple[str, int], paths: Sequence[Path], count: int, calls: int,
     """Somebody with one marked image and `calls` questions takes the mark off, at the best PSNR found."""
     marker, (answers, number) = marker_of("asking"), part
     for name, marked in list(first_marked(marker, paths, count))[number : number + 1]:
-        row = {"attack": "asking", "goal": "remove", "picture": name}
+        row, message = {"attack": "asking", "goal": "remove", "picture": name}, message_of(name)
         if answers == "bands":
             for variant, attacked in naive(marker, marked):
                 yield (
                     row
                     | {"variant": variant, "has": "1 marked image", "number": 0}
-                    | left(marker, attacked, marked)
+                    | left(marker, attacked, marked, message)
                 )
         oracle = Oracle(marker, marked, calls if answers == "bands" else min(calls, SCORED_CALLS))
         with contextlib.suppress(SpentError):
@@ -82,7 +82,7 @@ def asking(part: tuple[str, int], paths: Sequence[Path], count: int, calls: int,
             yield (
                 row
                 | {"variant": answers, "has": "calls", "number": oracle.asked}
-                | left(marker, oracle.best, marked)
+                | left(marker, oracle.best, marked, message)
             )
 
 
@@ -99,10 +99,8 @@ def first_marked(marker: Watermarker, paths: Sequence[Path], count: int) -> Iter
                 done += 1
 
 
-def left(marker: Watermarker, attacked: np.ndarray, marked: np.ndarray) -> Row:
-    found = marker.detect(attacked)
-    row = {"state": found.state, "log10_p": found.log10_p, "read": int(found.message is not None), "wrong": 0}
-    row |= {"binding": found.binding, "made_with": found.made_with} | price(attacked, marked)
+def left(marker: Watermarker, attacked: np.ndarray, marked: np.ndarray, message: bytes) -> Row:
+    row = seen(marker, attacked, message) | price(attacked, marked)
     # somebody else looks at the image a little changed, as the owner would where there is a dispute
     changed = added(attacked, noise(attacked.shape[:2], np.random.default_rng(9)))
     row["crop"] = marker.detect(np.ascontiguousarray(attacked[1:, 1:])).state

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from _geometry import array, pil
-from _pixels import jpeg, luma, notch, to_bytes
+from _pixels import jpeg, luma, notch, spectral_level, to_bytes
 from _security_marks import BAND, Row, marker_of, mask_of, message_of, originals, removal
 from PIL import Image
 from scipy import fft, ndimage
@@ -64,11 +64,8 @@ def peaks_of(power: np.ndarray, count: int) -> np.ndarray:
 
 
 def level_of(power: np.ndarray) -> np.ndarray:
-    """The power's mean over 21 x 21 bins, twice limited to three times itself: no line hides itself."""
-    level = ndimage.uniform_filter(power, 21, mode="wrap")
-    for _ in range(2):
-        level = 1.2 * ndimage.uniform_filter(np.minimum(power, 3 * level), 21, mode="wrap")
-    return np.maximum(level, 1e-9)
+    """The level of a power, as `spectral_level` has it; never 0."""
+    return np.maximum(spectral_level(power), 1e-9)
 
 
 def tones_of(marker: Watermarker, count: int) -> np.ndarray:

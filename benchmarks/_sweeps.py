@@ -1,4 +1,4 @@
-"""Attacks of growing strength, for curves: each with its unit, its values, and the class it belongs to.
+"""Attacks of growing strength, for curves: each with its unit and its values; and the class of every attack.
 
 The classes are those of the EU Code of Practice on marking, measure 3.3: typical processing,
 desynchronisation, the analogue hole, local edits, adversarial.
@@ -46,9 +46,10 @@ class Sweep:
 
     Attributes:
         unit: of the values, as an axis says it.
-        mild: the value of no attack, or the end of the axis nearest to it.
+        log: whether the axis of the values is logarithmic.
         least: pixels of a side from which on it is tried.
         most: pixels of a side up to which it is tried.
+        reference: value -> the reference attack that embedding predicts, where it is one.
     """
 
     name: str
@@ -58,8 +59,7 @@ class Sweep:
     log: bool = False
     least: int = 0
     most: int = 1 << 20
-    group: str = TYPICAL
-    reference: dict[float, str] = field(default_factory=dict)  # value -> reference that embedding predicts
+    reference: dict[float, str] = field(default_factory=dict)
 
 
 def _cropped(rgb: np.ndarray, rng: np.random.Generator, percent: float) -> np.ndarray:
@@ -94,13 +94,13 @@ SWEEPS: dict[str, Sweep] = {
               lambda rgb, _, s: pix.blur(rgb, s)),
         Sweep("share of the screen", "% of 1920 x 1080 pixels", (3, 5, 7, 10, 15, 20, 30), _on_screen,
               log=True, least=500),
-        Sweep("crop", "% of the area kept", (2, 3, 5, 7, 10, 15, 25, 50), _cropped, log=True, group=DESYNC),
+        Sweep("crop", "% of the area kept", (2, 3, 5, 7, 10, 15, 25, 50), _cropped, log=True),
         Sweep("rotation", "degrees", (0.5, 1, 2, 5, 10, 20, 30, 45, 60, 75, 90, 120, 150, 180),
-              lambda rgb, _, d: geo.rotate(rgb, d, "black"), group=DESYNC),
+              lambda rgb, _, d: geo.rotate(rgb, d, "black")),
         Sweep("aspect", "width, times", (0.5, 0.6, 0.7, 0.8, 0.9, 1.1, 1.25, 1.5, 1.8),
-              lambda rgb, _, f: geo.resize(rgb, f, 1.0), group=DESYNC),
+              lambda rgb, _, f: geo.resize(rgb, f, 1.0)),
         Sweep("bending", "pixels of two waves", (0.5, 1, 1.5, 2, 3, 4),
-              lambda rgb, rng, a: geo.bend(rgb, rng, a, 2), group=DESYNC, most=1200),
+              lambda rgb, rng, a: geo.bend(rgb, rng, a, 2), most=1200),
     )
     if sweep.name not in _ABSENT
 }  # fmt: skip

@@ -31,10 +31,8 @@ import io
 import statistics
 import sys
 import time
-import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +46,10 @@ from _common import (
     print_table,
     read_rgb,
     seeded_bytes,
+    versions_of,
     write_csv,
 )
+from _imwatermark import without_riva_gan
 from _speed_tables import JPEG, SPEED_MEASURES, SPEED_SIZE, speed_summary
 from _tables import brief, read_commented
 from PIL import Image
@@ -100,22 +100,17 @@ def fastmark_tool() -> Tool:
 
 
 def invisible_watermark_tool(method: str) -> Tool:
-    # The package imports torch for rivaGan, a method of 32 bits that is not compared. With a stand-in for
-    # that one module its own encoder and decoder work as they are, whether torch is installed or not.
-    stand_in = types.ModuleType("imwatermark.rivaGan")
-    stand_in.RivaWatermark = None  # type: ignore[attr-defined]
-    sys.modules.setdefault(stand_in.__name__, stand_in)
     import cv2
-    from imwatermark import WatermarkDecoder, WatermarkEncoder
 
+    imwatermark = without_riva_gan()
     cv2.setNumThreads(1)
 
     def mark(bgr: Pixels, message: bytes) -> Pixels:
-        encoder = WatermarkEncoder()
+        encoder = imwatermark.WatermarkEncoder()
         encoder.set_watermark("bytes", message)
         return encoder.encode(bgr, method)
 
-    decoder = WatermarkDecoder("bytes", MESSAGE_BITS)
+    decoder = imwatermark.WatermarkDecoder("bytes", MESSAGE_BITS)
     return Tool(
         f"invisible-watermark, {method}",
         mark,
@@ -166,12 +161,7 @@ def load_tools() -> tuple[list[Tool], list[Row]]:
 
 def versions() -> dict[str, str]:
     """Of the packages that header() does not name; of the OpenCV that is imported, whoever brought it."""
-    found = {}
-    for package in ("invisible-watermark", "blind-watermark", "PyWavelets"):
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found[package] = "absent"
+    found = versions_of(("invisible-watermark", "blind-watermark", "PyWavelets"))
     return found | {"OpenCV": getattr(sys.modules.get("cv2"), "__version__", "absent")}
 
 

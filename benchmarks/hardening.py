@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _common import find_pictures, header, one_thread_each, print_table, seeded_bytes, write_csv
-from _rejecting import originals, pictures
+from _common import header, one_thread_each, print_table, seeded_bytes, write_csv
+from _rejecting import parts_of
 from _resuming import resumed
 
 Row = dict[str, Any]
@@ -45,8 +45,7 @@ def run_image(folders: tuple[Path, ...], size: str, count: int, number: int, var
     qualities, price, limit = VARIANTS[variant]
     hardening._STEPS = np.stack([hardening.jpeg_steps(quality).T for quality in qualities])
     hardening.COST, hardening.LIMIT = price, limit
-    image = list(pictures(originals(find_pictures(folders) if folders else []), size, count))[number]
-    rgb = np.array(image)
+    rgb = parts_of(folders, size, count)[number]
     marker = fm.Watermarker(fm.Key(seeded_bytes("hardening")))
     marked, report = marker.embed_report(rgb, int.from_bytes(seeded_bytes(f"message {number}", 8)))
     base = {"variant": variant, "size": size, "image": number, "psnr_db": report.psnr_db,

@@ -15,7 +15,6 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from _common import (
     print_table,
     read_rgb,
     seeded_bytes,
+    versions_of,
     write_csv,
 )
 
@@ -104,16 +104,6 @@ def job(path: str, side: int, kind: str, steps: tuple[int, ...]) -> list[Row]:
     return rows
 
 
-def versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found[package] = "absent"
-    return found
-
-
 def chosen(paths: list[Path], side: int, number: int) -> list[Path]:
     """So many of the pictures that are large enough, spread evenly."""
     large = [path for path in paths if middle(read_rgb(path), side) is not None]
@@ -151,13 +141,13 @@ def main() -> None:
     missing = {one.name: one.missing() for one in PROCESSINGS.values() if one.missing()}
     for name, packages in missing.items():
         print(f"left out: {name}, for want of {', '.join(packages)}", file=sys.stderr)
-    head = header("nets", options.workers, message_bits=MESSAGE_BITS, **versions())
+    head = header("nets", options.workers, message_bits=MESSAGE_BITS, **versions_of(PACKAGES))
     print(*head, sep="\n")
     steps = tuple(options.steps)
     paths = find_pictures(options.folders)
     torch = "torch" not in {name for names in missing.values() for name in names}
     jobs = jobs_of(paths, options, steps if torch else ())
-    asked = {"jobs": [(label(Path(path)), *rest) for path, *rest in jobs], "with": [head[0], head[2]]}
+    asked = {"jobs": [(label(Path(path)), *rest) for path, *rest in jobs], "versions": versions_of(PACKAGES)}
     if options.only_done:
         found = done_already(options.journal, asked)
     else:

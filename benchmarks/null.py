@@ -168,7 +168,7 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=0, help="with --kinds: fewer keys a picture, any size")
     parser.add_argument("--block", type=int, default=256, help="with --kinds: pictures that share keys")
     parser.add_argument("--journal", type=Path, help="with --kinds: file by which a run is gone on with")
-    parser.add_argument("--partly", action="store_true", help="only tables of what the journal has so far")
+    parser.add_argument("--only-done", action="store_true", help="only tables of what the journal has so far")
     parser.add_argument("--scores", type=Path, help="with --kinds: CSV of the first key of each picture")
     parser.add_argument("--chart", type=Path, help="with --kinds: Q-Q plot and tail, SVG or PNG")
     options = parser.parse_args()

@@ -14,11 +14,20 @@ import sys
 import time
 from collections.abc import Sequence
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from _common import find_pictures, fitted, header, label, one_thread_each, print_table, read_rgb, write_csv
+from _common import (
+    find_pictures,
+    fitted,
+    header,
+    label,
+    one_thread_each,
+    print_table,
+    read_rgb,
+    versions_of,
+    write_csv,
+)
 
 one_thread_each()
 os.environ.setdefault("CBWM_GPU", "0")  # melu: numpy, and as many threads as the others
@@ -29,9 +38,9 @@ from _drawing import PALETTE, new_figure, save  # noqa: E402
 from _others import MAKERS, Tool  # noqa: E402
 from _others_table import OWN, rates, summary, tools_of  # noqa: E402
 from _resuming import Row, done_already, resumed  # noqa: E402
+from _tables import read_commented  # noqa: E402
 from attacks import ATTACKS  # noqa: E402
 from quality import psnr_db, ssimulacra2  # noqa: E402
-from readme_table import read_commented  # noqa: E402
 
 CHOSEN = (
     "none", "jpeg-75", "jpeg-50", "jpeg-30", "webp-60", "avif-40", "resize-0.5", "resize-0.5-back",
@@ -169,13 +178,8 @@ def report(rows: Sequence[Row]) -> None:
 
 
 def versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found[package] = "absent"
-    return found | {"OpenCV": getattr(sys.modules.get("cv2"), "__version__", "absent")}
+    """Of the packages, and of the OpenCV that is imported, whoever brought it."""
+    return versions_of(PACKAGES) | {"OpenCV": getattr(sys.modules.get("cv2"), "__version__", "absent")}
 
 
 def main() -> None:
@@ -210,7 +214,7 @@ def main() -> None:
     print(*head, sep="\n")
     print_table("cannot be used", failed)
     jobs = jobs_of(names, find_pictures(options.folders), options)
-    asked = {"jobs": [(n, label(Path(p)), *rest) for n, p, *rest in jobs], "with": [head[0], head[2]]}
+    asked = {"jobs": [(n, label(Path(p)), *rest) for n, p, *rest in jobs], "versions": versions()}
     if options.only_done:
         found = done_already(options.journal, asked)
     else:

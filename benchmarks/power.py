@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _common import find_pictures, header, one_thread_each, print_table, seeded_bytes, write_csv
-from _rejecting import originals, pictures
+from _common import header, one_thread_each, print_table, seeded_bytes, write_csv
+from _rejecting import parts_of
 from _resuming import resumed
 from _sweeps import CLASSES, SWEEPS, class_of
 from _tables import read_commented
@@ -43,12 +43,6 @@ HARD = {"JPEG": (10, 20), "WebP": (20, 30), "resize": (0.2, 0.25), "crop": (5, 1
 
 
 @cache
-def _images(folders: tuple[Path, ...], size: str, count: int) -> list[np.ndarray]:
-    sources = originals(find_pictures(folders) if folders else [])
-    return [np.array(image) for image in pictures(sources, size, count)]
-
-
-@cache
 def _marker(bits: int, strength: float) -> Any:
     import fastmark as fm
 
@@ -56,16 +50,22 @@ def _marker(bits: int, strength: float) -> Any:
 
 
 def run_image(
-    folders: tuple[Path, ...], size: str, count: int, number: int, bits: int, strength: float, names: Any
+    folders: tuple[Path, ...],
+    size: str,
+    count: int,
+    number: int,
+    bits: int,
+    strength: float,
+    names: Any,
+    scored: bool,
 ) -> list[Row]:
     """All attacks on one image: a row each, the first of them untouched.
 
-    `names`: of sweeps, each with the values that are tried.
+    `names`: of sweeps, each with the values that are tried; `scored`: SSIMULACRA2 is computed too.
     """
     from _scores import search
 
-    images = _images(folders, size, count)
-    marker, rgb = _marker(bits, strength), images[number]
+    marker, rgb = _marker(bits, strength), parts_of(folders, size, count)[number]
     message = int.from_bytes(seeded_bytes(f"message {size} {number}", bits // 8))
     base: Row = {"size": size, "bits": bits, "strength": strength, "image": number}
     try:
@@ -74,7 +74,7 @@ def run_image(
         return [base | {"error": f"{type(error).__name__}: {error}"}]
     predicted = {one.reference: one.margin for one in report.survival}
     base |= {"psnr_db": report.psnr_db}
-    if strength != 1.0 or list(names) == list(HARD):
+    if scored:
         base |= {"ssimulacra2": _ssimulacra2(rgb, marked)}
     rows = []
     for name, values in {"none": (0,), **names}.items():
@@ -218,7 +218,7 @@ def measure(options: argparse.Namespace) -> list[Row]:
         for number in range(options.images or STRENGTH_IMAGES):
             for strength in STRENGTHS:
                 count = options.images or STRENGTH_IMAGES
-                jobs.append((folders, STRENGTH_SIZE, count, number, 64, strength, HARD))
+                jobs.append((folders, STRENGTH_SIZE, count, number, 64, strength, HARD, True))
     else:
         chosen = options.sweeps.split(",") if options.sweeps else list(SWEEPS)
         if unknown := set(chosen) - set(SWEEPS):
@@ -229,7 +229,7 @@ def measure(options: argparse.Namespace) -> list[Row]:
                 if bits != BITS[0] and size != BITS_SIZE:
                     continue
                 names = sweeps_for(size, chosen)
-                jobs += [(folders, size, count, number, bits, 1.0, names) for number in range(count)]
+                jobs += [(folders, size, count, number, bits, 1.0, names, False) for number in range(count)]
     asked = {"jobs": len(jobs), "sweeps": options.sweeps, "strengths": options.strengths,
              "images": options.images, "folders": [str(one) for one in folders]}  # fmt: skip
     parts = resumed(run_image, jobs, options.workers, options.journal, asked)

@@ -7,8 +7,6 @@ by their centre 2048 x 2048 pixels, and the column `scored` says so. PSNR and SS
 from __future__ import annotations
 
 import argparse
-import io
-import math
 import statistics
 import sys
 import time
@@ -26,7 +24,6 @@ from _common import (
     seeded_bytes,
     write_csv,
 )
-from PIL import Image
 
 TARGETS_TOGETHER = {"ssimulacra2": (86.0, 82.0)}  # of two watermarks
 TARGETS = {"psnr_db": (45.0, 42.0), "ssimulacra2": (88.0, 84.0)}  # mean, worst
@@ -36,10 +33,10 @@ Row = dict[str, Any]
 
 
 def psnr_db(a: np.ndarray, b: np.ndarray) -> float:
-    """Peak signal to noise over the three channels; 99 where nothing changed."""
-    difference = a.astype(np.float32) - b
-    error = float(np.mean(difference * difference, dtype=np.float64))
-    return 99.0 if error == 0 else 10 * math.log10(255**2 / error)
+    """Peak signal to noise over the three channels, as a report has it; 99 where nothing changed."""
+    from fastmark.reporting import quality  # loads numba, which looks for its threads then
+
+    return quality.psnr_db(a, b)
 
 
 def luma_ssim(a: np.ndarray, b: np.ndarray) -> float:
@@ -54,21 +51,12 @@ def luma_ssim(a: np.ndarray, b: np.ndarray) -> float:
 
 def ssimulacra2(a: np.ndarray, b: np.ndarray) -> tuple[float, str]:
     """Score, and which part was scored."""
-    from ssimulacra2 import compute_ssimulacra2
+    from fastmark.reporting import quality
 
-    h, w = a.shape[:2]
-    part = "whole"
-    if h * w > SCORED_SIDE**2:
-        top, left = max(0, h - SCORED_SIDE) // 2, max(0, w - SCORED_SIDE) // 2
-        window = np.s_[top : top + SCORED_SIDE, left : left + SCORED_SIDE]
-        a, b, part = a[window], b[window], "centre"
-    files = []
-    for picture in (a, b):  # the package takes what Image.open takes: files in memory will do
-        file = io.BytesIO()
-        Image.fromarray(np.ascontiguousarray(picture)).save(file, "BMP")
-        file.seek(0)
-        files.append(file)
-    return float(compute_ssimulacra2(*files)), part
+    height, width = a.shape[:2]
+    if height * width > SCORED_SIDE**2:
+        return quality.ssimulacra2(a, b, SCORED_SIDE), "centre"
+    return quality.ssimulacra2(a, b, max(height, width)), "whole"
 
 
 def measure(marker: Any, path: Path, message_bits: int, *, public: bool = False) -> Row:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import _evidence as evidence
@@ -231,7 +232,7 @@ def together(results: Path) -> str:
     )
 
 
-PAPER = README.parent / "fastmark" / "PAPER.md"
+PAPER, FROM_PAPER = README.parent / "fastmark" / "PAPER.md", "../benchmarks/results/"
 
 BLOCKS = (
     Block(README, "figures", figures),
@@ -252,12 +253,12 @@ BLOCKS = (
     Block(DETAILS, "networks", evidence.nets),
     Block(DETAILS, "attackers", evidence.security),
     Block(PAPER, "unmarked images", evidence.null),
-    Block(PAPER, "classes of the paper", evidence.classes_paper),
+    Block(PAPER, "classes of the paper", partial(evidence.classes, link=FROM_PAPER)),
     Block(PAPER, "curves of the paper", evidence.curves),
     Block(PAPER, "predictions of the paper", evidence.predicted),
     Block(PAPER, "quality of the paper", evidence.quality),
     Block(PAPER, "other tools of the paper", evidence.losses),
-    Block(PAPER, "networks of the paper", evidence.nets_paper),
+    Block(PAPER, "networks of the paper", partial(evidence.nets, link=FROM_PAPER)),
     Block(PAPER, "attackers of the paper", evidence.attackers),
 )
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from _common import find_pictures, header, one_thread_each, print_table, write_csv
 from _resuming import resumed
-from readme_table import read_commented
+from _tables import read_commented
 
 one_thread_each()
 

@@ -316,7 +316,7 @@ def test_the_script_goes_on_with_its_journal_and_tells_the_same_of_it(tmp_path, 
     assert rows[0] == "kind,attack,height,width,score" and len(rows) == 1 + 6
     values = sorted(float(line.rsplit(",", 1)[1]) for line in rows[1:])
     assert scripts("_scores").threshold(tmp_path / "scores.csv", rate=0.4) == values[-3]
-    run("--trials", "900", "--partly", "--chart", str(tmp_path / "null.svg"))
+    run("--trials", "900", "--only-done", "--chart", str(tmp_path / "null.svg"))
     strip = lambda text: [line for line in text.splitlines() if not line.startswith("#")]  # noqa: E731
     assert strip((tmp_path / "null.csv").read_text()) == strip(table)
     assert "<svg" in (tmp_path / "null.svg").read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 
 from fastmark._checks import MESSAGE_BITS
 
@@ -52,3 +53,18 @@ def positive(text: str) -> int:
     if text.replace("_", "").isdecimal() and int(text) > 0:
         return int(text)
     raise argparse.ArgumentTypeError(f"must be a number above 0, not {text!r}")
+
+
+def count(text: str) -> int:
+    """Return a whole number, for argparse."""
+    if text.isdecimal():
+        return int(text)
+    raise argparse.ArgumentTypeError(f"must be a number, not {text!r}")
+
+
+def strength(text: str) -> float:
+    """Return an amplitude relative to the default, for argparse."""
+    with contextlib.suppress(ValueError):
+        if 0.25 <= (value := float(text)) <= 4:
+            return value
+    raise argparse.ArgumentTypeError(f"must be 0.25 to 4, not {text!r}")

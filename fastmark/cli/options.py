@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 from typing import Any, NoReturn
 
 from fastmark._checks import MAX_PIXELS_ALONE, MAX_PIXELS_EACH, ON_MARKED, redacted
@@ -25,7 +24,7 @@ from fastmark.cli import (
     stdio,
     tokens,
 )
-from fastmark.cli.arguments import add_key, add_max_pixels, add_message_bits
+from fastmark.cli.arguments import add_key, add_max_pixels, add_message_bits, count, strength
 from fastmark.cli.codes import ERROR
 
 SOURCES = (
@@ -118,7 +117,7 @@ def _add_embed(verbs: Any) -> None:
     add_message_bits(embed)
     embed.add_argument(
         "--strength",
-        type=_strength,
+        type=strength,
         default=1.0,
         metavar="S",
         help="amplitude relative to the default, 0.25..4; default: %(default)s",
@@ -302,7 +301,7 @@ def _add_warmup(verbs: Any) -> None:
         " finds a folder; exit codes: 0 done, 2 they cannot be kept",
         allow_abbrev=False,
     )
-    warmup.add_argument("--workers", type=_count, metavar="N", help="processes; default: one per core")
+    warmup.add_argument("--workers", type=count, metavar="N", help="processes; default: one per core")
     warmup.add_argument("--json", action="store_true", help="print what was done as one JSON object")
     warmup.add_argument("--quiet", action="store_true", help="print no progress and no summary")
     warmup.set_defaults(run=compiling.warmup)
@@ -315,21 +314,8 @@ def _add_many(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None
         metavar="FILE",
         help="text file with one path or URL per line, whatever its name; - is stdin; may be repeated",
     )
-    parser.add_argument("--workers", type=_count, metavar="N", help="processes; default: one per core")
+    parser.add_argument("--workers", type=count, metavar="N", help="processes; default: one per core")
     parser.add_argument("--column", metavar="NAME", help="Parquet column that holds the encoded images")
-
-
-def _count(text: str) -> int:
-    if text.isdecimal():
-        return int(text)
-    raise argparse.ArgumentTypeError(f"must be a number, not {text!r}")
-
-
-def _strength(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        if 0.25 <= (value := float(text)) <= 4:
-            return value
-    raise argparse.ArgumentTypeError(f"must be 0.25 to 4, not {text!r}")
 
 
 def _quality(text: str) -> int:

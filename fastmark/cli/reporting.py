@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastmark._checks import MAX_PIXELS_EACH, redacted
-from fastmark.cli.arguments import add_key, add_max_pixels, add_message_bits, positive
+from fastmark.cli.arguments import add_key, add_max_pixels, add_message_bits, count, positive, strength
 from fastmark.cli.codes import DONE, INTERRUPTED, PARTLY, fail
 from fastmark.codec.key_places import load_secret_key
 from fastmark.codec.public import FLAGS
@@ -69,7 +68,7 @@ def add(verbs: Any) -> None:
     )
     report.add_argument(
         "--strength",
-        type=_strength,
+        type=strength,
         default=1.0,
         metavar="S",
         help="amplitude relative to the default, 0.25..4; default: %(default)s",
@@ -89,7 +88,7 @@ def add(verbs: Any) -> None:
         metavar="FILE",
         help="text file with one path per line, whatever its name; - is stdin; may be repeated",
     )
-    report.add_argument("--workers", type=_count, metavar="N", help="processes; default: one per core")
+    report.add_argument("--workers", type=count, metavar="N", help="processes; default: one per core")
     add_max_pixels(report, str(MAX_PIXELS_EACH))
     report.add_argument("--force", action="store_true", help="replace what exists, and start over")
     report.add_argument("--json", action="store_true", help="print the summary as one JSON object")
@@ -218,12 +217,6 @@ def _lines(values: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _count(text: str) -> int:
-    if text.isdecimal():
-        return int(text)
-    raise argparse.ArgumentTypeError(f"must be a number, not {text!r}")
-
-
 def _seed(text: str) -> int:
     if text.isdecimal() and int(text) < 1 << 63:
         return int(text)
@@ -234,13 +227,3 @@ def _null_keys(text: str) -> int:
     if text.isdecimal() and int(text) <= 1000:
         return int(text)
     raise argparse.ArgumentTypeError(f"must be 0 to 1000, not {text!r}")
-
-
-def _strength(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if 0.25 <= value <= 4:
-        return value
-    raise argparse.ArgumentTypeError(f"must be 0.25 to 4, not {text!r}")

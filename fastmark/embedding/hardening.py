@@ -33,7 +33,7 @@ QUALITIES = (10, 15, 20, 25, 30, 35, 40)
 """Qualities over whose thresholds the mark is pushed: multiples of five, which is what people ask for."""
 
 # Found by benchmarks/hardening.py: an image shows about as much of the mark as with a push for two qualities
-# alone, and all qualities up to 50 gain, not those two alone.
+# alone, and more is left at every quality than without a push.
 LIMIT = 3.0  # times its own size that a coefficient may become
 COST = 5.0  # of the energy of a move, in that of the steps that survive by it
 

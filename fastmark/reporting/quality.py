@@ -73,19 +73,24 @@ def has_ssimulacra2() -> bool:
     return importlib.util.find_spec("ssimulacra2") is not None
 
 
-def ssimulacra2(before: RGB, after: RGB) -> float:
+def ssimulacra2(before: RGB, after: RGB, side: int = SCORED_SIDE) -> float:
     """Return SSIMULACRA2 (Sneyers 2023) of the middle of two images; from 90 on they are hard to tell apart.
+
+    Args:
+        before: RGB.
+        after: of the same shape.
+        side: pixels of the middle, at most, each way.
 
     Raises:
         ImportError: without the package ssimulacra2.
     """
     compute = importlib.import_module("ssimulacra2").compute_ssimulacra2
     height, width = before.shape[:2]
-    top, left = max(0, height - SCORED_SIDE) // 2, max(0, width - SCORED_SIDE) // 2
+    top, left = max(0, height - side) // 2, max(0, width - side) // 2
     files = []
     for image in (before, after):  # the package takes what Image.open takes: files in memory will do
         file = io.BytesIO()
-        part = image[top : top + SCORED_SIDE, left : left + SCORED_SIDE]
+        part = image[top : top + side, left : left + side]
         Image.fromarray(np.ascontiguousarray(part)).save(file, "BMP")
         file.seek(0)
         files.append(file)

@@ -33,6 +33,7 @@ from fastmark.images.opening import open_for_detection, open_for_embedding
 from fastmark.reporting import quality
 from fastmark.reporting.attacks import SECOND_KEY, Extent, attacks_of, copies_of, null_views_of
 from fastmark.reporting.handling import RGB, box_mean, to_bytes, wiener
+from fastmark.warming import drawn_image
 from fastmark.watermarker import Watermarker, public_marker
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ class ReportWorker(Worker):
                     return np.array(resized), True
             except (FastmarkError, OSError):
                 pass
-        return drawn_scene(height, width), False
+        return drawn_image(height, width), False
 
     # ---- false positives -----------------------------------------------------------------------------
 
@@ -248,13 +249,3 @@ def detail(rgb: RGB) -> float:
     luma = rgb.astype(np.float32) @ np.array(quality.LUMA, np.float32)
     mean = box_mean(luma, 4)
     return rounded(float(np.sqrt(np.median(np.maximum(box_mean(luma * luma, 4) - mean * mean, 0)))))
-
-
-def drawn_scene(height: int, width: int) -> RGB:
-    """Draw a picture that other ones are pasted into, and watermarks copied to, where there is no image."""
-    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
-    rng = np.random.default_rng(1)
-    scene = np.full((height, width, 3), 110, np.float32) + (60 * y / height)[..., None]
-    for fy, fx, phase in rng.uniform([-0.15, -0.15, 0], [0.15, 0.15, 6.28], (10, 3)):
-        scene += (8 * np.cos(2 * np.pi * (fy * y + fx * x) + phase))[..., None]
-    return to_bytes(scene + rng.normal(0, 4, (height, width, 1)))
