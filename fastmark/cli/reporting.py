@@ -183,8 +183,8 @@ def _end(report: Report, options: argparse.Namespace, page: str, figures: str) -
             print(line)
         print(f"written: {page}, {figures}")
     if failed:
-        chosen = values["sample"]["chosen"]
-        fail(f"{len(failed)} of {chosen} images could not be measured: the report lists them")
+        tried = values["sample"]["measured"] + len(failed)  # with those that were named and are not there
+        fail(f"{len(failed)} of {tried} images could not be measured: the report lists them")
         return PARTLY
     return DONE
 

@@ -67,6 +67,13 @@ def test_page_and_figures_are_written_and_a_summary_printed(place):
     assert err[-1] == "fastmark: error: 2 of 4 images could not be measured: the report lists them"
 
 
+def test_an_image_that_is_named_and_not_there_is_counted(place):
+    (place / "named.lst").write_text("shop/0.png\nshop/missing.png\n")
+    done = run("report", "named.lst", "--key", "my.key", "-o", "r.html", *QUICK, cwd=place)
+    assert done.returncode == 3
+    assert "error: 1 of 2 images could not be measured: the report lists them" in done.stderr.decode()
+
+
 def test_what_exists_is_not_replaced_unless_it_is_forced(place):
     one = ("report", "shop/0.png", "--key", "my.key", "-o", "r.html", *QUICK, "--quiet")
     done = run(*one, "--figures", "f.json", "--json", cwd=place)
