@@ -1,6 +1,7 @@
 """A service that gives prepared answers to whatever image it gets, with the real routes of the page."""
 
 import asyncio
+import threading
 
 import answers
 from fastapi import FastAPI
@@ -36,19 +37,33 @@ class StandIn:
         verdict, detector: of the next answers.
         map: that goes with them.
         problem: that is raised instead.
-        seconds: that an answer takes.
+        gate: that answers wait for, see :meth:`hold`.
+        n_held: how many came to it.
         bodies, raw: of the requests that came, as they were read and byte by byte.
     """
 
     def __init__(self, **settings):
         self.settings = Settings(**settings)
         self.registry = _OneEntry()
+        self.gate = None
         self.reset()
 
     def reset(self):
-        self.verdict, self.map, self.problem, self.seconds = "nothing found", None, None, 0.0
+        self.release()
+        self.verdict, self.map, self.problem = "nothing found", None, None
         self.bodies, self.raw = [], []
         self.detector = {"name": "fastmark", "version": "0.3.0", "url": "https://check.example.org"}
+
+    def hold(self):
+        """Let answers to requests that come from now on wait until they are released."""
+        self.gate = threading.Event()
+        return self.gate
+
+    def release(self):
+        """Give the answers that are held, and hold no more."""
+        if self.gate is not None:
+            self.gate.set()
+        self.gate, self.n_held = None, 0
 
     async def admit(self, request, right=None, cost=1):
         return Caller()
@@ -61,7 +76,10 @@ class StandIn:
         return body.images[0]
 
     async def check(self, data, caller, where=False, report=False):
-        await asyncio.sleep(self.seconds)
+        gate = self.gate
+        self.n_held += gate is not None
+        while gate is not None and not gate.is_set():
+            await asyncio.sleep(0.01)  # the gate is opened by another thread
         if self.problem is not None:
             raise self.problem
         assert where
