@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -104,9 +105,11 @@ def test_an_answer_comes_before_the_next_request(folder):
 
 @pytest.mark.parametrize("busy", [False, True])
 def test_sigterm_ends_it_and_what_is_at_work_is_answered(folder, busy):
-    with Program(folder) as program:
+    Image.fromarray(drawn(1000, 1300, 4)).save(folder / "large.png")
+    with Program(folder, "--no-public") as program:
         if busy:
-            program.send(id=7, path="bare.png", deep=True)
+            program.send(id=7, path="large.png", deep=True)
+            time.sleep(0.5)  # most often it is read by then, and takes seconds
         program.process.send_signal(signal.SIGTERM)
         assert program.process.wait(120) == 0
         answers = [answer["id"] for answer in rows(program.process.stdout.read())]
