@@ -306,3 +306,15 @@ def test_workflows_run_every_leg_and_no_other():
     run = set(re.findall(r"\.ci/run (\w+)", workflows))
     run |= set(re.search(r"^ +leg: \[(.*)\]$", workflows, re.M)[1].split(", "))
     assert run == legs
+
+
+def test_scripts_and_results_that_texts_name_are_there():
+    root = PACKAGE.parent
+    texts = [root / "README.md", root / "benchmarks" / "README.md", *PACKAGE.rglob("*.md"), *PACKAGE.rglob("*.py")]
+    named = {
+        (text.name, name)
+        for text in texts
+        for name in re.findall(r"\b(?:benchmarks|tests)/[\w/.-]*\w\.\w+\b", text.read_text(encoding="utf-8"))
+    }
+    assert ("PAPER.md", "benchmarks/readme_table.py") in named
+    assert sorted(pair for pair in named if not (root / pair[1]).exists()) == []

@@ -220,15 +220,15 @@ def null(rows: Sequence[Row], extent: Extent, keys: int) -> dict[str, Any]:
                 "upper": clopper_pearson(seen, whole["trials"])[1],
             }
         )
-    images = sum(count > 0 for count in of_images)
+    images, searched = sum(count > 0 for count in of_images), len(rows) if keys else 0
     return {
         "keys": keys,
-        "images": len(rows),
+        "images": searched,
         **whole,
         "views": views,
         "tails": tails,
         "images_detected": images,
-        "images_detected_upper": clopper_pearson(images, len(rows))[1],
+        "images_detected_upper": clopper_pearson(images, searched)[1],
     }
 
 

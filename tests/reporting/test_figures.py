@@ -132,6 +132,10 @@ def test_false_detections_are_counted_by_trial_and_by_image():
     assert found["images_detected_upper"] == clopper_pearson(0, 9)[1]
     assert found["detected_upper"] == pytest.approx(1 - 0.025 ** (1 / 180))
 
+    for rows in ([], [a_row(null={}) for _ in range(9)]):  # nothing was searched: nothing is known
+        found = figures.null(rows, "quick", 0)
+        assert (found["images"], found["trials"], found["images_detected_upper"]) == (0, 0, 1.0)
+
     bad = a_row(tails=(3, 2, 2, 2, 1, 1))  # one of two views each: of ten, three at most 0.1
     found = figures.null([*clean, bad], "quick", 10)
     assert (found["trials"], found["detected"], found["possible"]) == (200, 2, 2)
