@@ -19,6 +19,14 @@ Row = Mapping[str, Any]
 
 POINTS = (("JPEG", "JPEG"), ("WebP", "WebP"), ("AVIF", "AVIF"), ("resize", "scale"), ("crop", "% kept"),
           ("noise", "noise"), ("blur", "blur, px"), ("bending", "bend, px"))  # fmt: skip
+# What is asked of the images of a size: in words, the length of messages, and the column of power.csv.
+KEPT = (
+    ("the message of 32 bits", "32", "message_ok"),
+    ("the message of 64 bits", "64", "message_ok"),
+    ("the message of 128 bits", "128", "message_ok"),
+    ("the watermark of 64 bits, p <= 1e-9", "64", "detected"),
+    ("the watermark of 64 bits, at 0.1 % false positives", "64", "at_fpr"),
+)
 MILDER_IS_LESS = {"noise", "blur", "bending"}
 HALF = 0.5
 BEYOND = {"yes": "", "beyond": ", beyond what is promised"}
@@ -154,17 +162,24 @@ def last_value(rows: Sequence[Row], column: str) -> str:
 
 
 def curves(results: Path) -> str:
-    """Where half of the images keep the message, by size."""
+    """Where half of the images keep messages of each length, and the watermark, by size."""
     if not known(results, "power.csv"):
         return ""
     head, rows = read_commented(results / "power.csv")
     lines = []
     for size in sorted({row["size"] for row in rows}, key=lambda size: int(size.split("x")[0])):
-        of = [row for row in rows if (row["size"], row["bits"]) == (size, "64")]
-        line = {"half of the images keep the message down to": f"{size.replace('x', ' x ')} pixels"}
-        for name, title in POINTS:
-            line[title] = last_value([row for row in of if row["sweep"] == name], "message_ok")
-        lines.append(line)
+        for words, bits, column in KEPT:
+            of = [row for row in rows if (row["size"], row["bits"]) == (size, bits)]
+            if not of:
+                continue
+            line = {
+                "pixels": size.replace("x", " x "),
+                "images": of[0]["trials"],
+                "half of them keep": words,
+            }
+            for name, title in POINTS:
+                line[title] = last_value([row for row in of if row["sweep"] == name], column)
+            lines.append(line)
     return "\n".join([*markdown(lines), "", measured(head, "power.csv", "../benchmarks/results/")])
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -32,8 +33,7 @@ Row = dict[str, Any]
 RESULTS = Path(__file__).resolve().parent / "results"
 
 SIZES = {"256x256": 16, "512x512": 16, "1024x1024": 8, "2048x2048": 5}  # width x height: images
-BITS = (64, 32, 128)  # lengths but the first are tried at one size, which shows how they differ
-BITS_SIZE = "512x512"
+BITS = (64, 32, 128)
 FALSE_RATE = 0.001  # the field quotes the rate of true positives at this one
 STRENGTHS = (0.5, 0.7, 1.0, 1.4, 2.0)
 STRENGTH_SIZE, STRENGTH_IMAGES = "512x512", 16
@@ -129,11 +129,12 @@ def grouped(rows: Sequence[Row], *names: str) -> Iterator[tuple[Row, list[Row]]]
         yield dict(zip(names, values, strict=True)), part
 
 
-def curves(rows: Sequence[Row]) -> list[Row]:
-    """A row for each point of each curve."""
+def curves(rows: Sequence[Row], refused: Sequence[Row]) -> list[Row]:
+    """A row for each point of each curve, and how many images of that size and length were refused."""
+    count = Counter((row["size"], row["bits"]) for row in refused)
     return [
         place
-        | {"trials": len(part)}
+        | {"trials": len(part), "refused": count[place["size"], place["bits"]]}
         | shares(part, "message_ok")
         | shares(part, "detected")
         | shares(part, "at_fpr")
@@ -226,8 +227,6 @@ def measure(options: argparse.Namespace) -> list[Row]:
         for bits in BITS:
             for size, most in SIZES.items():
                 count = min(options.images or most, most)
-                if bits != BITS[0] and size != BITS_SIZE:
-                    continue
                 names = sweeps_for(size, chosen)
                 jobs += [(folders, size, count, number, bits, 1.0, names, False) for number in range(count)]
     asked = {"jobs": len(jobs), "sweeps": options.sweeps, "strengths": options.strengths,
@@ -282,7 +281,7 @@ def main() -> None:
         tables = {options.output: tradeoff(rows)}
     else:
         rows = with_threshold(rows, options.scores)
-        tables = {options.output: curves(rows)}
+        tables = {options.output: curves(rows, refused)}
         beside = options.output and options.output.with_name(f"{options.output.stem}-predicted.csv")
         tables |= {beside: predictions(rows)} if beside else {}
     for path, table in tables.items():
