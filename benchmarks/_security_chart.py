@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from _drawing import PALETTE, new_figure, save
+from _tables import of_quality, read_commented
 
 DONE, PARTLY, FAILED = PALETTE[1], PALETTE[4], PALETTE[0]
 TELLS = ("removed or forged in most trials", "in some", "in none or next to none")
-OWN_DB = 46.4  # PSNR of a watermark, mean of quality.csv
+QUALITY = Path(__file__).resolve().parent / "results" / "quality.csv"
 _MOST, _SOME = 50, 5  # per cent of trials
 _ONE_DOT = 0.45  # dB: dots nearer to each other share a label
+_CHARACTER = 0.33  # dB: the width of a character of a label
+_ABOVE, _BELOW = 5, -11  # points from a dot to its label
 
 
 class Line(NamedTuple):
@@ -62,16 +65,18 @@ def draw(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     figure, axes = new_figure(1, 1, 9.5, 0.33 * len(shown) + 1.6)
     ax = axes[0, 0]
     for height, (_, found) in enumerate(reversed(shown)):
-        for i, (label, db, colour) in enumerate(labelled(found)):
+        marked = labelled(found)
+        for label, db, colour, side in zip(*zip(*marked, strict=True), sides(marked), strict=True):
             ax.plot(db, height, "o", color=colour, markersize=6, markeredgecolor="white", markeredgewidth=0.5)
-            above = 5 if i % 2 == 0 else -11
-            ax.annotate(label, (db, height), (0, above), textcoords="offset points",
-                        ha="center", fontsize=6.5, color="#444444")  # fmt: skip
+            if side is not None:
+                ax.annotate(label, (db, height), (0, side), textcoords="offset points",
+                            ha="center", fontsize=6.5, color="#444444")  # fmt: skip
     ax.set_yticks(range(len(shown)), [line.words for line, _ in reversed(shown)])
     ax.set_ylim(-0.7, len(shown) - 0.3)
-    ax.axvline(OWN_DB, color=PALETTE[7], linewidth=1, linestyle=":")
+    own_db = float(of_quality(read_commented(QUALITY)[1])["psnr_db"][0])
+    ax.axvline(own_db, color=PALETTE[7], linewidth=1, linestyle=":")
     ax.annotate(
-        "the watermark's own", (OWN_DB, len(shown) - 0.45), (3, 0), textcoords="offset points", fontsize=7
+        "the watermark's own", (own_db, len(shown) - 0.45), (3, 0), textcoords="offset points", fontsize=7
     )
     ax.set_xlabel(
         "PSNR of the attacked image against the one before, dB: further right costs the attacker less"
@@ -115,3 +120,18 @@ def labelled(found: Sequence[tuple[int, float, float]]) -> list[tuple[str, float
         label = f"{numbers[0]:,}" if len(numbers) == 1 else f"{numbers[0]:,} to {numbers[-1]:,}"
         out.append(("" if numbers == [0] else label, group[0][1], group[0][2]))
     return out
+
+
+def sides(marked: Sequence[tuple[str, float, str]]) -> list[int | None]:
+    """Where each dot's label stands: above and below in turn, or None where it would lie over another."""
+    chosen: list[int | None] = [None] * len(marked)
+    ends = {_ABOVE: float("-inf"), _BELOW: float("-inf")}
+    turn = _ABOVE
+    for i in sorted(range(len(marked)), key=lambda i: marked[i][1]):
+        half = _CHARACTER * len(marked[i][0]) / 2
+        free = [side for side in (turn, _ABOVE, _BELOW) if ends[side] <= marked[i][1] - half]
+        if free and marked[i][0]:
+            chosen[i] = free[0]
+            ends[free[0]] = marked[i][1] + half
+            turn = _BELOW if free[0] == _ABOVE else _ABOVE
+    return chosen
