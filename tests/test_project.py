@@ -310,7 +310,12 @@ def test_workflows_run_every_leg_and_no_other():
 
 def test_scripts_and_results_that_texts_name_are_there():
     root = PACKAGE.parent
-    texts = [root / "README.md", root / "benchmarks" / "README.md", *PACKAGE.rglob("*.md"), *PACKAGE.rglob("*.py")]
+    texts = [
+        root / "README.md",
+        root / "benchmarks" / "README.md",
+        *PACKAGE.rglob("*.md"),
+        *PACKAGE.rglob("*.py"),
+    ]
     named = {
         (text.name, name)
         for text in texts
