@@ -39,9 +39,9 @@ PACKAGES = ("numpy", "numba", "pillow", "pyfftw", "ssimulacra2")
 MOST_NULL_KEYS = 1000
 
 _LOOKED_AT = 200  # files of which the size is read for the estimate
-# measured once on a core of a server: seconds per image, and per megapixel
-_SECONDS: dict[Extent, tuple[float, float]] = {"quick": (0.6, 2.5), "full": (1.5, 9.0)}
-_SSIMULACRA2_SECONDS = 1.8  # per megapixel
+# of a core of a server, found by benchmarks/reporting.py: seconds per image, and per megapixel
+_SECONDS: dict[Extent, tuple[float, float]] = {"quick": (0.4, 1.3), "full": (0.9, 3.1)}
+_SSIMULACRA2_SECONDS = 0.9  # per megapixel
 
 
 def measure(
