@@ -1,8 +1,8 @@
 """What an image of `fastmark report` costs: seconds of one core and memory, by size and extent.
 
 Photographs that scikit-image ships, at several sizes, each in a process of its own. The least squares over
-sizes stand beside the constants of `fastmark/reporting/measuring.py`, by which a report tells how long it will
-take. The time of SSIMULACRA2 is told apart, as its package may be absent; its memory is in that of the image.
+sizes stand beside the constants of `fastmark/reporting/measuring.py`, by which a report tells how long it
+takes. The time of SSIMULACRA2 is told apart, as its package may be absent; its memory is in the image's.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def measured(photograph: str, side: int, extent: str) -> Row:
 
 
 def fits(rows: list[Row]) -> list[Row]:
-    """Seconds per image and per megapixel beside the code's, and the most memory at one and four megapixels."""
+    """Seconds per image and per megapixel beside the code's; the most memory at one and four megapixels."""
     from fastmark.reporting import measuring, quality
 
     table: list[Row] = []
