@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from _drawing import PALETTE, new_figure, save
-from _tables import of_quality, read_commented
+from _tables import RESULTS, of_quality, read_commented
 
 DONE, PARTLY, FAILED = PALETTE[1], PALETTE[4], PALETTE[0]
 TELLS = ("removed or forged in most trials", "in some", "in none or next to none")
-QUALITY = Path(__file__).resolve().parent / "results" / "quality.csv"
 _MOST, _SOME = 50, 5  # per cent of trials
 _ONE_DOT = 0.45  # dB: dots nearer to each other share a label
 _CHARACTER = 0.33  # dB: the width of a character of a label
@@ -66,14 +65,14 @@ def draw(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     ax = axes[0, 0]
     for height, (_, found) in enumerate(reversed(shown)):
         marked = labelled(found)
-        for label, db, colour, side in zip(*zip(*marked, strict=True), sides(marked), strict=True):
+        for (label, db, colour), side in zip(marked, sides(marked), strict=True):
             ax.plot(db, height, "o", color=colour, markersize=6, markeredgecolor="white", markeredgewidth=0.5)
             if side is not None:
                 ax.annotate(label, (db, height), (0, side), textcoords="offset points",
                             ha="center", fontsize=6.5, color="#444444")  # fmt: skip
     ax.set_yticks(range(len(shown)), [line.words for line, _ in reversed(shown)])
     ax.set_ylim(-0.7, len(shown) - 0.3)
-    own_db = float(of_quality(read_commented(QUALITY)[1])["psnr_db"][0])
+    own_db = float(of_quality(read_commented(RESULTS / "quality.csv")[1])["psnr_db"][0])
     ax.axvline(own_db, color=PALETTE[7], linewidth=1, linestyle=":")
     ax.annotate(
         "the watermark's own", (own_db, len(shown) - 0.45), (3, 0), textcoords="offset points", fontsize=7

@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from _drawing import PALETTE, new_figure, percent_axis, save
 from _sweeps import SWEEPS
-from _tables import read_commented
+from _tables import RESULTS, read_commented
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-RESULTS = Path(__file__).resolve().parent / "results"
 COLUMNS = 4
 _BAND = 0.15  # opacity of the intervals
 Row = dict[str, str]

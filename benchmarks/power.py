@@ -27,10 +27,9 @@ from _common import header, one_thread_each, print_table, seeded_bytes, write_cs
 from _rejecting import parts_of
 from _resuming import resumed
 from _sweeps import CLASSES, SWEEPS, class_of
-from _tables import read_commented
+from _tables import RESULTS, read_commented
 
 Row = dict[str, Any]
-RESULTS = Path(__file__).resolve().parent / "results"
 
 SIZES = {"256x256": 16, "512x512": 16, "1024x1024": 8, "2048x2048": 5}  # width x height: images
 BITS = (64, 32, 128)
@@ -224,9 +223,12 @@ def measure(options: argparse.Namespace) -> list[Row]:
         chosen = options.sweeps.split(",") if options.sweeps else list(SWEEPS)
         if unknown := set(chosen) - set(SWEEPS):
             raise SystemExit(f"no sweep is called {', '.join(unknown)}: there are {', '.join(SWEEPS)}")
+        counts = {size: min(options.images or most, most) for size, most in SIZES.items()}
+        for size in [size for size, count in counts.items() if not parts_of(folders, size, count)]:
+            print(f"{size}: left out, as no image is large enough; name folders of larger ones")
+            del counts[size]
         for bits in BITS:
-            for size, most in SIZES.items():
-                count = min(options.images or most, most)
+            for size, count in counts.items():
                 names = sweeps_for(size, chosen)
                 jobs += [(folders, size, count, number, bits, 1.0, names, False) for number in range(count)]
     asked = {"jobs": len(jobs), "sweeps": options.sweeps, "strengths": options.strengths,
