@@ -105,9 +105,9 @@ def test_an_answer_comes_before_the_next_request(folder):
 
 @pytest.mark.parametrize("busy", [False, True])
 def test_sigterm_ends_it_and_what_is_at_work_is_answered(folder, busy):
-    Image.fromarray(drawn(2000, 2600, 4)).save(folder / "large.png")
     with Program(folder) as program:
         if busy:
+            Image.fromarray(drawn(2000, 2600, 4)).save(folder / "large.png")
             program.send(id=7, path="large.png")
             time.sleep(0.2)  # most often it is read by then, and takes longer
         program.process.send_signal(signal.SIGTERM)
