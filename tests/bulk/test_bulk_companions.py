@@ -4,12 +4,11 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import os
 import signal
 import sqlite3
 
 import pytest
-from archive_commands import started, wait_for_commits
+from archive_commands import started, started_and_stopped
 from archives import encode, jpeg, members_of, write
 from pictures import drawn
 
@@ -239,11 +238,9 @@ def test_a_killed_run_is_resumed(registry, made, tmp_path, ending, listed):
     command = ["embed", "in", "-o", out.name, "--key", "our.key", "--registry", "ids.db", "--workers", "1"]
     command += ["--record", "record.json", "--xmp", "--sign", "chain.pem", "--sign-key", "signer.key"]
     command += ["--messages", "ids.txt"] if listed else []
-    process = started(*command, cwd=tmp_path)
-    wait_for_commits(process, tmp_path / f"{out.name}.journal", 2, lambda: registry.count() > 2)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    process = started_and_stopped(*command, cwd=tmp_path, number=signal.SIGKILL)
     process.communicate()
+    assert process.returncode == -9
     early = {entry.id: entry.state for entry in registry.entries()}
     assert 2 < len(early) < count, "the run was not stopped in its midst"
     if not ending:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sqlite3
 import tarfile
 from pathlib import Path
 
 import pytest
-from archive_commands import MANY, names, read_csv, started, wait_for_commits
+from archive_commands import MANY, names, read_csv, started_and_stopped
 from archives import encode, jpeg, members_of, write
 from commands import assert_refused, rows, run
 from pictures import photograph
@@ -110,16 +111,7 @@ def test_embedding_goes_on_after_kill_9(archives, tmp_path, output):
         "--workers",
         "2",
     )
-    process = started(*arguments, cwd=tmp_path)
-    partial = tmp_path / "marked.tar.partial"
-
-    def begun() -> bool:
-        if output == "marked":
-            return len(list((tmp_path / output).rglob("*.jpg"))) > 20
-        return partial.exists() and partial.stat().st_size > 1_000_000
-
-    wait_for_commits(process, tmp_path / f"{output}.journal", 1, begun)
-    process.kill()
+    process = started_and_stopped(*arguments, cwd=tmp_path, number=signal.SIGKILL, everyone=False)
     process.communicate()
     assert process.returncode == -9
     assert not (tmp_path / "marked.tar").exists()

@@ -1,14 +1,13 @@
 """``fastmark report`` as people run it: written, refused, stopped, killed and gone on with."""
 
 import json
-import os
 import re
 import signal
 import time
 from pathlib import Path
 
 import pytest
-from archive_commands import started, wait_for_commits
+from archive_commands import started_and_stopped
 from commands import assert_refused, rows, run
 from pictures import drawn
 from PIL import Image
@@ -127,7 +126,7 @@ def test_keys_that_cannot_embed_are_refused(place):
 
 
 MANY = 30
-"""Images of runs that are stopped: more than are measured between two commits, also on a fast machine."""
+"""Images of runs that are stopped: more than are measured before they are."""
 
 
 def stopped(place, number):
@@ -135,9 +134,7 @@ def stopped(place, number):
     for i in range(6, MANY):
         draw(place / "shop" / f"{i}.png", 150, i)
     command = ("report", "shop", "--key", "my.key", "-o", "r.html", *QUICK)
-    process = started(*command, cwd=place)
-    wait_for_commits(process, place / "r.html.journal", 2)
-    os.killpg(process.pid, number)
+    process = started_and_stopped(*command, cwd=place, number=number)
     _, err = process.communicate(timeout=60)
     assert not (place / "r.html").exists()
     assert (place / "r.html.journal").exists()

@@ -5,10 +5,9 @@ from __future__ import annotations
 import collections
 import contextlib
 import csv
+import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -70,41 +69,70 @@ def counted(table: list[dict[str, Any]]) -> dict[str, int]:
 
 def started(*arguments: Any, cwd: Path) -> subprocess.Popen[bytes]:
     """A command in a process group of its own, as a shell would start it."""
-    command = [sys.executable, "-m", "fastmark", *map(str, arguments)]
+    return _popen([sys.executable, "-m", "fastmark", *map(str, arguments)], cwd)
+
+
+STOPPED = """
+import os, signal, sys
+from fastmark.bulk.journal import Journal
+from fastmark.cli import main
+
+number, everyone = int(sys.argv.pop(1)), int(sys.argv.pop(1))
+add, commit = Journal.add, Journal.commit
+pending = kept = more = 0
+
+def adding(journal, result):
+    global pending, more
+    add(journal, result)
+    pending += 1
+    more += kept > 0
+    if more == 5:
+        os.killpg(0, number) if everyone else os.kill(os.getpid(), number)
+
+def committing(journal):
+    global pending, kept
+    commit(journal)
+    kept, pending = kept + pending, 0
+
+Journal.add, Journal.commit = adding, committing
+Journal.commit_is_due = lambda journal: pending >= 10
+sys.exit(main())
+"""
+"""A command that sends itself a signal when the journal has rows for good, and some that are not so yet.
+
+When that is depends on the number of images alone: on no clock, and so on no machine.
+"""
+
+
+def started_and_stopped(
+    *arguments: Any, cwd: Path, number: signal.Signals, everyone: bool = True
+) -> subprocess.Popen[bytes]:
+    """A command with a journal that gets a signal in its midst.
+
+    Args:
+        arguments: of the command; of more images than it has in hand at once.
+        cwd: where it runs.
+        number: the signal.
+        everyone: send it to the workers too, as a terminal does.
+    """
+    return _popen(
+        [sys.executable, "-c", STOPPED, str(int(number)), str(int(everyone)), *map(str, arguments)], cwd
+    )
+
+
+def _popen(command: list[str], cwd: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
     )
 
 
-def wait_for_commits(
-    process: subprocess.Popen[bytes], journal: Path, commits: int, begun: Callable[[], bool] = lambda: True
-) -> None:
-    """Wait until so many commits have followed the first one and ``begun``, or the process has ended."""
-    log = journal.with_name(f"{journal.name}-wal")
-    sizes: set[int] = set()
-    deadline = time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < deadline and len(sizes) < commits + 1:
-        time.sleep(0.05)
-        with contextlib.suppress(OSError):
-            size = log.stat().st_size
-            time.sleep(0.05)
-            # not in the middle of one
-            if size and size == log.stat().st_size and begun():
-                sizes.add(size)
-
-
-def children_of(pid: int) -> set[int]:
+def running(group: int) -> set[int]:
+    """The processes of a group that have not ended."""
     found = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             with contextlib.suppress(OSError):
-                if int((entry / "stat").read_text().rpartition(")")[2].split()[1]) == pid:
+                state, _, of = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
+                if state != "Z" and int(of) == group:
                     found.add(int(entry.name))
     return found
-
-
-def has_ended(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
