@@ -120,6 +120,11 @@ def versions_of(packages: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def versions_of_tools(packages: Iterable[str]) -> dict[str, str]:
+    """Versions of installed packages, and of the OpenCV that is imported, whoever brought it."""
+    return versions_of(packages) | {"OpenCV": getattr(sys.modules.get("cv2"), "__version__", "absent")}
+
+
 def header(script: str, workers: int, **settings: object) -> list[str]:
     """Return the lines that tell a result's reader what it was measured with."""
     from fastmark._version import VERSION

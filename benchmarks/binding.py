@@ -2,8 +2,9 @@
 
 Families: genuine watermarks after everyday attacks, those without binding, copies onto other images (the
 exact difference, and three filters' estimates of it, at the least strength that is still read), edits (a part
-replaced, the background exchanged, a watermarked object pasted), and forgeries by the holder of a detector
-key, alone and on copies. Needs binding-requirements.txt for the third filter; left out without it.
+replaced, the background exchanged, a watermarked object pasted), forgeries by the holder of a detector key,
+alone and on copies, and scenes: screens, pages and captions, of quiet images too. Needs
+binding-requirements.txt for the third filter; left out without it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from _binding_scenes import scenes_of, sweep, swept
+from _binding_tables import brief, draw, fit, rates
 from _common import (
     find_pictures,
     fitted,
@@ -41,7 +44,8 @@ from fastmark.codec.binding import CLASSES, STRONG, WEAK, BindingClass  # noqa: 
 from fastmark.codec.carrier import Carrier  # noqa: E402
 from fastmark.codec.plane import Plane, pixels_per_unit  # noqa: E402
 from fastmark.codec.tables import BLOCK, GRID, TORUS  # noqa: E402
-from fastmark.detection.binding import ChipSums, class_weights, flags_bound, judge, measure  # noqa: E402
+from fastmark.detection.binding import class_weights, examine, flags_bound, judge  # noqa: E402
+from fastmark.detection.chip_sums import ChipSums, measure  # noqa: E402
 from fastmark.detection.detector import analyse  # noqa: E402
 from fastmark.detection.search import Search  # noqa: E402
 from fastmark.embedding.choices import choose_strength, choose_tones  # noqa: E402
@@ -49,10 +53,8 @@ from fastmark.embedding.design import PILOT_RATIO, Design  # noqa: E402
 from fastmark.embedding.host import hashed_origin, prepare  # noqa: E402
 from fastmark.embedding.marking import make_delta  # noqa: E402
 from fastmark.images.opening import open_for_detection  # noqa: E402
-from fastmark.reporting.intervals import wilson  # noqa: E402
 
 Row = dict[str, Any]
-RESULTS = Path(__file__).resolve().parent / "results"
 SIDE = 384  # pixels of images that marks are copied from and to
 STRENGTHS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 EVERYDAY = ("none", "everyday", "jpeg-20", "webp-50")
@@ -65,19 +67,6 @@ EDITS = {
     "background swapped": (0.5, True),
     "object inserted": (0.35, True),
 }
-
-# family -> the answers that are counted, by column: what is wanted of each is in the README
-BINDING, WHOLE = ("binding", "match"), ("made_with", "key")
-OTHER, FORGED = ("binding", "mismatch"), ("made_with", "detector key")
-COUNTED = {
-    "genuine": (BINDING, OTHER, WHOLE, FORGED),
-    "genuine, weak": (BINDING, OTHER, WHOLE, FORGED),
-    "not bound": (BINDING, OTHER, WHOLE, FORGED),
-    "copied": (OTHER, BINDING, WHOLE, FORGED),
-    "edited": (BINDING, OTHER, WHOLE, FORGED),
-    "forged": (FORGED, WHOLE, BINDING, OTHER),
-}
-BY_KIND = ("copied", "edited", "forged")
 
 
 # ---- images and keys -------------------------------------------------------------------------------------
@@ -144,7 +133,7 @@ def look(rgb: np.ndarray, marker: Watermarker, *, whole: bool) -> Row | None:
     if not search.finding.proven:
         return None
     others, withheld = measure(analysis.planes, search.finding, detector.carrier)
-    origins = judge(others, withheld)
+    origins = examine(analysis.planes, search.finding, detector.carrier)
     said = {"binding": origins.binding, "made_with": origins.made_with, "log_ratio": origins.log_ratio}
     z = {"z": search.finding.message_z} | statistics_of(others.plus(withheld))
     parts = {f"{part}_{name}": value for part, sums in (("others", others), ("withheld", withheld))
@@ -172,7 +161,10 @@ def statistics_of(sums: ChipSums) -> Row:
 
 
 def rejudged(row: Row) -> Row:
-    """The row as thresholds of today have it, from the sums that it holds."""
+    """The row as thresholds of today have it, from the sums that it holds.
+
+    What is said after a second look is not: the sums of that are not kept.
+    """
     sums = []
     for part in ("others", "withheld"):
         names = (*ChipSums._fields[:-1], *(f"flag{i + 1}" for i in range(len(CLASSES))))
@@ -181,9 +173,8 @@ def rejudged(row: Row) -> Row:
         sums.append(ChipSums(*values[:n], tuple(values[n:])))
     origins = judge(*sums)
     total = statistics_of(sums[0].plus(sums[1]))
-    return row | total | {
-        "binding": origins.binding, "made_with": origins.made_with, "log_ratio": origins.log_ratio
-    }  # fmt: skip
+    said = {"binding": origins.binding, "made_with": origins.made_with, "log_ratio": origins.log_ratio}
+    return row | total | (said if origins.binding != "mismatch" else {})
 
 
 def least_strength(make: Callable[[float], np.ndarray], marker: Watermarker) -> Row | None:
@@ -334,122 +325,19 @@ def trial(
         rows += edited(path, others[: max(options.targets // 3, 1)], number)
     if "forged" in families:
         rows += forged(path, others[: options.targets], number)
+    if "scenes" in families:
+        for family, kind, marker, shown in scenes_of(path, others[0]):
+            rows.append({"family": family, "kind": kind} | (look(shown, marker, whole=True) or {}))
     return [{"picture": label(path)} | row for row in rows]
 
 
 # ---- results ---------------------------------------------------------------------------------------------
 
 
-def rates(rows: Sequence[Row]) -> list[Row]:
-    """How often each answer is given, of the images whose message is read."""
-    lines = []
-    for family, counted in COUNTED.items():
-        part = [row for row in rows if row["family"] == family]
-        kinds = (
-            list(dict.fromkeys(row["kind"] for row in part))
-            if family in ("copied", "edited", "forged")
-            else []
-        )
-        for kind in ("", *kinds):
-            read = [row for row in part if row.get("binding") and kind in ("", row["kind"])]
-            for column, answer in counted:
-                count = sum(row[column] == answer for row in read)
-                low, high = wilson(count, len(read))
-                counts = {"images": len(read), "count": count, "share %": 100 * count / max(len(read), 1)}
-                line = {"family": family, "kind": kind, "answer": f"{column}: {answer}"}
-                lines.append(line | counts | {"least %": 100 * low, "most %": 100 * high})
-    return lines
-
-
-CHART = (("genuine", "made for this image", "#2a7f3f"), ("copied", "copied from another", "#c0392b"))
-WIDTH, HEIGHT, LOW, HIGH, BINS = 720, 300, -0.6, 1.6, 44
-
-
-def draw(path: Path, rows: Sequence[Row]) -> None:
-    """Histograms of z of the binding over its expectation, genuine and copied."""
-    left, bottom, top = 40, HEIGHT - 45, 34
-    step = (WIDTH - left - 20) / BINS
-
-    def x_of(ratio: float) -> float:
-        return left + (ratio - LOW) / (HIGH - LOW) * BINS * step
-
-    out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif"'
-        ' font-size="13">',
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
-    ]
-    for tick in np.arange(-0.5, 1.51, 0.25):
-        x = x_of(tick)
-        out.append(f'<line x1="{x:.1f}" y1="{top}" x2="{x:.1f}" y2="{bottom}" stroke="#e4e4e4"/>')
-        out.append(f'<text x="{x:.1f}" y="{bottom + 18}" text-anchor="middle">{tick:g}</text>')
-    ratios = {
-        family: [float(row["ratio"]) for row in rows if row["family"] == family and row.get("binding")]
-        for family, _, _ in CHART
-    }
-    shares = {
-        family: np.histogram(np.clip(values, LOW, HIGH - 1e-9), BINS, (LOW, HIGH))[0] / len(values)
-        for family, values in ratios.items()
-        if values
-    }
-    scale = (bottom - top) / max((float(heights.max()) for heights in shares.values()), default=1.0)
-    for place, (family, words, colour) in enumerate(CHART):
-        if family not in shares:
-            continue
-        points = [f"{left},{bottom}"]
-        for i, share in enumerate(shares[family]):
-            y = bottom - share * scale
-            points += [f"{left + i * step:.1f},{y:.1f}", f"{left + (i + 1) * step:.1f},{y:.1f}"]
-        points.append(f"{left + BINS * step:.1f},{bottom}")
-        out.append(
-            f'<polygon points="{" ".join(points)}" fill="{colour}" fill-opacity="0.35" stroke="{colour}"/>'
-        )
-        x = x_of(1.0 if place == 0 else 0.0)
-        place_of = f'x="{x:.1f}" y="{top - 12}" text-anchor="middle" fill="{colour}"'
-        out.append(f"<text {place_of}>{words} ({len(ratios[family])})</text>")
-    out.append(f'<line x1="{left}" y1="{bottom}" x2="{WIDTH - 20}" y2="{bottom}" stroke="#555555"/>')
-    place_of = f'x="{(left + WIDTH - 20) / 2}" y="{HEIGHT - 8}" text-anchor="middle"'
-    out.append(f"<text {place_of}>agreement with what the image shows, of what is expected</text></svg>")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(out) + "\n")
-    print(f"wrote {path}", file=sys.stderr)
-
-
-def fit(rows: Sequence[Row]) -> list[Row]:
-    """Mean and standard deviation of the ratios, noise of 1 / expectation taken off (maximum likelihood)."""
-    from scipy.optimize import minimize
-
-    lines = []
-    for family in ("genuine", "copied"):
-        pairs = [
-            (float(r["ratio"]), float(r["z_expected"]))
-            for r in rows
-            if r["family"] == family and r.get("binding")
-        ]
-        if not pairs:
-            continue
-        ratio, expected = np.array(pairs).T
-
-        def cost(p: np.ndarray, ratio: np.ndarray = ratio, expected: np.ndarray = expected) -> float:
-            variance = p[1] ** 2 + 1 / np.maximum(expected, 0.1) ** 2
-            return float(np.sum((ratio - p[0]) ** 2 / variance + np.log(variance)))
-
-        best = minimize(cost, np.array([np.median(ratio), 0.1]), method="Nelder-Mead").x
-        low, middle, high = np.quantile(ratio, [0.001, 0.5, 0.999])
-        model = {"family": family, "mean": float(best[0]), "spread": abs(float(best[1]))}
-        ends = {"least": float(ratio.min()), "largest": float(ratio.max())}
-        lines.append(model | {"0.1 %": low, "median": middle, "99.9 %": high} | ends)
-    return lines
-
-
-def brief(value: object) -> object:
-    """Five digits of a number: all that matters, in a file of thousands of rows."""
-    return f"{value:.5g}" if isinstance(value, float) else value
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER")
-    parser.add_argument("--families", nargs="+", default=["genuine", "copied", "edited", "forged"])
+    parser.add_argument("--families", nargs="+", default=["genuine", "copied", "edited", "forged", "scenes"])
     parser.add_argument("--pictures", type=int, default=0, help="only so many, spread over all")
     parser.add_argument("--targets", type=int, default=11, help="images that each mark is copied to")
     parser.add_argument("--every", type=int, default=2, help="each image has one in so many of the attacks")
@@ -457,12 +345,23 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("-o", "--output", type=Path, help="CSV, one row an image that was looked at")
     parser.add_argument("--chart", type=Path, metavar="FILE.svg", help="histograms of the ratio")
+    parser.add_argument("--sweep", action="store_true", help="what constants of a second look do in scenes")
     parser.add_argument("--rows", nargs="+", type=Path, metavar="CSV", help="judge these anew")
     options = parser.parse_args()
     if options.rows:
         parts = [read_commented(path) for path in options.rows]
         head = parts[0][0]
         rows = [rejudged(row) if row["binding"] else row for _, part in parts for row in part]
+    elif options.sweep:
+        paths = find_pictures(options.folders, options.pictures)
+        jobs = [(path, paths[number - 1]) for number, path in enumerate(paths)]
+        rows = swept([row for _, part in in_processes(sweep, jobs, options.workers) for row in part])
+        head = header("binding --sweep", options.workers, images=len(paths), message_bits=MESSAGE_BITS)
+        print(*head, sep="\n")
+        print_table("second looks at what seems a mismatch", rows)
+        if options.output:
+            write_csv(options.output, head, rows)
+        return
     else:
         paths = find_pictures(options.folders, options.pictures)
         head = header("binding", options.workers, images=len(paths), message_bits=MESSAGE_BITS)

@@ -40,10 +40,10 @@ from _common import (
     write_csv,
 )
 from _rejecting import drawn_part, fitting
+from _tables import RESULTS
 from _timing import decoded, verdict
 from PIL import Image
 
-RESULTS = Path(__file__).resolve().parent / "results"
 MARKED_EVERY, DAMAGED_EVERY = 100, 200
 SHARD = 250
 LEAST_AREA, MOST_AREA = 0.1e6, 3e6

@@ -26,9 +26,9 @@ from _common import (
     seeded_bytes,
     write_csv,
 )
+from _tables import RESULTS
 from PIL import Image
 
-RESULTS = Path(__file__).resolve().parent / "results"
 MESSAGE_BITS = 64
 
 # ---- visibility --------------------------------------------------------------------------------------

@@ -46,7 +46,7 @@ from _common import (
     print_table,
     read_rgb,
     seeded_bytes,
-    versions_of,
+    versions_of_tools,
     write_csv,
 )
 from _imwatermark import without_riva_gan
@@ -55,6 +55,7 @@ from _tables import brief, read_commented
 from PIL import Image
 from quality import psnr_db
 
+PACKAGES = ("invisible-watermark", "blind-watermark", "PyWavelets")  # that header() does not name
 MESSAGE_BITS = 64
 SIZES = ("512x512", "1024x1024", "2048x2048", "4000x3000")
 PHOTOGRAPHS = ("astronaut", "coffee", "chelsea")
@@ -157,12 +158,6 @@ def load_tools() -> tuple[list[Tool], list[Row]]:
         except Exception as error:  # a package may break in any way on another's new version
             failed.append({"tool": name, "error": f"{type(error).__name__}: {error}"})
     return tools, failed
-
-
-def versions() -> dict[str, str]:
-    """Of the packages that header() does not name; of the OpenCV that is imported, whoever brought it."""
-    found = versions_of(("invisible-watermark", "blind-watermark", "PyWavelets"))
-    return found | {"OpenCV": getattr(sys.modules.get("cv2"), "__version__", "absent")}
 
 
 def pictures(options: argparse.Namespace) -> Iterator[tuple[str, list[tuple[str, Pixels]]]]:
@@ -368,7 +363,7 @@ def main() -> None:
         return
 
     tools, failed = load_tools()
-    head = header("compare", 1, **versions(), message_bits=MESSAGE_BITS)
+    head = header("compare", 1, **versions_of_tools(PACKAGES), message_bits=MESSAGE_BITS)
     print(*head, sep="\n")
     rows = [*run(tools, options), *failed]
     print_table("median milliseconds, and the same per megapixel (MP)", table(rows))

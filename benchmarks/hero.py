@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 from _common import seeded_bytes
+from _tables import RESULTS
 from numpy.typing import NDArray
 from PIL import Image
 
-RESULTS = Path(__file__).resolve().parent / "results"
 PANEL = (216, 294)  # height and width of the scene in the README, pixels
 PHOTO = (576, 784)  # of the scene that --photo writes
 GAP = 9  # pixels between the panels

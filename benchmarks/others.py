@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
 from collections.abc import Sequence
 from functools import cache
@@ -25,7 +24,7 @@ from _common import (
     one_thread_each,
     print_table,
     read_rgb,
-    versions_of,
+    versions_of_tools,
     write_csv,
 )
 
@@ -177,11 +176,6 @@ def report(rows: Sequence[Row]) -> None:
         print_table(title, lines)
 
 
-def versions() -> dict[str, str]:
-    """Of the packages, and of the OpenCV that is imported, whoever brought it."""
-    return versions_of(PACKAGES) | {"OpenCV": getattr(sys.modules.get("cv2"), "__version__", "absent")}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER")
@@ -210,11 +204,15 @@ def main() -> None:
 
     names, failed = usable()
     names = [name for name in names if not options.tools or name in options.tools]
-    head = header("others", options.workers, **versions())
+    versions = versions_of_tools(PACKAGES)
+    head = header("others", options.workers, **versions)
     print(*head, sep="\n")
     print_table("cannot be used", failed)
     jobs = jobs_of(names, find_pictures(options.folders), options)
-    asked = {"jobs": [(n, label(Path(p)), *rest) for n, p, *rest in jobs], "versions": versions()}
+    asked = {
+        "jobs": [(n, label(Path(p)), *rest) for n, p, *rest in jobs],
+        "versions": versions,
+    }
     if options.only_done:
         found = done_already(options.journal, asked)
     else:

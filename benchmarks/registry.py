@@ -27,12 +27,12 @@ from typing import Any
 
 import numpy as np
 from _common import find_pictures, header, print_table, read_rgb, seeded_bytes, write_csv
+from _tables import RESULTS
 from _timing import cpu_ms
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "support"))
 
-RESULTS = Path(__file__).resolve().parent / "results"
 LARGEST = 1_000_000  # pixels: larger pictures are reduced to that
 KINDS = {  # what is the same picture still, and what is no longer compared
     "watermarked": (),

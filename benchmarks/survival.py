@@ -28,10 +28,10 @@ from _common import (
     seeded_bytes,
     write_csv,
 )
+from _tables import RESULTS
 from PIL import Image
 
 Row = dict[str, Any]
-RESULTS = Path(__file__).resolve().parent / "results"
 
 TRIALS = tuple(itertools.product((64, 32, 128, 96), (1.0, 0.7, 0.5)))
 """Message bits and strengths, one after the other along the pictures."""

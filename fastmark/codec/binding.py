@@ -48,6 +48,7 @@ def block_content(
     partners: NDArray[np.uint8],
     origin: tuple[int, int],
     inside: NDArray[np.bool_] | None = None,
+    sure: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float32]:
     """Return the content of blocks: float32 ``(BY, BX)``, -1..1.
 
@@ -59,10 +60,13 @@ def block_content(
         partners: uint8 ``(128, 128)``, index into PARTNERS by place on the torus.
         origin: place of the first block on the torus' grid.
         inside: which of the blocks lie on the image; None for all.
+        sure: which have a content, and may be a partner; None for all.
     """
     seen = np.ones(means.shape, np.uint8) if inside is None else inside.astype(np.uint8)
     around, content = (np.empty(means.shape, np.float32) for _ in range(2))
     kernels.mean_of_nine(means, seen, around)
     scale = np.float32(1 / FULL_DIFFERENCE)
+    if sure is not None:
+        seen &= sure.astype(np.uint8)
     kernels.compare_blocks(around, seen, _OFFSETS, partners, *(at % GRID for at in origin), scale, content)
     return content

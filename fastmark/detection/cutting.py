@@ -1,4 +1,4 @@
-"""Images among other things: the box in which the pilot of a placed mark lies, and the window over it.
+"""Images among other things: the box in which a mark lies, by its pilot, and then by its chips.
 
 What lies round an image adds its noise to every statistic of the mark, and nothing else.
 """
@@ -19,6 +19,10 @@ from fastmark.detection.windows import Window
 _CELL = 4 * BLOCK  # units a side of the cells in which the pilot is summed, or a multiple of it
 _MOST_CELLS = 32  # a side
 _CELL_COST = 1e-3  # sigmas
+
+# benchmarks/locating.py. The mark is asked for at this share of its mean strength, as it is weaker in places.
+_ASKED = 0.6
+_DENIES = 1.0  # logarithm of the ratio of likelihoods against the mark, of a border that is left out
 
 
 def cut_to_pilot(placement: Placement, window: Window, carrier: Carrier) -> tuple[Placement, Window]:
@@ -83,3 +87,43 @@ def _best_box(total: NDArray[np.float64], square: NDArray[np.float64]) -> tuple[
                 left, right = divmod(at, n_columns + 1)
                 best, box = float(z.flat[at]), (top, bottom, left, right)
     return box
+
+
+def evidence_of(plain: NDArray[np.float32], energy: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return how much likelier what nodes show is if they carry the mark: logarithms, float32 ``(H, W)``.
+
+    A node that carries it shows n = v, give or take the root of v, and another n = 0, give or take the same.
+
+    Args:
+        plain: float32 ``(H, W)``, n: weighed sums of statistics times their known signs.
+        energy: float32 ``(H, W)``, v: the sums of their squares.
+    """
+    ratio: NDArray[np.float32] = np.float32(_ASKED) * plain - np.float32(_ASKED**2 / 2) * energy
+    return ratio
+
+
+def trimmed(evidence: NDArray[np.float32], box: tuple[slice, slice]) -> tuple[slice, slice]:
+    """Return a box less the rows and columns at its borders that deny the mark.
+
+    On every side those are left out whose sum is the least, if it is negative enough.
+
+    Args:
+        evidence: ``(H, W)``, of nodes, as of :func:`evidence_of`.
+        box: rows and columns of nodes.
+    """
+    spans = list(box)
+    for _ in range(2):
+        for axis in (0, 1):
+            profile = evidence[spans[0], spans[1]].sum(axis=1 - axis, dtype=np.float64)
+            first, last = _borders(profile), _borders(profile[::-1])
+            span = spans[axis]
+            if first + last < span.stop - span.start:
+                spans[axis] = slice(span.start + first, span.stop - last)
+    return spans[0], spans[1]
+
+
+def _borders(profile: NDArray[np.float64]) -> int:
+    """Return how many of the first sums deny the mark together."""
+    sums = np.cumsum(profile)
+    least = int(sums.argmin())
+    return least + 1 if sums[least] <= -_DENIES else 0

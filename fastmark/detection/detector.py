@@ -99,9 +99,7 @@ class KeyDetector:
         """Decide; arguments as of :meth:`detect`, and what :meth:`search` found."""
         origins = UNKNOWN
         if found.message_log_p <= DETECTED:
-            window = found.finding.window
-            planes = analysis.planes if window is None else window.planes
-            origins = examine(planes, found.finding, self.carrier)
+            origins = examine(analysis.planes, found.finding, self.carrier)
         report = _report(self, found.finding, found.log_p, found.message_log_p, k)
         return dataclasses.replace(
             report,

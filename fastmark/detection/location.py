@@ -16,10 +16,13 @@ from numpy.typing import NDArray
 
 from fastmark.codec.binding import CLASSES
 from fastmark.codec.carrier import Carrier
-from fastmark.detection.binding import class_weights, measure
+from fastmark.detection.binding import class_weights
+from fastmark.detection.chip_sums import measure
+from fastmark.detection.cutting import evidence_of, trimmed
 from fastmark.detection.placement import Placement
 from fastmark.detection.reading import Finding
 from fastmark.detection.scores import ScorePlanes
+from fastmark.detection.smoothing import convolve, gaussian, smoothed_z, spread_for
 from fastmark.detection.survey import Lattice, Survey, survey
 from fastmark.images.opening import DetectorInput
 from fastmark.kernels import location as kernels
@@ -29,17 +32,13 @@ from fastmark.results import Detection
 ABSENT_CELL_PX = 32
 """Side of the cells of an image in which nothing was found."""
 
-# benchmarks/locating.py. The mark is asked for at this share of its mean strength, as it is weaker in places;
-# half the logarithm by which neighbours that differ are less likely; the prior of a node that shows nothing.
-_ASKED, _COUPLING, _PRIOR = 0.6, np.float32(0.6), -0.02
+# benchmarks/locating.py. Half the logarithm by which neighbours that differ are less likely; the prior of a
+# node that shows nothing.
+_COUPLING, _PRIOR = np.float32(0.6), -0.02
 _ROUNDS, _SWEEPS = 6, 10
-_HEAT = 4.5  # z that smoothing aims at where the mark is
-_SMOOTHING = (0.6, 6.0)  # standard deviation of the window, nodes
 _CHANGE_SMOOTHING = 3.0  # of the window of disagreement, over that
 _LEAST_EVIDENCE = 12.0  # logarithm of the ratio of likelihoods of a part that is believed
 _LEAST_PART = 0.02  # the same, as a share of that of the best part
-_DENIES = 1.0  # the same, against the mark, of a border that is left out
-_REACH = 3.0  # standard deviations at which windows end
 _TINY = 1e-9
 
 
@@ -114,17 +113,15 @@ def locate(
     seen = survey(planes, found, carrier, pixels, bound=bound)
     weights, _, carries = find_parts(seen)
     n, v = _weighed(seen.plain, weights), _weighed(seen.energy, weights**2)
-    strength = math.sqrt(max(float(v[carries].mean()) if carries.any() else 0.0, _TINY))
-    spread = min(max(_HEAT / (2 * math.sqrt(math.pi) * strength), _SMOOTHING[0]), _SMOOTHING[1])
+    spread = spread_for(float(v[carries].mean()) if carries.any() else 0.0)
     heat = smoothed_z(n, v, spread)
     change = None
     if seen.bound is not None and seen.bound_energy is not None:
-        looked_at = middle if finding.window is None else finding.window.planes
-        others, withheld = measure(looked_at, finding, carrier)
+        others, withheld = measure(middle, finding, carrier)
         depth = CLASSES[int(np.argmax(class_weights(others.plus(withheld))))].depth
         b, w = _weighed(seen.bound, weights[:-1]), _weighed(seen.bound_energy, weights[:-1] ** 2)
         ratio = (depth**2 * w / 2 - depth * b) * carries
-        change = _window_sum(ratio, _CHANGE_SMOOTHING * spread)
+        change = convolve(ratio.astype(np.float32), gaussian(_CHANGE_SMOOTHING * spread))
     grid = Grid(found.placement, corner, pixels, seen.lattice)
     return _drawn(ground, grid, detection, heat, carries, change, spread)
 
@@ -148,25 +145,9 @@ def find_parts(seen: Survey) -> tuple[NDArray[np.float64], NDArray[np.float32], 
         weights = (seen.plain * believed).sum(axis=(1, 2), dtype=np.float64) / np.maximum(energy, _TINY)
         weights = np.maximum(weights, 0)
         n, v = _weighed(seen.plain, weights), _weighed(seen.energy, weights**2)
-        evidence = np.float32(_ASKED) * n - np.float32(_ASKED**2 / 2) * v
+        evidence = evidence_of(n, v)
         kernels.believe(evidence + np.float32(_PRIOR), _COUPLING, _SWEEPS, told, believed)
     return weights, evidence, _believable(evidence, believed > 0.5)
-
-
-def smoothed_z(plain: NDArray[np.float32], energy: NDArray[np.float32], spread: float) -> NDArray[np.float32]:
-    """Return ``sum K n / sqrt(sum K^2 v)`` around every node, K a Gaussian window: float32 ``(H, W)``.
-
-    Over the key, where there is no mark, its mean is 0 and its variance 1, whatever the window.
-
-    Args:
-        plain: float32 ``(H, W)``, n.
-        energy: float32 ``(H, W)``, v.
-        spread: standard deviation of the window, nodes.
-    """
-    window = _gaussian(spread)
-    variance = _convolve(energy, window**2)
-    z = _convolve(plain, window) / np.sqrt(np.maximum(variance, np.float32(_TINY)))
-    return np.where(variance > _TINY, z, np.float32(0))
 
 
 def _weighed(channels: NDArray[np.float32], weights: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -190,50 +171,13 @@ def _believable(evidence: NDArray[np.float32], carries: NDArray[np.bool_]) -> ND
 
 
 def _trimmed(evidence: NDArray[np.float32], part: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the rectangle of nodes around a part, less rows and columns at its border that deny the mark.
-
-    On every side those are left out whose sum is the least, if it is negative enough.
-    """
-    spans = [slice(int(at[0]), int(at[-1]) + 1) for at in (np.flatnonzero(part.any(axis=a)) for a in (1, 0))]
-    for _ in range(2):
-        for axis in (0, 1):
-            profile = evidence[spans[0], spans[1]].sum(axis=1 - axis, dtype=np.float64)
-            first, last = _borders(profile), _borders(profile[::-1])
-            span = spans[axis]
-            if first + last < span.stop - span.start:
-                spans[axis] = slice(span.start + first, span.stop - last)
+    """Return the rectangle of nodes around a part, less rows and columns at its border that deny the mark."""
+    rows, columns = (
+        slice(int(at[0]), int(at[-1]) + 1) for at in (np.flatnonzero(part.any(axis=a)) for a in (1, 0))
+    )
     inside = np.zeros_like(part)
-    inside[spans[0], spans[1]] = True
+    inside[trimmed(evidence, (rows, columns))] = True
     return inside
-
-
-def _borders(profile: NDArray[np.float64]) -> int:
-    """Return how many of the first sums deny the mark together."""
-    sums = np.cumsum(profile)
-    least = int(sums.argmin())
-    return least + 1 if sums[least] <= -_DENIES else 0
-
-
-def _gaussian(spread: float) -> NDArray[np.float32]:
-    reach = max(1, math.ceil(_REACH * spread))
-    at = np.arange(-reach, reach + 1)
-    return np.exp(-(at**2) / (2 * spread**2)).astype(np.float32)
-
-
-def _window_sum(values: NDArray[np.float32], spread: float) -> NDArray[np.float32]:
-    return _convolve(values.astype(np.float32), _gaussian(spread))
-
-
-def _convolve(values: NDArray[np.float32], window: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Convolve rows and columns with a symmetric window; zeros lie beyond."""
-    reach = window.size // 2
-    for axis in (0, 1):
-        edge = [(reach, reach) if a == axis else (0, 0) for a in (0, 1)]
-        padded, n = np.pad(values, edge), values.shape[axis]
-        values = np.zeros_like(values)
-        for i, weight in enumerate(window):
-            values += weight * (padded[i : i + n] if axis == 0 else padded[:, i : i + n])
-    return values
 
 
 def _nowhere(ground: Ground, detection: Detection) -> Location:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fastmark.codec.plane import Plane
 from fastmark.detection.scores import SCORE_FLOOR, ScorePlanes
+from fastmark.detection.smoothing import dilated
 
 FINENESS = 32
 """Parts of a plane's height and width, of whose products what is left out is made."""
@@ -73,18 +74,6 @@ def _log_choices(n: int, k: int) -> float:
     return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
 
 
-def _dilated(mask: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
-    """Return which places have one of ``mask`` within ``reach``, each way."""
-    for axis in (0, 1):
-        n = mask.shape[axis]
-        sums = np.concatenate(
-            [np.zeros_like(mask.take([0], axis), np.int32), np.cumsum(mask, axis, np.int32)], axis
-        )
-        first, last = np.maximum(np.arange(n) - reach, 0), np.minimum(np.arange(n) + reach + 1, n)
-        mask = sums.take(last, axis) > sums.take(first, axis)
-    return mask
-
-
 class MaskedPlanes(ScorePlanes):
     """The score planes of an image with scores of 0 where it is left out; its luma stays."""
 
@@ -132,5 +121,5 @@ class MaskedPlanes(ScorePlanes):
             np.minimum(start + samples * np.arange(n) + samples // 2, size - 1)
             for start, n, size in zip(first, scores.shape, self.shape, strict=True)
         )
-        kept: Plane = scores * ~_dilated(~self._keep[rows[:, None], columns], REACH)
+        kept: Plane = scores * ~dilated(~self._keep[rows[:, None], columns], REACH)
         return kept

@@ -54,6 +54,22 @@ class AsItIs:
     placement: Placement
     view: PilotView
 
+    def lies_beside(self) -> bool:
+        """Return whether the pilot agrees better some units beside the place, by more than its noise.
+
+        So it does where the image was cropped. Chips of a strong mark are read near their place too, and at
+        some shifts with the other sign.
+        """
+        c = self.view.aligned(turned=False)
+        near = np.arange(1 - BLOCK, BLOCK)
+        rows, columns = (
+            np.exp(-2j * np.pi / TORUS * np.multiply.outer(near - offset, frequencies))
+            for offset, frequencies in zip(self.placement.offset, self.view.tones.T, strict=True)
+        )
+        totals = np.abs(((c * rows) @ columns.T).real)
+        noise = math.sqrt(float(np.vdot(c, c).real) / 2)
+        return bool(totals.max() > totals[BLOCK - 1, BLOCK - 1] + noise)
+
 
 class Origins:
     """The chips of a plane as it is, and the spectrum that shows its tones: shared by all keys.

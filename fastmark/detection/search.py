@@ -126,7 +126,8 @@ class Search:
         excess = shown.view.excess
         small = math.prod(self._analysis.planes.shape) <= _SMALL
         worth = excess >= (_WORTH_A_SMALL_CROP if small else _WORTH_A_CROP)
-        if not self.finding.proven and (sure or worth or excess <= TONES_MISSING):
+        likely = sure or worth or excess <= TONES_MISSING
+        if shown.lies_beside() if self.finding.proven else likely:
             placement = min(placement, self._try_shifts(), key=lambda one: one.log_p)
         return placement
 

@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 
 from fastmark.codec.binding import block_content
 from fastmark.codec.carrier import Carrier
-from fastmark.codec.message import CODE_BITS
 from fastmark.codec.plane import Plane
 from fastmark.codec.tables import BLOCK, GRID, N_COEFFICIENTS, TORUS
-from fastmark.detection.binding import block_luma
+from fastmark.detection.chip_sums import block_luma, box_of_chips, known_signs
 from fastmark.detection.placement import Placement
 from fastmark.detection.reading import Finding
 from fastmark.detection.resampling import FIELD_SPACING, reduction_of, resample
@@ -118,7 +117,7 @@ def survey(planes: ScorePlanes, finding: Finding, carrier: Carrier, pixels: floa
     placement = finding.placement
     assert placement is not None
     sign = np.float32(-1 if placement.inverted else 1)
-    known = _known_signs(carrier, finding, sign)
+    known = known_signs(carrier, finding.message, sign)
     pilot = carrier.pilot(placement.n_tones)
     lattice = Lattice.over(planes.shape, placement, pixels)
     floor = SCORE_FLOOR if finding.view is None else finding.view.floor
@@ -134,7 +133,8 @@ def survey(planes: ScorePlanes, finding: Finding, carrier: Carrier, pixels: floa
     content = follows = None
     if bound:
         luma = block_luma(planes, placement, lattice.first_block, lattice.blocks, finding.field)
-        content = sign * block_content(luma, carrier.binding.partners, lattice.first_block, whole > 0)
+        seen = (whole > 0) & _inside_window(lattice, finding, carrier, sign)
+        content = sign * block_content(luma, carrier.binding.partners, lattice.first_block, seen)
         follows = carrier.binding.signs
     sums = [
         np.zeros((n, *lattice.shape), np.float32) for n in (N_CHANNELS, N_CHANNELS, *[N_COEFFICIENTS] * 2)
@@ -159,15 +159,20 @@ def survey(planes: ScorePlanes, finding: Finding, carrier: Carrier, pixels: floa
     return Survey(lattice, *sums)
 
 
-def _known_signs(carrier: Carrier, finding: Finding, sign: np.float32) -> NDArray[np.float32]:
-    """Return the chips' signs as the image shows them: float32 ``(10, 128, 128)``, 0 where not known."""
-    bits = np.zeros(CODE_BITS + 1, np.float32)
-    bits[-1] = 1  # anchors
-    if finding.message is not None:
-        bits[:-1] = 1 - 2 * finding.message.codeword.astype(np.float32)
-    known = np.empty((N_COEFFICIENTS, GRID, GRID), np.float32)
-    chip_kernels.code_signs(carrier.signs, carrier.code_bit, sign * bits, known)
-    return known
+def _inside_window(
+    lattice: Lattice, finding: Finding, carrier: Carrier, sign: np.float32
+) -> NDArray[np.bool_]:
+    """Return which blocks are of the image, and not of what lies round it in a window: bool ``(BY, BX)``."""
+    inside = np.ones(lattice.blocks, bool)
+    if finding.window is not None and finding.view is not None and finding.message is not None:
+        box = box_of_chips(finding.view, carrier, finding.message, sign)
+        ranges = zip(lattice.first_block, finding.view.origin, lattice.blocks, box, strict=True)
+        down, across = (
+            (at - first + np.arange(n) >= span.start) & (at - first + np.arange(n) < span.stop)
+            for at, first, n, span in ranges
+        )
+        inside = down[:, None] & across
+    return inside
 
 
 def _pilot_blocks(scores: Plane, pilot: NDArray[np.float32], at: tuple[int, int]) -> NDArray[np.float32]:

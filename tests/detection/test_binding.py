@@ -17,7 +17,8 @@ from fastmark.codec.carrier import Carrier
 from fastmark.codec.message import Decoded
 from fastmark.codec.tables import GRID, N_COEFFICIENTS
 from fastmark.detection import binding
-from fastmark.detection.binding import ChipSums, block_luma, chip_weights, judge, sign_bound, sum_chips
+from fastmark.detection.binding import judge, sign_bound
+from fastmark.detection.chip_sums import ChipSums, block_luma, chip_weights, sum_chips
 from fastmark.detection.placement import LOG_SHIFTS, Placement
 from fastmark.detection.reading import ChipView
 from fastmark.detection.resampling import resample

@@ -1,4 +1,4 @@
-"""Twins of ``fastmark.codec.binding`` and ``fastmark.detection.binding``: block by block, chip by chip."""
+"""Twins of ``fastmark.codec.binding`` and ``fastmark.detection.chip_sums``: block by block, chip by chip."""
 
 import numpy as np
 
