@@ -368,7 +368,7 @@ class Watermarker(Unchanging):
         if min(height, width) < MIN_IMAGE_SIDE:
             raise ImageTooSmallError(
                 f"an image needs {MIN_IMAGE_SIDE} pixels a side to carry a watermark, this one has"
-                f" {width} x {height}"
+                f" {width} x {height}: enlarge it, or keep it without one"
             )
         written = [Inscription(self.key_detector, data)]
         if public is not None:

@@ -136,7 +136,7 @@ class Listed:
             except sqlite3.IntegrityError:
                 raise InvalidMessageError(f"{place}: the image has a message already") from None
         if not number:
-            raise SourceError(f"{self._path} holds no messages")
+            raise SourceError(f"{self._path} holds no messages: write one in each line")
 
     def of(self, item: Item, index: int) -> str:
         """The message that the file has for the image."""
@@ -195,7 +195,10 @@ class Listed:
         except SourceError:
             raise
         except (KeyError, AttributeError, TypeError, ValueError, RecursionError, csv.Error):
-            raise SourceError(f"{self._path} has no columns 'source' and 'message'") from None
+            raise SourceError(
+                f"{self._path} has no columns 'source' and 'message': name the manifest of an earlier"
+                " fastmark embed, or a table with these columns"
+            ) from None
 
 
 def _fault(text: str, message_bits: int) -> str:

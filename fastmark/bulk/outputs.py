@@ -71,7 +71,7 @@ def check_output_of(path: str, *, known: bool, force: bool) -> None:
         used = remote.exists(inner) and not (remote.isdir(inner) and not remote.ls(inner, detail=False))
     elif lower.endswith(".tar"):
         if not Path(os.path.abspath(path)).parent.is_dir():
-            raise OutputError(f"{shown}: its folder does not exist")
+            raise OutputError(f"{shown}: its folder does not exist: make it first, or name another")
         used = exists(path)
     else:
         if exists(path) and not os.path.isdir(path):

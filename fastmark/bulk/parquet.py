@@ -136,7 +136,7 @@ def choose(file: Any, column: str | None) -> list[Column]:
     if column is not None:
         found = _of_name(file.schema_arrow, column)
     elif not found:
-        raise SourceError("no column is of bytes")
+        raise SourceError("no column is of bytes, so that none can hold images")
     if len(found) == 1 or not file.metadata.num_rows:
         return found
     looking = [each for each in found if _begins_like_images(file, each)]

@@ -88,7 +88,10 @@ def check_folder_of(path: str) -> None:
         return
     folder = Path(os.path.abspath(path)).parent
     if not folder.is_dir():
-        raise OutputError(f"{printable(path)}: the folder {printable(str(folder))} does not exist")
+        raise OutputError(
+            f"{printable(path)}: the folder {printable(str(folder))} does not exist: make it first, or name"
+            " another"
+        )
     if not os.access(folder, os.W_OK):
         raise OutputError(f"{printable(path)}: the folder {printable(str(folder))} cannot be written")
 

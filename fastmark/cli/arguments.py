@@ -38,6 +38,16 @@ def add_message_bits(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_deep(parser: argparse.ArgumentParser) -> None:
+    """Add the option of the harder search."""
+    parser.add_argument(
+        "--deep",
+        action="store_true",
+        help="search harder, for tampered images: some 20 seconds for each key that is not found, and as much"
+        " for the public watermark",
+    )
+
+
 def add_max_pixels(parser: argparse.ArgumentParser, default: str) -> None:
     """Add the option of the most pixels; ``default`` is told in its help."""
     parser.add_argument(

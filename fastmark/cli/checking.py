@@ -9,7 +9,7 @@ from typing import Any
 
 from fastmark._checks import MAX_PIXELS_ALONE, redacted
 from fastmark.cli import single
-from fastmark.cli.arguments import add_key, add_max_pixels, add_message_bits
+from fastmark.cli.arguments import add_deep, add_key, add_max_pixels, add_message_bits
 from fastmark.cli.codes import DONE, ERROR, NOT_FOUND, fail
 from fastmark.cli.public import add_to_detect
 from fastmark.cli.registering import open_registry
@@ -40,7 +40,7 @@ def add(verbs: Any) -> None:
         metavar="ROOT",
         help="PEM certificates of authorities whose content credentials are trusted; default: nobody is",
     )
-    parser.add_argument("--deep", action="store_true", help="search harder, for tampered images; slow")
+    add_deep(parser)
     add_max_pixels(parser, str(MAX_PIXELS_ALONE))
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object per line for each image, with scores"

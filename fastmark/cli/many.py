@@ -25,7 +25,7 @@ def scan(options: argparse.Namespace) -> int:
     """``fastmark scan``."""
     keys = [load_key(place) for place in options.key or ()]
     if options.address is not None and options.engine != "ray":
-        raise FastmarkError("--address goes with --engine ray")
+        raise FastmarkError("--address has no effect without --engine ray: add it, or leave --address out")
 
     from fastmark import bulk
     from fastmark.bulk.scanning import STATES, STDOUT
@@ -60,7 +60,7 @@ def embed(options: argparse.Namespace) -> int:
     if not _are_many(options):
         return embed_one(options)
     if options.output == "-":
-        raise OutputError("many images go to a folder or a .tar, not to stdout")
+        raise OutputError("many images go to a folder or a .tar, not to stdout: name one with -o")
     code = code_of(options)
     companions = companions_of(options, code)
     key, messages = None, None

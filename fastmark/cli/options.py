@@ -24,7 +24,7 @@ from fastmark.cli import (
     stdio,
     tokens,
 )
-from fastmark.cli.arguments import add_key, add_max_pixels, add_message_bits, count, strength
+from fastmark.cli.arguments import add_deep, add_key, add_max_pixels, add_message_bits, count, strength
 from fastmark.cli.codes import ERROR
 
 SOURCES = (
@@ -186,7 +186,7 @@ def _add_detect(verbs: Any) -> None:
     add_key(detect, many=True, without="the public watermark alone is looked for")
     public.add_to_detect(detect)
     add_message_bits(detect)
-    detect.add_argument("--deep", action="store_true", help="search harder, for tampered images; slow")
+    add_deep(detect)
     detect.add_argument(
         "--all",
         action="store_true",
@@ -231,7 +231,7 @@ def _add_locate(verbs: Any) -> None:
     )
     add_key(locate, many=True)
     add_message_bits(locate)
-    locate.add_argument("--deep", action="store_true", help="search harder, for tampered images; slow")
+    add_deep(locate)
     locate.add_argument("--force", action="store_true", help="replace what exists")
     add_max_pixels(locate, str(MAX_PIXELS_ALONE))
     locate.add_argument("--json", action="store_true", help="print one JSON object, of the most certain key")
@@ -263,7 +263,7 @@ def _add_scan(verbs: Any) -> None:
     )
     add_message_bits(scan)
     scan.add_argument("--hits-only", action="store_true", help="write only detections and errors")
-    scan.add_argument("--deep", action="store_true", help="search harder, for tampered images; slow")
+    add_deep(scan)
     scan.add_argument("--force", action="store_true", help="replace OUT, and start over")
     add_max_pixels(scan, str(MAX_PIXELS_EACH))
     scan.add_argument("--json", action="store_true", help="print the summary as one JSON object")

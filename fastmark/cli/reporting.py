@@ -162,7 +162,7 @@ def _outputs(options: argparse.Namespace) -> tuple[str, str]:
     for place in (page, figures):
         check_folder_of(place)
         if Path(place).is_dir():
-            raise OutputError(f"{place} is a folder")
+            raise OutputError(f"{place} is a folder: name a file in it")
         if Path(place).exists() and not options.force and not has_journal(page):
             raise OutputError(f"{place} exists already: choose another output, or --force")
     return page, figures

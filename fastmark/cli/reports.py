@@ -166,7 +166,7 @@ def _read_report(place: str, most: int) -> str:
     if place == "-":
         data = sys.stdin.buffer.read(4 * most) if sys.stdin else b""  # None where the caller closed it
         if not data:
-            raise SourceError("stdin is empty")
+            raise SourceError("stdin is empty: send it the report, or name its file")
     else:
         data = _read(place, 4 * most)
     text = data.decode("utf-8", "replace").strip()

@@ -48,7 +48,7 @@ def read_input(path: str) -> str | bytes:
         return path
     if sys.stdin and (data := sys.stdin.buffer.read()):  # None where the caller closed it
         return data
-    raise InvalidImageError("stdin is empty")
+    raise InvalidImageError("stdin is empty: send it an image, or name a file")
 
 
 def keygen(options: argparse.Namespace) -> int:

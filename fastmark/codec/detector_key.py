@@ -139,7 +139,7 @@ class DetectorKey:
             shown = version if isinstance(version, int) else "unknown"
             raise KeyFormatError(
                 f"the file of the detector key is of version {shown}, this fastmark reads version"
-                f" {FILE_VERSION}"
+                f" {FILE_VERSION}: install a newer fastmark"
             )
         try:
             content = base64.b64decode(encoded, validate=True)

@@ -134,14 +134,17 @@ class Key:
             raise no_key_file()
         if raw[0] != FILE_VERSION:
             raise KeyFormatError(
-                f"the key file is of version {raw[0]}, this fastmark reads version {FILE_VERSION}"
+                f"the key file is of version {raw[0]}, this fastmark reads version {FILE_VERSION}:"
+                " install a newer fastmark"
             )
         body, checksum = raw[:-_CHECKSUM_BYTES], raw[-_CHECKSUM_BYTES:]
         if len(body) != 1 + SECRET_BYTES or not secrets.compare_digest(checksum, _checksum(body)):
-            raise KeyFormatError("the key file is damaged (checksum differs); restore it from a copy")
+            raise KeyFormatError("the key file is damaged (checksum differs): restore it from a copy")
         key = cls(body[1:], name)
         if key_id != key.id:
-            raise KeyFormatError("the key file is damaged (its id does not belong to its secret)")
+            raise KeyFormatError(
+                "the key file is damaged (its id does not belong to its secret): restore it from a copy"
+            )
         return key
 
     def save(self, path: str | os.PathLike[str]) -> None:

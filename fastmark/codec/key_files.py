@@ -24,7 +24,9 @@ def check_name(name: object) -> None:
         KeyFormatError: if ``name`` is not printable text of at most 64 characters.
     """
     if not isinstance(name, str) or len(name) > _MAX_NAME or not name.isprintable():
-        raise KeyFormatError(f"a key's name is printable text of at most {_MAX_NAME} characters")
+        raise KeyFormatError(
+            f"a key's name is printable text of at most {_MAX_NAME} characters: choose another"
+        )
 
 
 def check_new_name(name: str) -> None:
@@ -114,7 +116,9 @@ def load(path: str | os.PathLike[str], from_text: Callable[[str], _T]) -> _T:
     except OSError as error:
         raise KeyFormatError(f"cannot read the key file {shown}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise KeyFormatError(f"{shown} is not a fastmark key file") from None
+        raise KeyFormatError(
+            f"{shown} is not a fastmark key file: make one with 'fastmark keygen', or name another file"
+        ) from None
     except ValueError as error:  # a null byte in the path
         raise KeyFormatError(f"cannot read the key file {shown!r}: {error}") from None
     try:

@@ -39,7 +39,9 @@ def _load(place: str, load: Callable[[str], _Key], from_text: Callable[[str], _K
     name = place.removeprefix("env:")
     text = os.environ.get(name)
     if text is None:
-        raise KeyFormatError(f"the environment variable {name} is not set")
+        raise KeyFormatError(
+            f"the environment variable {name} is not set: set it to the text of a key, or name a key file"
+        )
     try:
         return from_text(text)
     except KeyFormatError as error:

@@ -46,7 +46,6 @@ __all__ = [
     "fitting",
     "format_by_ending",
     "losses",
-    "save_image",
     "write_atomically",
     "write_output",
 ]
@@ -79,6 +78,7 @@ _ALIASES = {
     "PGM": "PPM",
     "PNM": "PPM",
 }
+_REPLACED = "name another file, or replace it with --force"
 _CALLED = {"WEBP": "WebP", "HEIF": "HEIC", "JXL": "JPEG XL"}  # else as Pillow does
 DEFAULTS: dict[str, Any] = {"quality": 95, "subsampling": "4:4:4", "lossless": False}
 """Of the options of encoding, where they are None."""
@@ -111,13 +111,15 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = True) -> str
     _name_of(name)
     try:
         if target.is_dir():
-            raise OutputError(f"{target} is a folder")
+            raise OutputError(f"{target} is a folder: name a file in it")
         if not target.parent.is_dir():
-            raise OutputError(f"{target}: the folder {target.parent} does not exist")
+            raise OutputError(
+                f"{target}: the folder {target.parent} does not exist: make it first, or name another"
+            )
         if not os.access(target.parent, os.W_OK):
             raise OutputError(f"{target}: the folder {target.parent} cannot be written")
         if not overwrite and target.exists():
-            raise OutputError(f"{target} exists already")
+            raise OutputError(f"{target} exists already: {_REPLACED}")
     except OutputError:
         raise
     except OSError as error:  # a name too long, a folder that may not be looked into
@@ -246,28 +248,6 @@ def _name_of(format_name: str) -> str:
     return name
 
 
-def save_image(
-    image: Image.Image,
-    path: str | os.PathLike[str],
-    *,
-    quality: int | None = None,
-    subsampling: str | None = None,
-    lossless: bool | None = None,
-    overwrite: bool = True,
-) -> None:
-    """Encode ``image`` in the format that the ending of ``path`` names, and put it there.
-
-    The file appears whole or not at all; a symbolic link is written through. Options as for
-    ``encode_image``.
-
-    Raises:
-        OutputError: as ``check_output`` and ``encode_image``, or when the file cannot be written.
-    """
-    name = check_output(path, overwrite=overwrite)
-    data = encode_image(image, name, quality=quality, subsampling=subsampling, lossless=lossless)
-    write_output(path, data, overwrite=overwrite)
-
-
 def write_output(path: str | os.PathLike[str], data: bytes, *, overwrite: bool = True) -> None:
     """Put all of ``data`` at ``path``, or nothing; as ``atomic_file``.
 
@@ -281,7 +261,7 @@ def write_output(path: str | os.PathLike[str], data: bytes, *, overwrite: bool =
     """
     try:
         if not overwrite and os.path.lexists(path):
-            raise OutputError(f"{os.fspath(path)} exists already")
+            raise OutputError(f"{os.fspath(path)} exists already: {_REPLACED}")
         write_atomically(path, data)
     except OutputError:
         raise

@@ -44,7 +44,9 @@ def label_of(image: object) -> str:
     if isinstance(image, str | os.PathLike):
         text = os.fsdecode(image)
         if is_key_file(text[:KEY_BYTES].encode("utf-8", "replace")):
-            raise InvalidImageError("the text of a fastmark key was given instead of an image")
+            raise InvalidImageError(
+                "the text of a fastmark key was given instead of an image: name the image"
+            )
         if len(text) > 1000:
             text = text[:100] + "..."
         return text if text and text.isprintable() else repr(text)
@@ -78,7 +80,9 @@ def reading(label: str) -> Iterator[None]:
     except UnidentifiedImageError:
         raise InvalidImageError(f"{label} is not an image of a known format") from None
     except MemoryError:
-        raise InvalidImageError(f"{label} is too large for this machine's memory") from None
+        raise InvalidImageError(
+            f"{label} is too large for this machine's memory: look at a smaller copy"
+        ) from None
     except OSError as error:
         raise InvalidImageError(f"{label} cannot be read: {reason_of(error)}") from error
     # Decoders given hostile bytes raise anything: SyntaxError, struct.error, IndexError, ...

@@ -152,12 +152,16 @@ class Tokens:
         """
         path, name = self._file(), _without_secret(name)
         if not path.exists():
-            raise ServiceError(f"there is no file of tokens at {path}")
+            raise ServiceError(
+                f"there is no file of tokens at {path}: name another, or make one with fastmark token add"
+            )
         with alone(_lock_of(path)):
             known = _read(path)[1]
             kept = {sha256: token for sha256, token in known.items() if token.name != name}
             if len(kept) == len(known):
-                raise ServiceError(f"{path} has no token named {name!r}")
+                raise ServiceError(
+                    f"{path} has no token named {name!r}: fastmark token list shows their names"
+                )
             self._write(path, kept)
 
     def _file(self) -> Path:

@@ -9,11 +9,11 @@ import shutil
 import numpy as np
 import pytest
 from commands import MESSAGE, assert_refused, rows, run
+from image_files import save_image
 from pictures import drawn
 from PIL import Image
 
 from fastmark import Key, Watermarker
-from fastmark.images.encoding import save_image
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_embed_refuses_what_would_do_nothing(made, tmp_path, options, says):
     ("options", "says"),
     [
         ("{made}/plain.png -o - --force", "--force replaces a table"),
-        ("{made} -o rows.csv --address auto", "--address goes with --engine ray"),
+        ("{made} -o rows.csv --address auto", "--address has no effect without --engine ray"),
         ("{made}/plain.png -o rows.csv --column image", "--column goes with Parquet"),
         ("-o rows.csv", "no source"),
     ],

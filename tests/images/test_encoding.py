@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from image_files import ICC, ORIENTATION, draw, encoded, luma, luma_of, make_exif, pil_of_mode
+from image_files import ICC, ORIENTATION, draw, encoded, luma, luma_of, make_exif, pil_of_mode, save_image
 from PIL import ExifTags, Image, PngImagePlugin
 
 from fastmark.errors import FastmarkError, InvalidImageError, OutputError, UnsupportedImageError
 from fastmark.images import encoding as files
-from fastmark.images.encoding import check_output, encode_image, save_image
+from fastmark.images.encoding import check_output, encode_image
 from fastmark.images.opening import open_for_detection, open_for_embedding
 
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><note>kept</note></x:xmpmeta>'

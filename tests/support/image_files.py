@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms
 
+from fastmark.images.encoding import check_output, encode_image, write_output
 from fastmark.images.opening import open_for_detection
 
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -56,3 +58,11 @@ def pil_of_mode(mode: str) -> Image.Image:
         return Image.merge("LA", [Image.fromarray(draw()[..., c]) for c in (0, 1)])
     image = Image.fromarray(draw(channels=4))
     return Image.merge("RGBX", image.split()) if mode == "RGBX" else image.convert(mode)
+
+
+def save_image(
+    image: Image.Image, path: str | os.PathLike[str], *, overwrite: bool = True, **options: Any
+) -> None:
+    """Encode an image and put it in a file, by the steps that commands take; options of the encoding."""
+    name = check_output(path, overwrite=overwrite)
+    write_output(path, encode_image(image, name, **options), overwrite=overwrite)
