@@ -29,6 +29,9 @@ _WITHHELD_SPREAD = 0.07  # of what withheld blocks show over what others do, of 
 
 _MATCH, _MISMATCH = math.log(100), math.log(7)  # least ratio of likelihoods, either way
 _BOUND_MATCH = math.log(1e-5)  # of z of the binding, where the mark is not bound
+# The same, from which on a mark follows the image too well for one that was made for another. So it does where
+# contrast was raised so much that hardly any content became a lot.
+_FOLLOWS = math.log(1e-3)
 _BOUND_FLAGS = math.log(3e-4)  # of the flags' z, where the mark is not bound
 # Standard deviations by which withheld chips show less: what they carry alone, or together with how they are
 # bound, at least in forgeries; together where a match is doubted, and at most in whole marks.
@@ -89,7 +92,7 @@ def judge(others: ChipSums, withheld: ChipSums) -> Origins:
     binding: Binding = "unknown"
     if ratio >= _MATCH and log_bound <= _BOUND_MATCH:
         binding = "match"
-    elif ratio <= -_MISMATCH and log_flags <= _BOUND_FLAGS:
+    elif ratio <= -_MISMATCH and log_flags <= _BOUND_FLAGS and log_bound > _FOLLOWS:
         binding = "mismatch"
     known = log_bound <= _BOUND_MATCH or log_flags <= _BOUND_FLAGS
     made_with: MadeWith = "unknown"

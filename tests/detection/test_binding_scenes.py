@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import pytest
 from pictures import drawn
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 from fastmark import Key, Watermarker
 from fastmark.codec.plane import pixels_per_unit
@@ -135,3 +135,12 @@ def test_a_place_is_doubted_where_the_pilot_agrees_better_beside_it():
     assert not beside(255 - marked)
     assert beside(np.ascontiguousarray(marked[3:, 2:])) and beside(np.ascontiguousarray(marked[5:, 6:]))
     assert not beside(np.ascontiguousarray(marked[8:, 16:]))
+
+
+@pytest.mark.parametrize("seed", [0, 2, 3])
+def test_an_image_whose_contrast_was_raised_by_much_is_not_called_a_copy(seed):
+    """Hardly any content became a lot: the mark follows it, but not as far as it would if made for it now."""
+    marker = marker_of(seed)
+    marked = marker.embed((200 + 0.08 * drawn(512, 512, seed).astype(float)).astype(np.uint8), MESSAGE)
+    found = marker.detect(np.asarray(ImageOps.autocontrast(Image.fromarray(marked))))
+    assert found.message == MESSAGE and found.binding in ("match", "unknown")
