@@ -29,8 +29,8 @@ _WITHHELD_SPREAD = 0.07  # of what withheld blocks show over what others do, of 
 
 _MATCH, _MISMATCH = math.log(100), math.log(7)  # least ratio of likelihoods, either way
 _BOUND_MATCH = math.log(1e-5)  # of z of the binding, where the mark is not bound
-# The same, from which on a mark follows the image too well for one that was made for another. So it does where
-# contrast was raised so much that hardly any content became a lot.
+# The same, from which on a mark follows the image too well for one that was made for another. So it does
+# where contrast was raised so much that hardly any content became a lot.
 _FOLLOWS = math.log(1e-3)
 _BOUND_FLAGS = math.log(3e-4)  # of the flags' z, where the mark is not bound
 # Standard deviations by which withheld chips show less: what they carry alone, or together with how they are
