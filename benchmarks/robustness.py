@@ -37,6 +37,9 @@ from attacks import ATTACKS, TARGETS, Attack
 
 Row = dict[str, Any]
 
+# attacks after which an image is inverted, or mirrored
+INVERTING, MIRRORING = ("invert",), ("flip-x", "flip-y", "transpose", "transverse")
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -304,11 +307,31 @@ def by_watermark(rows: list[Row]) -> list[Row]:
     return [{"watermark": name} | line for name, part in parts.items() for line in by_group(part)]
 
 
+def by_claim(rows: list[Row]) -> list[Row]:
+    """What is said of images whose message is read, group by group, and how often it is not so.
+
+    All are genuine: `mismatch` and `detector key` accuse them.
+    """
+    lines = []
+    for name, part in grouped(rows, "group").items():
+        read = [row for row in part if row["message_ok"]]
+        said = {"match": "binding", "mismatch": "binding", "key": "made_with", "detector key": "made_with"}
+        line = {"group": name, "read": len(read)}
+        line |= {word: sum(row[column] == word for row in read) for word, column in said.items()}
+        wrongly = {
+            "inverted": sum(bool(row["inverted"]) != (row["attack"] in INVERTING) for row in read),
+            "mirrored": sum(bool(row["mirrored"]) != (row["attack"] in MIRRORING) for row in read),
+        }
+        lines.append(line | {f"{claim}, wrongly": count for claim, count in wrongly.items()})
+    return lines
+
+
 def report_marked(rows: list[Row]) -> list[Row]:
     table = by_attack(rows)
     print_table("by attack", table)
     print_table("pictures that lost most (group everyday)", by_picture(rows))
     print_table("by group, against the targets", by_watermark(rows))
+    print_table("what is said of those whose message is read", by_claim(rows))
     return table
 
 

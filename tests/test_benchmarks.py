@@ -86,3 +86,24 @@ def test_an_archive_of_given_pictures_is_made_of_jpegs_of_the_areas_it_says(scri
         assert image.format == "JPEG" and get_sampling(image) == 2  # 4:2:0
         assert bulk.LEAST_AREA * 0.99 <= image.width * image.height <= bulk.MOST_AREA * 1.01
         assert image.width <= 1.5 * 900 + 1 and image.height <= 1.5 * 900 + 1  # never enlarged by more
+
+
+# ---- what is said of watermarked pictures ------------------------------------------------------------
+
+
+def test_what_is_said_wrongly_of_genuine_images_is_counted(scripts):
+    columns = ("attack", "message_ok", "binding", "made_with", "inverted", "mirrored")
+    rows = [
+        ("none", 1, "match", "key", False, False),
+        ("invert", 1, "match", "key", True, False),
+        ("jpeg-50", 1, "mismatch", "unknown", True, False),
+        ("flip-x", 1, "unknown", "detector key", False, False),
+        ("jpeg-10", 0, "", "", True, True),
+    ]
+    named = [{"group": "everyday", **dict(zip(columns, row, strict=True))} for row in rows]
+    (line,) = scripts("robustness").by_claim(named)
+    assert line.pop("group") == "everyday"
+    assert line == {"read": 4, "match": 2, "mismatch": 1, "key": 2, "detector key": 1} | {
+        "inverted, wrongly": 1,
+        "mirrored, wrongly": 1,
+    }
