@@ -17,7 +17,8 @@ of one scene:
 - work_ms: time of locating alone, one thread, of thread_time.
 
 ``--several`` tells of collages instead: how many of their marks ``detect_all`` finds, and the p-values of the
-searches that had nothing to find. ``--draw`` makes the picture of the README, of drawn scenes.
+searches that had nothing to find. ``--changes`` tells in how many images a change of content is told, where
+there is one and where there is none. ``--draw`` makes the picture of the README, of drawn scenes.
 """
 
 from __future__ import annotations
@@ -32,11 +33,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest import mock
 
-from _common import find_pictures, fitted, header, label, one_thread_each, read_rgb, write_csv
+from _common import (
+    find_pictures,
+    fitted,
+    header,
+    in_processes,
+    label,
+    one_thread_each,
+    print_table,
+    read_rgb,
+    write_csv,
+)
 
 one_thread_each()
 
 import numpy as np  # noqa: E402
+from _locating_changes import changes, told  # noqa: E402
 from hero import draw_scene  # noqa: E402
 from PIL import Image  # noqa: E402
 
@@ -334,6 +346,10 @@ def main() -> None:
         "--largest", type=int, default=640, help="pixels of a longer side; larger ones shrink"
     )
     parser.add_argument("--several", action="store_true")
+    parser.add_argument(
+        "--changes", action="store_true", help="of content under the watermark: which are told"
+    )
+    parser.add_argument("--workers", type=int, default=1, help="of --changes")
     parser.add_argument("--draw", type=Path, metavar="PNG")
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
@@ -341,6 +357,17 @@ def main() -> None:
         draw(options.draw)
         return
     paths = find_pictures(options.folders, options.limit)
+    if options.changes:
+        jobs = [(path, paths[number - 1]) for number, path in enumerate(paths)]
+        found = [row for _, part in in_processes(changes, jobs, options.workers) for row in part]
+        print_table("images in which a change is told, %", told(found))
+        if options.output:
+            write_csv(
+                options.output,
+                header("locating.py --changes", options.workers, pictures=len(paths)),
+                told(found),
+            )
+        return
     marker, rows = Watermarker(KEY), []
     pictures = [shrunk(read_rgb(path), options.largest) for path in paths]
     for number, path in enumerate(paths):

@@ -43,6 +43,9 @@ _SHOWS_NOTHING, _SHOWS_LITTLE = 0.02, 0.1
 # benchmarks/binding.py --sweep. Of blocks that carry the mark, what their surroundings show at least of its
 # mean, and of the usual energy; how much of that counts at most.
 _LEAST_SHARE, _LEAST_SHOWN, _MOST_SHOWN = 0.3, 0.25, 2.0
+# Blocks that lie on the image in part, and the neighbours of which they are content; as far as blocks that do
+# not carry the mark look as if they did, in standard deviations of the window.
+_BESIDE, _BLURRED = 2, 2 / 3
 _LEAST_ENERGY = 1e-12
 
 
@@ -103,34 +106,31 @@ def measure(
     sign = np.float32(-1 if placement.inverted else 1)
     seen, sure = view.blocks.inside > 0, None
     if surely or finding.window is not None:
-        n, v = _shown(view, carrier, decoded, sign)
+        n, v = shown(view, carrier, decoded, sign)
         if finding.window is not None:
-            seen &= _box_mask(n, v)
+            # what lies round the image is no content of it
+            inner = np.zeros_like(seen)
+            inner[box_of(n, v)] = True
+            seen &= inner
         if surely:
             sure = _surely_carry(n, v, seen)
     content = block_content(luma, carrier.binding.partners, view.origin, seen, sure)
     return sum_chips(view.blocks, view.origin, sign * content, carrier, decoded, sign)
 
 
-def box_of_chips(view: ChipView, carrier: Carrier, decoded: Decoded, sign: np.float32) -> tuple[slice, slice]:
-    """Return the rows and columns of blocks in which the mark lies: a window is cut by its pilot, coarsely.
-
-    Args:
-        view: of the chips.
-        carrier: of the key.
-        decoded: the message.
-        sign: -1 where the image's greys are turned round.
-    """
-    return _box(*_shown(view, carrier, decoded, sign))
-
-
-def _shown(
+def shown(
     view: ChipView, carrier: Carrier, decoded: Decoded, sign: np.float32
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return what blocks show of the mark, n, and the energy of that, v: float32 ``(BY, BX)``.
 
     As with the chips' weights, only blocks that detector keys know are looked at, and no keyed sign but the
     chips' own.
+
+    Args:
+        view: of the chips.
+        carrier: of the key.
+        decoded: the message.
+        sign: -1 where the image's greys are turned round.
     """
     n_rows, n_columns = view.blocks.inside.shape
     down = (view.origin[0] + np.arange(n_rows)[:, None]) % GRID
@@ -143,15 +143,13 @@ def _shown(
     return np.tensordot(weights, x, axes=1), np.tensordot(weights**2, energies, axes=1)
 
 
-def _box(n: NDArray[np.float32], v: NDArray[np.float32]) -> tuple[slice, slice]:
+def box_of(n: NDArray[np.float32], v: NDArray[np.float32]) -> tuple[slice, slice]:
+    """Return the rows and columns of blocks in which the mark lies: a window is cut by its pilot, coarsely.
+
+    ``n``, ``v``: of :func:`shown`.
+    """
     prior = min(_SHOWS_NOTHING, _SHOWS_LITTLE * float(v.mean()))
     return trimmed(evidence_of(n, v) - np.float32(prior), (slice(0, n.shape[0]), slice(0, n.shape[1])))
-
-
-def _box_mask(n: NDArray[np.float32], v: NDArray[np.float32]) -> NDArray[np.bool_]:
-    mask = np.zeros(n.shape, bool)
-    mask[_box(n, v)] = True
-    return mask
 
 
 def _surely_carry(
@@ -160,20 +158,22 @@ def _surely_carry(
     """Return the blocks that carry the mark with all of their neighbours: bool ``(BY, BX)``.
 
     Around a block that does, ``sum n`` is about ``sum v``, and that is not much less than elsewhere. What
-    lies beside the mark looks like it up to two thirds of the window's standard deviation. Where an image
-    ends, v is far above what the mark makes it, and counts no more than that. Of what lies beyond the
-    ``seen`` blocks nothing is sure.
+    lies beside the mark looks like it for a part of the window's standard deviation. Where an image ends, v
+    is far above what the mark makes it, and counts no more than that. What lies beyond the ``seen`` blocks
+    is not known.
     """
     usual = _median_of_busy(v)
-    limit = np.minimum(1, _MOST_SHOWN * usual / np.maximum(v, np.float32(_LEAST_ENERGY))) * seen
+    inside: NDArray[np.float32] = seen.astype(np.float32)
+    counted: NDArray[np.float32] = np.minimum(_MOST_SHOWN * usual / np.maximum(v, _LEAST_ENERGY), 1) * inside
     spread = spread_for(usual)
     window = gaussian(spread)
-    counts = np.maximum(convolve(seen.astype(np.float32), window), np.float32(_LEAST_ENERGY))
-    plain, energy = convolve(n * limit, window) / counts, convolve(v * limit, window) / counts
+    total: NDArray[np.float32] = np.maximum(convolve(inside, window), np.float32(_LEAST_ENERGY))
+    plain, energy = convolve(n * counted, window) / total, convolve(v * counted, window) / total
     carry = (plain > _LEAST_SHARE * energy) & (energy > _LEAST_SHOWN * _median_of_busy(energy))
-    # beside those are blocks that lie on the image in part, and then their neighbours
-    reach = math.ceil(2 + 2 / 3 * spread)
-    return ~dilated(np.pad(~(seen & carry), reach, constant_values=True), reach)[reach:-reach, reach:-reach]
+    # beside others are blocks that lie on the image in part, and then their neighbours
+    beyond = dilated(np.pad(~seen, _BESIDE, constant_values=True), _BESIDE)
+    beside = dilated(seen & ~carry, math.ceil(_BESIDE + _BLURRED * spread))
+    return ~beside & ~beyond[_BESIDE:-_BESIDE, _BESIDE:-_BESIDE]
 
 
 def _median_of_busy(energy: NDArray[np.float32]) -> float:

@@ -23,7 +23,7 @@ from fastmark.detection.placement import Placement
 from fastmark.detection.reading import Finding
 from fastmark.detection.scores import ScorePlanes
 from fastmark.detection.smoothing import convolve, gaussian, smoothed_z, spread_for
-from fastmark.detection.survey import Lattice, Survey, survey
+from fastmark.detection.survey import Lattice, Survey, following, survey
 from fastmark.images.opening import DetectorInput
 from fastmark.kernels import location as kernels
 from fastmark.locations import Box, Location
@@ -110,16 +110,17 @@ def locate(
         planes, corner, found = ground.planes, np.zeros(2, np.int64), replace(finding, placement=placement)
     assert found.placement is not None
     bound = finding.message is not None and detection.binding_log_ratio is not None
-    seen = survey(planes, found, carrier, pixels, bound=bound)
+    seen = survey(planes, found, carrier, pixels)
     weights, _, carries = find_parts(seen)
     n, v = _weighed(seen.plain, weights), _weighed(seen.energy, weights**2)
     spread = spread_for(float(v[carries].mean()) if carries.any() else 0.0)
     heat = smoothed_z(n, v, spread)
     change = None
-    if seen.bound is not None and seen.bound_energy is not None:
+    if bound:
         others, withheld = measure(middle, finding, carrier)
         depth = CLASSES[int(np.argmax(class_weights(others.plus(withheld))))].depth
-        b, w = _weighed(seen.bound, weights[:-1]), _weighed(seen.bound_energy, weights[:-1] ** 2)
+        follows, power = following(seen, planes, found, carrier, carries)
+        b, w = _weighed(follows, weights[:-1]), _weighed(power, weights[:-1] ** 2)
         ratio = (depth**2 * w / 2 - depth * b) * carries
         change = convolve(ratio.astype(np.float32), gaussian(_CHANGE_SMOOTHING * spread))
     grid = Grid(found.placement, corner, pixels, seen.lattice)

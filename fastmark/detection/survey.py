@@ -18,11 +18,12 @@ from fastmark.codec.binding import block_content
 from fastmark.codec.carrier import Carrier
 from fastmark.codec.plane import Plane
 from fastmark.codec.tables import BLOCK, GRID, N_COEFFICIENTS, TORUS
-from fastmark.detection.chip_sums import block_luma, box_of_chips, known_signs
+from fastmark.detection.chip_sums import block_luma, known_signs
 from fastmark.detection.placement import Placement
 from fastmark.detection.reading import Finding
 from fastmark.detection.resampling import FIELD_SPACING, reduction_of, resample
 from fastmark.detection.scores import SCORE_FLOOR, ScorePlanes
+from fastmark.detection.smoothing import dilated
 from fastmark.detection.soft_bits import ChipBlocks
 from fastmark.kernels import chips as chip_kernels
 from fastmark.kernels import resample as kernels
@@ -32,6 +33,7 @@ N_CHANNELS = N_COEFFICIENTS + 1
 
 _LEAST_PIXELS = 8.0  # a side of a node
 _STRIP = 256  # units of height that are looked at at a time
+_BESIDE = 2  # blocks: one that lies on the image in part, and those of whose content it is a part
 _TABLE = kernels.cubic_table()
 _NO_FIELD = np.zeros((2, 2, 2), np.float32)
 
@@ -86,25 +88,23 @@ class Lattice:
 class Survey:
     """What each node of a lattice shows of a mark; x is a statistic of a block times its known sign.
 
-    The first two are float32 ``(11, H, W)``, by channel, the last two ``(10, H, W)``.
-
     Attributes:
         lattice: the nodes.
-        plain: ``sum x``.
-        energy: ``sum x^2``: over the key, the variance of ``plain`` where there is no mark.
-        bound: ``sum b C x``, b the keyed signs of the binding, C the content of the block; None without a
-            message.
-        bound_energy: ``sum (C x)^2``, likewise.
+        plain: float32 ``(11, H, W)``, ``sum x`` by channel.
+        energy: float32 ``(11, H, W)``, ``sum x^2``: over the key, the variance of ``plain`` where there is no
+            mark.
+        chips: float32 ``(10, BY, BX)``, x of the blocks.
+        whole: bool ``(BY, BX)``, which blocks lie on the plane.
     """
 
     lattice: Lattice
     plain: NDArray[np.float32]
     energy: NDArray[np.float32]
-    bound: NDArray[np.float32] | None
-    bound_energy: NDArray[np.float32] | None
+    chips: NDArray[np.float32]
+    whole: NDArray[np.bool_]
 
 
-def survey(planes: ScorePlanes, finding: Finding, carrier: Carrier, pixels: float, *, bound: bool) -> Survey:
+def survey(planes: ScorePlanes, finding: Finding, carrier: Carrier, pixels: float) -> Survey:
     """Look at every block of a found mark.
 
     Args:
@@ -112,7 +112,6 @@ def survey(planes: ScorePlanes, finding: Finding, carrier: Carrier, pixels: floa
         finding: with a placement.
         carrier: of the key.
         pixels: a side of a sample.
-        bound: whether the binding is looked at, which needs a message.
     """
     placement = finding.placement
     assert placement is not None
@@ -130,49 +129,47 @@ def survey(planes: ScorePlanes, finding: Finding, carrier: Carrier, pixels: floa
         whole = np.empty(lattice.blocks, np.float32)
         chip_kernels.whole_blocks(grid.inside, BLOCK, whole)
         strips = _cut(grid.scores)
-    content = follows = None
-    if bound:
-        luma = block_luma(planes, placement, lattice.first_block, lattice.blocks, finding.field)
-        seen = (whole > 0) & _inside_window(lattice, finding, carrier, sign)
-        content = sign * block_content(luma, carrier.binding.partners, lattice.first_block, seen)
-        follows = carrier.binding.signs
-    sums = [
-        np.zeros((n, *lattice.shape), np.float32) for n in (N_CHANNELS, N_CHANNELS, *[N_COEFFICIENTS] * 2)
-    ]
-    per_node = lattice.side // BLOCK
+    down, across = _places(lattice)
+    x = np.empty((N_CHANNELS, *lattice.blocks), np.float32)
     for first, scores in strips:
         rows = slice(first, first + scores.shape[0] // BLOCK)
-        nodes = slice(first // per_node, rows.stop // per_node)
-        inside = whole[rows]
-        down = (lattice.first_block[0] + np.arange(rows.start, rows.stop)[:, None]) % GRID
-        across = (lattice.first_block[1] + np.arange(inside.shape[1])) % GRID
-        chips = ChipBlocks.of(scores).coefficients * known[:, down, across]
         place = lattice.start[0] + BLOCK * first, lattice.start[1]
-        x = np.concatenate([chips, sign * _pilot_blocks(scores, pilot, place)[None]]) * inside
-        sums[0][:, nodes], sums[1][:, nodes] = lattice.pool(x), lattice.pool(x**2)
-        if content is not None and follows is not None:
-            x = chips * (inside * content[rows])
-            sums[2][:, nodes] = lattice.pool(follows[:, down, across] * x)
-            sums[3][:, nodes] = lattice.pool(x**2)
-    if content is None:
-        return Survey(lattice, sums[0], sums[1], None, None)
-    return Survey(lattice, *sums)
+        x[:-1, rows] = ChipBlocks.of(scores).coefficients * known[:, down[rows], across]
+        x[-1, rows] = sign * _pilot_blocks(scores, pilot, place)
+    x *= whole
+    return Survey(lattice, lattice.pool(x), lattice.pool(x**2), x[:-1], whole > 0)
 
 
-def _inside_window(
-    lattice: Lattice, finding: Finding, carrier: Carrier, sign: np.float32
-) -> NDArray[np.bool_]:
-    """Return which blocks are of the image, and not of what lies round it in a window: bool ``(BY, BX)``."""
-    inside = np.ones(lattice.blocks, bool)
-    if finding.window is not None and finding.view is not None and finding.message is not None:
-        box = box_of_chips(finding.view, carrier, finding.message, sign)
-        ranges = zip(lattice.first_block, finding.view.origin, lattice.blocks, box, strict=True)
-        down, across = (
-            (at - first + np.arange(n) >= span.start) & (at - first + np.arange(n) < span.stop)
-            for at, first, n, span in ranges
-        )
-        inside = down[:, None] & across
-    return inside
+def following(
+    seen: Survey, planes: ScorePlanes, finding: Finding, carrier: Carrier, carries: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return how the chips of each node follow its content: ``sum b C x`` and ``sum (C x)^2``.
+
+    float32 ``(10, H, W)``, b the keyed signs of the binding, C the content of the block. It is 0 where the
+    block or its partner lies beside parts that do not carry the mark: those may be a canvas, or a caption.
+
+    Args:
+        seen: what the blocks show.
+        planes, finding, carrier: as of :func:`survey`, with a message.
+        carries: bool ``(H, W)``, the nodes that carry the mark.
+    """
+    assert finding.placement is not None
+    lattice, sign = seen.lattice, np.float32(-1 if finding.placement.inverted else 1)
+    luma = block_luma(planes, finding.placement, lattice.first_block, lattice.blocks, finding.field)
+    per_node = lattice.side // BLOCK
+    others = seen.whole & ~carries.repeat(per_node, axis=0).repeat(per_node, axis=1)
+    sure = ~dilated(others, _BESIDE)
+    content = block_content(luma, carrier.binding.partners, lattice.first_block, seen.whole, sure)
+    x = seen.chips * (sign * content)
+    down, across = _places(lattice)
+    signs = carrier.binding.signs[:, down, across].astype(np.float32)
+    return lattice.pool(signs * x), lattice.pool(x**2)
+
+
+def _places(lattice: Lattice) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the places of the blocks on the torus' grid: rows as a column, and columns."""
+    (y, x), (n_rows, n_columns) = lattice.first_block, lattice.blocks
+    return (y + np.arange(n_rows)[:, None]) % GRID, (x + np.arange(n_columns)) % GRID
 
 
 def _pilot_blocks(scores: Plane, pilot: NDArray[np.float32], at: tuple[int, int]) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageOps
 
 from fastmark import Key, Watermarker
 from fastmark.codec.plane import pixels_per_unit
-from fastmark.detection.chip_sums import box_of_chips
+from fastmark.detection.chip_sums import box_of, shown
 from fastmark.detection.detector import analyse
 from fastmark.images.opening import open_for_detection
 
@@ -91,7 +91,7 @@ def test_the_box_of_chips_is_where_the_image_lies():
     marker, detector = marker_of(1), marker_of(1).key_detector
     canvas = on_canvas(marker.embed(drawn(480, 400, 3), MESSAGE), 20, 780, 1100, (168, 304))
     finding = detector.search(analyse(open_for_detection(canvas, unit=pixels_per_unit))).finding
-    rows, columns = box_of_chips(finding.view, detector.carrier, finding.message, np.float32(1))
+    rows, columns = box_of(*shown(finding.view, detector.carrier, finding.message, np.float32(1)))
     placement, origin = finding.placement, finding.view.origin
     for span, place, first, start, size in zip(
         (rows, columns), placement.offset, origin, (168, 304), (480, 400), strict=True

@@ -219,7 +219,7 @@ def test_heat_is_unit_normal_where_there_is_no_mark(key, marker, other_carrier, 
                 placement.matrix, np.array(shift, float), False, placement.n_tones, 0.0, 0.0
             )
             finding.message, finding.view = found.finding.message, found.finding.view
-            seen = survey(analysis.planes, finding, one, 1, bound=False)
+            seen = survey(analysis.planes, finding, one, 1)
             n, v = seen.plain.sum(axis=0), seen.energy.sum(axis=0)
             values.append(smoothed_z(n, v, 1.2)[::5, ::5])
     z = np.concatenate([one.ravel() for one in values])
