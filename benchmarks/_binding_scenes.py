@@ -35,6 +35,8 @@ SWEPT = {
     "_LEAST_SHARE": (0.3, 0.15, 0.5),
     "_LEAST_SHOWN": (0.25, 0.1, 0.5),
     "_MOST_SHOWN": (2.0, 1.0, 4.0, 16.0),
+    "_SHOWS_NOTHING": (0.02, 0.0, 0.1),
+    "_SHOWS_LITTLE": (0.1, 0.03, 0.3),
     "_BESIDE": (2, 1, 3),
     "_BLURRED": (2 / 3, 0.0, 1.3),
 }

@@ -37,11 +37,12 @@ _NO_FIELD = np.zeros((2, 2, 2), np.float32)
 # Blocks either way around one that tell its weight; energy with which the mean of all counts beside theirs,
 # as a share of all energy; least weight.
 _REACH, _PRIOR, _LEAST_FACTOR = 3, 0.02, 0.1
-# Against blocks that show nothing, as a logarithm of the ratio of likelihoods, and at most as a share of the
-# power that blocks show: the rows of a flat canvas add up to a border, and those of a weak mark do not.
+# benchmarks/binding.py --sweep tells what these do. Against blocks that show nothing, as a logarithm of the
+# ratio of likelihoods, and at most as a share of the power that blocks show: the rows of a flat canvas add up
+# to a border, and those of a weak mark do not.
 _SHOWS_NOTHING, _SHOWS_LITTLE = 0.02, 0.1
-# benchmarks/binding.py --sweep. Of blocks that carry the mark, what their surroundings show at least of its
-# mean, and of the usual energy; how much of that counts at most.
+# Of blocks that carry the mark, what their surroundings show at least of its mean, and of the usual energy;
+# how much of that counts at most.
 _LEAST_SHARE, _LEAST_SHOWN, _MOST_SHOWN = 0.3, 0.25, 2.0
 # Blocks that lie on the image in part, and the neighbours of which they are content; as far as blocks that do
 # not carry the mark look as if they did, in standard deviations of the window.
