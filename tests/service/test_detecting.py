@@ -1,6 +1,7 @@
 """What the service says of images, to whom, and in which forms it takes them."""
 
 import base64
+import dataclasses
 import io
 import json
 
@@ -89,6 +90,23 @@ def test_cells_that_were_changed_are_drawn_in_another_colour(house):
     assert cells.shape[:2] == location.carries.shape
     assert np.array_equal(cells[..., 3] > 0, location.carries)
     assert draw(house.marker.locate(drawn(300, 300, 3))) is None
+
+
+def test_a_change_is_drawn_where_it_is_likely_and_in_more_than_a_few_cells(house):
+    location = house.marker.locate(Image.open(io.BytesIO(house.marked)))
+
+    def orange(disagreement):
+        drawn_map = draw(dataclasses.replace(location, disagreement=disagreement))
+        cells = np.asarray(Image.open(io.BytesIO(base64.b64decode(drawn_map.partition(",")[2]))))
+        return (cells[..., 0] > cells[..., 2]) & (cells[..., 3] > 0)
+
+    assert location.disagreement is not None and not orange(location.disagreement).any()
+    likely = np.where(np.arange(location.carries.size).reshape(location.carries.shape) % 9 == 0, 7.0, 6.8)
+    np.testing.assert_array_equal(orange(likely), location.carries & (likely > 6.9))
+    few = np.zeros_like(likely)
+    few[np.unravel_index(np.flatnonzero(location.carries)[: few.size // 100], few.shape)] = 50.0
+    assert not orange(few).any()
+    assert not orange(None).any()
 
 
 def test_a_signed_report_holds_for_the_answer(client, house):
