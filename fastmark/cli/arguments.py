@@ -43,8 +43,8 @@ def add_deep(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--deep",
         action="store_true",
-        help="search harder, for tampered images: some 20 seconds for each key that is not found, and as much"
-        " for the public watermark",
+        help="search harder, for tampered images: some 20 seconds for each image and key that is not found,"
+        " the key of the public watermark included",
     )
 
 

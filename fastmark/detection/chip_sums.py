@@ -44,9 +44,10 @@ _SHOWS_NOTHING, _SHOWS_LITTLE = 0.02, 0.1
 # Of blocks that carry the mark, what their surroundings show at least of its mean, and of the usual energy;
 # how much of that counts at most.
 _LEAST_SHARE, _LEAST_SHOWN, _MOST_SHOWN = 0.3, 0.25, 2.0
-# Blocks that lie on the image in part, and the neighbours of which they are content; as far as blocks that do
-# not carry the mark look as if they did, in standard deviations of the window.
-_BESIDE, _BLURRED = 2, 2 / 3
+BESIDE = 2
+"""Blocks beside others: those that lie on the image in part, and the neighbours of which they are content."""
+# Standard deviations of the window as far as blocks without the mark look as if they carried it.
+_BLURRED = 2 / 3
 _LEAST_ENERGY = 1e-12
 
 
@@ -133,15 +134,24 @@ def shown(
         decoded: the message.
         sign: -1 where the image's greys are turned round.
     """
-    n_rows, n_columns = view.blocks.inside.shape
-    down = (view.origin[0] + np.arange(n_rows)[:, None]) % GRID
-    across = (view.origin[1] + np.arange(n_columns)) % GRID
+    down, across = places_of(view.origin, view.blocks.inside.shape)
     counted = view.blocks.inside * ~carrier.binding.withheld[down, across]
     x = view.blocks.coefficients * known_signs(carrier, decoded, sign)[:, down, across] * counted
     energies = x**2
     plain, energy = x.sum(axis=(1, 2), dtype=np.float64), energies.sum(axis=(1, 2), dtype=np.float64)
     weights = np.maximum(plain / np.maximum(energy, _LEAST_ENERGY), 0).astype(np.float32)
     return np.tensordot(weights, x, axes=1), np.tensordot(weights**2, energies, axes=1)
+
+
+def places_of(origin: tuple[int, int], shape: tuple[int, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the places of blocks on the torus' grid: rows as a column, and columns.
+
+    Args:
+        origin: place of the first block, any representative.
+        shape: number of blocks, down and across.
+    """
+    n_rows, n_columns = shape
+    return (origin[0] + np.arange(n_rows)[:, None]) % GRID, (origin[1] + np.arange(n_columns)) % GRID
 
 
 def box_of(n: NDArray[np.float32], v: NDArray[np.float32]) -> tuple[slice, slice]:
@@ -172,9 +182,9 @@ def _surely_carry(
     plain, energy = convolve(n * counted, window) / total, convolve(v * counted, window) / total
     carry = (plain > _LEAST_SHARE * energy) & (energy > _LEAST_SHOWN * _median_of_busy(energy))
     # beside others are blocks that lie on the image in part, and then their neighbours
-    beyond = dilated(np.pad(~seen, _BESIDE, constant_values=True), _BESIDE)
-    beside = dilated(seen & ~carry, math.ceil(_BESIDE + _BLURRED * spread))
-    return ~beside & ~beyond[_BESIDE:-_BESIDE, _BESIDE:-_BESIDE]
+    beyond = dilated(np.pad(~seen, BESIDE, constant_values=True), BESIDE)
+    beside = dilated(seen & ~carry, math.ceil(BESIDE + _BLURRED * spread))
+    return ~beside & ~beyond[BESIDE:-BESIDE, BESIDE:-BESIDE]
 
 
 def _median_of_busy(energy: NDArray[np.float32]) -> float:

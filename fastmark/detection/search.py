@@ -126,8 +126,8 @@ class Search:
         excess = shown.view.excess
         small = math.prod(self._analysis.planes.shape) <= _SMALL
         worth = excess >= (_WORTH_A_SMALL_CROP if small else _WORTH_A_CROP)
-        likely = sure or worth or excess <= TONES_MISSING
-        if shown.lies_beside() if self.finding.proven else likely:
+        cropped = shown.lies_beside() if self.finding.proven else sure or worth or excess <= TONES_MISSING
+        if cropped:
             placement = min(placement, self._try_shifts(), key=lambda one: one.log_p)
         return placement
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from fastmark.codec.binding import block_content
 from fastmark.codec.carrier import Carrier
 from fastmark.codec.plane import Plane
-from fastmark.codec.tables import BLOCK, GRID, N_COEFFICIENTS, TORUS
-from fastmark.detection.chip_sums import block_luma, known_signs
+from fastmark.codec.tables import BLOCK, N_COEFFICIENTS, TORUS
+from fastmark.detection.chip_sums import BESIDE, block_luma, known_signs, places_of
 from fastmark.detection.placement import Placement
 from fastmark.detection.reading import Finding
 from fastmark.detection.resampling import FIELD_SPACING, reduction_of, resample
@@ -33,7 +33,6 @@ N_CHANNELS = N_COEFFICIENTS + 1
 
 _LEAST_PIXELS = 8.0  # a side of a node
 _STRIP = 256  # units of height that are looked at at a time
-_BESIDE = 2  # blocks: one that lies on the image in part, and those of whose content it is a part
 _TABLE = kernels.cubic_table()
 _NO_FIELD = np.zeros((2, 2, 2), np.float32)
 
@@ -129,7 +128,7 @@ def survey(planes: ScorePlanes, finding: Finding, carrier: Carrier, pixels: floa
         whole = np.empty(lattice.blocks, np.float32)
         chip_kernels.whole_blocks(grid.inside, BLOCK, whole)
         strips = _cut(grid.scores)
-    down, across = _places(lattice)
+    down, across = places_of(lattice.first_block, lattice.blocks)
     x = np.empty((N_CHANNELS, *lattice.blocks), np.float32)
     for first, scores in strips:
         rows = slice(first, first + scores.shape[0] // BLOCK)
@@ -158,18 +157,12 @@ def following(
     luma = block_luma(planes, finding.placement, lattice.first_block, lattice.blocks, finding.field)
     per_node = lattice.side // BLOCK
     others = seen.whole & ~carries.repeat(per_node, axis=0).repeat(per_node, axis=1)
-    sure = ~dilated(others, _BESIDE)
+    sure = ~dilated(others, BESIDE)
     content = block_content(luma, carrier.binding.partners, lattice.first_block, seen.whole, sure)
     x = seen.chips * (sign * content)
-    down, across = _places(lattice)
+    down, across = places_of(lattice.first_block, lattice.blocks)
     signs = carrier.binding.signs[:, down, across].astype(np.float32)
     return lattice.pool(signs * x), lattice.pool(x**2)
-
-
-def _places(lattice: Lattice) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the places of the blocks on the torus' grid: rows as a column, and columns."""
-    (y, x), (n_rows, n_columns) = lattice.first_block, lattice.blocks
-    return (y + np.arange(n_rows)[:, None]) % GRID, (x + np.arange(n_columns)) % GRID
 
 
 def _pilot_blocks(scores: Plane, pilot: NDArray[np.float32], at: tuple[int, int]) -> NDArray[np.float32]:
