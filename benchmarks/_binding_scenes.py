@@ -29,6 +29,7 @@ Row = dict[str, Any]
 NAMES = ("frame-blurred", "meme-640", "phone-1080x2400", "screen-0.55-png", "screen-1600x1200")
 NAMES += ("screenshot-png", "slide")
 SIDE = 512
+SIDES = (256, 512, 1100, 2200)
 CONTRAST, LEVEL = 0.04, 200.0  # of quiet images, and the grey about which they vary
 # of chip_sums: the values that a sweep tries, those of today first
 SWEPT = {
@@ -37,19 +38,21 @@ SWEPT = {
     "_MOST_SHOWN": (2.0, 1.0, 4.0, 16.0),
     "_SHOWS_NOTHING": (0.02, 0.0, 0.1),
     "_SHOWS_LITTLE": (0.1, 0.03, 0.3),
-    "_BESIDE": (2, 1, 3),
+    "BESIDE": (2, 1, 3),
     "_BLURRED": (2 / 3, 0.0, 1.3),
 }
 
 
-def scenes_of(path: Path, other: Path) -> Iterator[tuple[str, str, Watermarker, np.ndarray]]:
+def scenes_of(
+    path: Path, other: Path, side: int = SIDE
+) -> Iterator[tuple[str, str, Watermarker, np.ndarray]]:
     """Yield family, kind, who marked it, and what is shown.
 
     An image and a quiet version of it, watermarked, and what was added to either on another image.
     """
     marker = Watermarker(Key(seeded_bytes(f"scenes {path.name}")))
     message = seeded_bytes(f"scenes message {path.name}", 8)
-    rgb, target = (_middle(read_rgb(one)) for one in (path, other))
+    rgb, target = (_middle(read_rgb(one), side) for one in (path, other))
     for kind, made in (("", rgb), ("quiet, ", _quieted(rgb))):
         marked = marker.embed(made, message)
         height, width = (min(a, b) for a, b in zip(marked.shape[:2], target.shape[:2], strict=True))
@@ -61,9 +64,9 @@ def scenes_of(path: Path, other: Path) -> Iterator[tuple[str, str, Watermarker, 
             yield "copied, among others", kind + name, marker, np.ascontiguousarray(shown(forged))
 
 
-def _middle(rgb: np.ndarray) -> np.ndarray:
-    top, left = (max(n - SIDE, 0) // 2 for n in rgb.shape[:2])
-    return np.ascontiguousarray(rgb[top : top + SIDE, left : left + SIDE])
+def _middle(rgb: np.ndarray, side: int) -> np.ndarray:
+    top, left = (max(n - side, 0) // 2 for n in rgb.shape[:2])
+    return np.ascontiguousarray(rgb[top : top + side, left : left + side])
 
 
 def _quieted(rgb: np.ndarray) -> np.ndarray:
@@ -74,6 +77,29 @@ def _on_canvas(rgb: np.ndarray) -> np.ndarray:
     canvas = np.full((rgb.shape[0] + 300, rgb.shape[1] + 700, 3), 20, np.uint8)
     canvas[171 : 171 + rgb.shape[0], 303 : 303 + rgb.shape[1]] = rgb
     return canvas
+
+
+def at_sides(path: Path, other: Path) -> list[Row]:
+    """What is said of each scene, with images of each of the sides that both are large enough for."""
+    sides = [side for side in SIDES if side <= max(read_rgb(path).shape[:2])]
+    rows = []
+    for side in sides:
+        for family, kind, marker, shown in scenes_of(path, other, side):
+            found = marker.detect(shown)
+            said = "unread" if found.message is None else found.binding
+            quiet = kind.startswith("quiet")
+            rows.append({"side": side, "family": family, "quiet": quiet, "kind": kind, "said": said})
+    return rows
+
+
+def by_side(rows: list[Row]) -> list[Row]:
+    """Count what is said, by the side of the images and whether they are quiet."""
+    lines = []
+    for line in sorted({(row["side"], row["family"], row["quiet"]) for row in rows}):
+        said = [row["said"] for row in rows if (row["side"], row["family"], row["quiet"]) == line]
+        counts = {word: said.count(word) for word in ("match", "unknown", "mismatch", "unread")}
+        lines.append(dict(zip(("side", "family", "quiet"), line, strict=True)) | counts)
+    return lines
 
 
 def sweep(path: Path, other: Path) -> list[Row]:

@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from _binding_scenes import scenes_of, sweep, swept
+from _binding_scenes import at_sides, by_side, scenes_of, sweep, swept
 from _binding_tables import brief, draw, fit, rates
 from _common import (
     find_pictures,
@@ -334,6 +334,19 @@ def trial(
 # ---- results ---------------------------------------------------------------------------------------------
 
 
+def scenes(options: argparse.Namespace) -> None:
+    """What is said of scenes, by constant or by size, in a table of its own."""
+    name, job, table = ("sweep", sweep, swept) if options.sweep else ("sides", at_sides, by_side)
+    paths = find_pictures(options.folders, options.pictures)
+    jobs = [(path, paths[number - 1]) for number, path in enumerate(paths)]
+    lines = table([row for _, part in in_processes(job, jobs, options.workers) for row in part])
+    head = header(f"binding --{name}", options.workers, images=len(paths), message_bits=MESSAGE_BITS)
+    print(*head, sep="\n")
+    print_table(f"scenes, --{name}", lines)
+    if options.output:
+        write_csv(options.output, head, lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER")
@@ -346,21 +359,15 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, help="CSV, one row an image that was looked at")
     parser.add_argument("--chart", type=Path, metavar="FILE.svg", help="histograms of the ratio")
     parser.add_argument("--sweep", action="store_true", help="what constants of a second look do in scenes")
+    parser.add_argument("--sides", action="store_true", help="what is said of scenes of images of each size")
     parser.add_argument("--rows", nargs="+", type=Path, metavar="CSV", help="judge these anew")
     options = parser.parse_args()
     if options.rows:
         parts = [read_commented(path) for path in options.rows]
         head = parts[0][0]
         rows = [rejudged(row) if row["binding"] else row for _, part in parts for row in part]
-    elif options.sweep:
-        paths = find_pictures(options.folders, options.pictures)
-        jobs = [(path, paths[number - 1]) for number, path in enumerate(paths)]
-        rows = swept([row for _, part in in_processes(sweep, jobs, options.workers) for row in part])
-        head = header("binding --sweep", options.workers, images=len(paths), message_bits=MESSAGE_BITS)
-        print(*head, sep="\n")
-        print_table("second looks at what seems a mismatch", rows)
-        if options.output:
-            write_csv(options.output, head, rows)
+    elif options.sweep or options.sides:
+        scenes(options)
         return
     else:
         paths = find_pictures(options.folders, options.pictures)
